@@ -1,0 +1,58 @@
+/*
+ * One event loop per thread, over libevent (level-triggered). Everything here is for the loop's own thread,
+ * except loop_stop() and mailboxes (net/mailbox.h).
+ *
+ * One turn: deliver I/O and due timers, then run what was deferred (once each; a deferred call may defer
+ * others, which run in the same turn), then free what was doomed. The time is read once a turn.
+ */
+#ifndef PGUNISON_NET_LOOP_H
+#define PGUNISON_NET_LOOP_H
+
+#include "base/error.h"
+#include "base/list.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct loop;
+
+struct loop *loop_create(void);
+void loop_destroy(struct loop **loop);
+void loop_run(struct loop *loop);  /* until loop_stop() */
+void loop_stop(struct loop *loop); /* from any thread, and from signal watches */
+uint64_t loop_now_us(const struct loop *loop); /* monotonic, of this turn */
+
+/* Work for the end of this turn. Embedded in its owner; deferring what is already deferred does nothing. */
+struct deferred {
+    struct list_node node;
+    void (*run)(void *arg);
+    void *arg;
+};
+void loop_defer(struct loop *loop, struct deferred *d);
+void loop_undefer(struct loop *loop, struct deferred *d);
+/* Frees p with free() (or free_p, if given) at the end of this turn, when no callback can report on it any more. */
+void loop_doom(struct loop *loop, void *p, void (*free_p)(void *));
+
+/* One-shot timers. Starting a started timer moves it. */
+struct loop_timer;
+struct loop_timer *loop_timer_create(struct loop *loop, void (*fired)(void *arg), void *arg);
+void loop_timer_destroy(struct loop_timer **timer);
+void loop_timer_start(struct loop_timer *timer, uint64_t after_us);
+void loop_timer_stop(struct loop_timer *timer);
+bool loop_timer_pending(const struct loop_timer *timer);
+
+/* Readiness of a descriptor that someone else reads and writes (libpq while it connects, control queries). */
+enum { WATCH_READ = 1, WATCH_WRITE = 2 };
+struct loop_watch;
+struct loop_watch *loop_watch_create(struct loop *loop, int fd, void (*ready)(void *arg, int what), void *arg);
+void loop_watch_set(struct loop_watch *watch, int what); /* WATCH_* bits to wait for, 0: none */
+void loop_watch_destroy(struct loop_watch **watch);
+
+/* Signals, delivered as ordinary callbacks on this loop. */
+struct loop_signal;
+struct loop_signal *loop_signal_create(struct loop *loop, int signo, void (*got)(void *arg, int signo), void *arg);
+void loop_signal_destroy(struct loop_signal **sig);
+
+/* evhttp (admin/metrics) and others that must speak libevent themselves: the struct event_base. */
+void *loop_event_base(struct loop *loop);
+
+#endif

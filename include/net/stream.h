@@ -1,0 +1,62 @@
+/*
+ * A connected non-blocking socket, plain or TLS, with an output queue.
+ *
+ *   stream_read()     at most one recv (plain) per call
+ *   stream_write()    queues a copy; nothing is sent until stream_flush()
+ *   stream_flush()    at most one send per call for what is queued; what the kernel does not take stays queued,
+ *                     and goes out when the socket is writable, then drained() is called once the queue is empty
+ *   stream_forward()  as write + flush, but without a copy of what the kernel takes at once
+ *
+ * Reading is wanted at creation; stream_set_reading(false) stops readable() (back-pressure) and costs a system
+ * call only when it changes something. The read and write callbacks may destroy the stream they are called for.
+ * Output memory is held only while something is queued. A failed send makes every later call return IO_ERROR
+ * and reports failed() once, from the loop, never from inside a call that the owner made.
+ *
+ * Not responsible for: message framing, timeouts, who owns the bytes that were read.
+ */
+#ifndef PGUNISON_NET_STREAM_H
+#define PGUNISON_NET_STREAM_H
+
+#include "base/error.h"
+#include "base/slice.h"
+#include "net/loop.h"
+#include "net/tls.h"
+
+enum io { IO_OK, IO_AGAIN, IO_EOF, IO_ERROR };
+
+struct stream;
+struct stream_events {
+    void (*readable)(void *owner);                        /* something to read, or the end */
+    void (*drained)(void *owner);                         /* the output queue became empty after it was not */
+    void (*failed)(void *owner, const struct error *why); /* broken for writing; destroy it */
+    void (*tls_ready)(void *owner);                       /* the server-side handshake is done; may be NULL */
+};
+
+/* Takes the descriptor over: sets it non-blocking, TCP_NODELAY, and closes it when destroyed. */
+struct stream *stream_create(struct loop *loop, int fd, const struct stream_events *events, void *owner);
+/* As above for a descriptor and an established SSL* that belong to someone else (a PGconn): neither is closed
+   or freed by stream_destroy(). ssl may be NULL. */
+struct stream *stream_adopt(struct loop *loop, int fd, void *ssl, const struct stream_events *events, void *owner);
+/* Closes at once; queued output is lost unless it was flushed. Safe inside the stream's own callbacks. */
+void stream_destroy(struct stream **stream);
+/* Hands the stream to another loop: takes it off this one (to be called on the old loop's thread) and puts it on
+   the other (to be called on the new loop's thread). Nothing may be queued. */
+void stream_detach(struct stream *stream);
+void stream_attach(struct stream *stream, struct loop *loop, const struct stream_events *events, void *owner);
+
+void stream_start_tls(struct stream *stream, struct tls_context *ctx); /* server side; tls_ready() follows */
+bool stream_is_tls(const struct stream *stream);
+int stream_fd(const struct stream *stream);
+
+/* IO_OK: *n_r > 0 bytes. IO_AGAIN: nothing now. IO_EOF: orderly end. IO_ERROR: error_r says why. */
+enum io stream_read(struct stream *stream, void *buf, size_t cap, size_t *n_r, struct error *error_r) MUST_CHECK;
+/* TLS only: decrypted bytes wait inside the SSL object, for which no readable() would come; readable() is
+   deferred to the same turn by the stream itself. */
+void stream_set_reading(struct stream *stream, bool on);
+
+void stream_write(struct stream *stream, const void *data, size_t len);
+enum io stream_flush(struct stream *stream);                                      /* IO_OK: all sent; IO_AGAIN: some left; IO_ERROR */
+enum io stream_forward(struct stream *stream, const void *data, size_t len);      /* same results */
+size_t stream_queued(const struct stream *stream);                                /* bytes not yet taken by the kernel */
+
+#endif

@@ -1,0 +1,157 @@
+/*
+ * Growable byte buffers; the header draws the three offsets. Room is found in this order: behind the write
+ * end; by moving the unread bytes to the front, if at least as much was read as must be moved (so that moving
+ * costs at most one copy a byte); by doubling.
+ *
+ * Not responsible for: limits. Whoever appends a peer's bytes bounds them first.
+ */
+#include "base/buf.h"
+
+#include "base/arena.h"
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SMALLEST ((size_t)256)
+
+void buf_init(struct buf *b)
+{
+    *b = (struct buf){0};
+}
+
+void buf_free(struct buf *b)
+{
+    free(b->data);
+    buf_init(b);
+}
+
+void buf_check(const struct buf *b)
+{
+    assert(b->start <= b->end);
+    assert(b->end <= b->cap);
+    assert((b->data == NULL) == (b->cap == 0));
+    (void)b;
+}
+
+uint8_t *buf_reserve(struct buf *b, size_t n)
+{
+    buf_check(b);
+    if (n <= b->cap - b->end)
+        return b->data ? b->data + b->end : NULL;
+
+    size_t len = buf_len(b);
+    if (b->start >= len && n <= b->cap - len) {
+        memcpy(b->data, b->data + b->start, len);
+        b->start = 0;
+        b->end = len;
+        return b->data + len;
+    }
+    if (n > SIZE_MAX / 4 || b->cap > SIZE_MAX / 4) {
+        fprintf(stderr, "pgunison: buffer of %zu bytes cannot grow by %zu\n", b->cap, n);
+        abort();
+    }
+    size_t cap = b->cap ? b->cap : SMALLEST;
+    while (cap - len < n)
+        cap *= 2;
+    /* Not realloc(): it would copy what was read already, and what was never written. */
+    uint8_t *data = xmalloc(cap);
+    if (len)
+        memcpy(data, b->data + b->start, len);
+    free(b->data);
+    *b = (struct buf){.data = data, .end = len, .cap = cap};
+    return b->data + len;
+}
+
+void buf_added(struct buf *b, size_t n)
+{
+    assert(n <= b->cap - b->end);
+    b->end += n;
+}
+
+void buf_consume(struct buf *b, size_t n)
+{
+    assert(n <= buf_len(b));
+    b->start += n;
+    if (b->start == b->end)
+        b->start = b->end = 0;
+}
+
+void buf_clear(struct buf *b)
+{
+    b->start = b->end = 0;
+}
+
+void buf_append(struct buf *b, const void *data, size_t len)
+{
+    if (len == 0)
+        return;
+    memcpy(buf_reserve(b, len), data, len);
+    b->end += len;
+}
+
+void buf_slice_append(struct buf *b, struct slice s)
+{
+    buf_append(b, s.data, s.len);
+}
+
+void buf_str(struct buf *b, const char *s)
+{
+    buf_append(b, s, strlen(s));
+}
+
+void buf_cstr(struct buf *b, const char *s)
+{
+    buf_append(b, s, strlen(s) + 1);
+}
+
+void buf_printf(struct buf *b, const char *fmt, ...)
+{
+    va_list args, again;
+    va_start(args, fmt);
+    va_copy(again, args);
+    /* Most texts fit the room that is there anyway; vsnprintf() needs one byte more for its NUL. */
+    char *at = (char *)buf_reserve(b, 64);
+    int len = vsnprintf(at, b->cap - b->end, fmt, args);
+    va_end(args);
+    assert(len >= 0);
+    if ((size_t)len >= b->cap - b->end) {
+        at = (char *)buf_reserve(b, (size_t)len + 1);
+        vsnprintf(at, (size_t)len + 1, fmt, again);
+    }
+    va_end(again);
+    b->end += (size_t)len;
+}
+
+void buf_u8(struct buf *b, uint8_t v)
+{
+    *buf_reserve(b, 1) = v;
+    b->end += 1;
+}
+
+void buf_u16(struct buf *b, uint16_t v)
+{
+    uint8_t *p = buf_reserve(b, 2);
+    p[0] = (uint8_t)(v >> 8);
+    p[1] = (uint8_t)v;
+    b->end += 2;
+}
+
+static void store_u32(uint8_t *p, uint32_t v)
+{
+    p[0] = (uint8_t)(v >> 24);
+    p[1] = (uint8_t)(v >> 16);
+    p[2] = (uint8_t)(v >> 8);
+    p[3] = (uint8_t)v;
+}
+
+void buf_u32(struct buf *b, uint32_t v)
+{
+    store_u32(buf_reserve(b, 4), v);
+    b->end += 4;
+}
+
+void buf_put_u32(struct buf *b, size_t at, uint32_t v)
+{
+    assert(buf_len(b) >= 4 && at <= buf_len(b) - 4);
+    store_u32(b->data + b->start + at, v);
+}

@@ -171,14 +171,20 @@ struct slice arena_slice(struct arena *a, struct slice s)
 
 char *arena_printf(struct arena *a, const char *fmt, ...)
 {
+    char small[256];
     va_list args, again;
     va_start(args, fmt);
     va_copy(again, args);
-    int len = vsnprintf(NULL, 0, fmt, args);
+    int len = vsnprintf(small, sizeof(small), fmt, args);
     va_end(args);
     assert(len >= 0);
-    char *s = arena_alloc(a, (size_t)len + 1);
-    vsnprintf(s, (size_t)len + 1, fmt, again);
+    char *s;
+    if ((size_t)len < sizeof(small)) {
+        s = arena_strndup(a, small, (size_t)len);
+    } else {
+        s = arena_alloc(a, (size_t)len + 1);
+        vsnprintf(s, (size_t)len + 1, fmt, again);
+    }
     va_end(again);
     return s;
 }

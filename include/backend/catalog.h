@@ -1,0 +1,50 @@
+/*
+ * What the router must know of relations (route/router.h declares the shapes it needs; this layer does not know it, so the shapes here are plain and the
+ * session hands them over). Loaded on demand through the client's own connection, so that search_path, rights and uncommitted DDL are the client's.
+ */
+#ifndef PGUNISON_BACKEND_CATALOG_H
+#define PGUNISON_BACKEND_CATALOG_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/hashmap.h"
+#include "conf/topology.h"
+
+struct catalog_column {
+    const char *name;
+    uint32_t type_oid; /* domains resolved to their base type */
+    uint32_t collation_oid;
+    bool c_collation, deterministic, has_default, not_null;
+};
+struct catalog_relation {
+    const char *schema, *name; /* as found; as asked when it does not exist */
+    bool exists, temporary;
+    char relkind;
+    const char *view_of;    /* "schema.name" of a listed, sharded table that a view reads, directly or through other views; NULL */
+    const char *index_of_schema, *index_of_name; /* relkind i, I: its table; NULL otherwise */
+    const struct table_map *map; /* NULL: not listed; wildcard applied; an index has its table's */
+    struct catalog_column *columns;
+    uint16_t n_columns;
+    void *extra;                      /* the session's: the router's view of it */
+    void (*free_extra)(void *extra);
+};
+
+struct catalog;
+struct catalog *catalog_create(const struct database_def *db);
+void catalog_destroy(struct catalog **c);
+void catalog_clear(struct catalog *c);
+/* context: what else the meaning of a name depends on (user and search_path). schema "": not qualified. NULL: not loaded. */
+struct catalog_relation *catalog_find(struct catalog *c, const char *context, const char *schema, const char *name);
+
+/* Loading one relation: the SQL to run on a shard that has it, then its rows, then finish. */
+/* The shard to ask (index in db->shards): the relation's own, else home. */
+unsigned catalog_load_shard(const struct database_def *db, const char *schema, const char *name);
+/* SQL with everything qualified by pg_catalog, one result set of text columns; relation names quoted as literals. */
+void catalog_load_sql(const struct database_def *db, const char *schema, const char *name, struct buf *sql);
+struct catalog_load;
+struct catalog_load *catalog_load_begin(struct catalog *c, const char *context, const char *schema, const char *name);
+enum status catalog_load_row(struct catalog_load *l, const struct slice *values, size_t n, struct error *error_r) MUST_CHECK;
+struct catalog_relation *catalog_load_finish(struct catalog_load **l); /* stores it */
+void catalog_load_abort(struct catalog_load **l);
+
+#endif

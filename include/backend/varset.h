@@ -1,0 +1,30 @@
+/*
+ * An immutable, counted set of session variables (name, SQL text of the value), sorted by name. Sessions and servers point at
+ * them; equal pointers mean that nothing needs to be sent. Per worker: the counts are not atomic.
+ */
+#ifndef PGUNISON_BACKEND_VARSET_H
+#define PGUNISON_BACKEND_VARSET_H
+
+#include "base/buf.h"
+
+struct var {
+    const char *name;  /* folded */
+    const char *value; /* SQL: what follows SET name TO, e.g. 'UTF8' or "$user", public */
+};
+struct varset {
+    unsigned refs;
+    uint64_t hash;
+    size_t n;
+    struct var vars[];
+};
+
+struct varset *varset_empty(void); /* a new reference to a set without members (not shared between threads) */
+struct varset *varset_ref(struct varset *v);
+void varset_unref(struct varset **v);
+bool varset_equal(const struct varset *a, const struct varset *b); /* NULL counts as empty */
+const char *varset_get(const struct varset *v, const char *name);  /* NULL: not there */
+struct varset *varset_with(const struct varset *v, const char *name, const char *value); /* value NULL: without it; a new reference */
+/* Appends "SET a TO ...;RESET b;" that turns a connection in state `from` into `to`. Nothing when equal. */
+void varset_diff_sql(const struct varset *from, const struct varset *to, struct buf *sql);
+
+#endif

@@ -1,0 +1,57 @@
+/*
+ * The fast path's lexer: masks the literals of a statement and yields the template (text that keys the plan cache)
+ * and where the literals are. One pass, no allocation beyond the caller's struct in steady state.
+ *
+ * Lexical rules are PostgreSQL's (src/backend/parser/scan.l) with standard_conforming_strings = on: '...' with '' inside,
+ * E'...', B'...', X'...', U&'...', N'...', $tag$...$tag$, "identifiers", U&"...", nested comments, -- comments, numbers
+ * (4, 3.5, .5, 1e10), parameters $1, operators, casts. A string continued on the next line ('a' newline 'b') is one literal.
+ * With standard_conforming_strings = off the caller must not use templates at all.
+ *
+ * In the template: a numeric literal becomes '#' + kind byte, a string literal '\'' + kind byte (a form that no SQL text has); runs of
+ * white space become one blank; comments disappear, except that a hint comment (pgunison: ...) is reported; keywords and identifiers stay
+ * byte for byte. Literals after SELECT ... LIMIT and so on are masked too; plans pin what they depend on (sql/plan_cache.h).
+ */
+#ifndef PGUNISON_SQL_TEMPLATE_H
+#define PGUNISON_SQL_TEMPLATE_H
+
+#include "base/buf.h"
+#include "base/error.h"
+
+enum literal_kind {
+    LITERAL_INTEGER, /* digits only */
+    LITERAL_NUMERIC, /* with a point or an exponent */
+    LITERAL_STRING,  /* '...' without escapes of E; '' stands for one quote */
+    LITERAL_ESTRING, /* E'...' */
+    LITERAL_DOLLAR,  /* $tag$...$tag$ */
+    LITERAL_OTHER    /* B'', X'', U&'' : never a key */
+};
+
+struct literal {
+    uint32_t at, len;       /* in the statement, with its quotes and prefix */
+    uint32_t template_at;   /* offset of its mask in the template */
+    uint8_t kind;           /* enum literal_kind */
+};
+
+struct template {
+    struct buf text; /* the template */
+    uint64_t hash;   /* of text */
+    struct literal *literals;
+    uint32_t n_literals, cap_literals;
+    struct slice statement; /* borrowed: what was lexed, without a trailing semicolon and what follows it */
+    struct slice hint;      /* inside of the first comment that begins with "pgunison:", trimmed; empty: none */
+    bool several;           /* a semicolon with something after it: more than one statement */
+};
+
+void template_init(struct template *t);
+void template_free(struct template *t);
+/* Keeps memory of t for reuse. Error: unterminated quote or comment (42601, worded as the server words it). */
+enum status template_lex(struct template *t, struct slice sql, struct error *error_r) MUST_CHECK;
+/* The value of a literal of kind INTEGER, NUMERIC, STRING, ESTRING, DOLLAR, unquoted and unescaped, in out (cleared first). False: the kind has
+   no plain value, or an escape cannot be read. */
+bool template_literal_value(const struct template *t, uint32_t i, struct buf *out);
+
+/* Splits a text at top-level semicolons the way the server's parser does (BEGIN ATOMIC bodies and CREATE RULE ( ; ) included); uses the
+   parser when the lexer is not sure. Empty statements are dropped. parts_r: from malloc, the caller frees. */
+enum status sql_split(struct slice sql, struct slice **parts_r, size_t *n_r, struct error *error_r) MUST_CHECK;
+
+#endif

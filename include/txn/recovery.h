@@ -1,0 +1,55 @@
+/*
+ * Resolution of what coordinators left behind: sweeps pg_prepared_xacts on every shard, asks or fences the decider, applies,
+ * and collects decision rows and fences (DESIGN "Resolution"). Pure, like the coordinator. One per process.
+ */
+#ifndef PGUNISON_TXN_RECOVERY_H
+#define PGUNISON_TXN_RECOVERY_H
+
+#include "txn/gid.h"
+#include "txn/port.h"
+
+struct recovery_ops {
+    /* One simple Query on a control connection to shard s; answered by recovery_reply(r, s, …). At most one outstanding a shard. */
+    void (*control)(void *port, unsigned s, const char *sql);
+    bool (*owned)(void *port, const char *txid); /* a live coordinator of this process works on it */
+    uint64_t (*now_us)(void *port);              /* monotonic */
+    void (*log)(void *port, const char *text);   /* one line worth a WARNING: what could not be understood or done, and where */
+    /* One entry was brought to its end. */
+    void (*resolved)(void *port, const char *txid, const char *shard, bool committed);
+    void (*sweep_done)(void *port);
+};
+
+struct recovery_options {
+    const char *cluster;
+    uint64_t resolve_after_us;
+    uint64_t fence_keep_us; /* age below which a fence row stays: a day */
+    uint64_t collect_batch; /* rows a DELETE takes at most */
+};
+
+/* What the last sweep saw, for SHOW UNRESOLVED and metrics. Strings live until the next sweep ends. */
+struct recovery_entry {
+    const char *txid, *shard, *decider;
+    const char *decision; /* "committed", "aborted", "none", "unreachable", "not yet asked" */
+    double age_s;
+    bool owned;
+    const char *note; /* why it is still there; "" if nothing is odd */
+};
+struct recovery_shard {
+    bool reachable;
+    unsigned prepared; /* of this cluster */
+    double oldest_prepared_s;
+};
+
+struct recovery;
+struct recovery *recovery_create(const struct recovery_options *options, const char *const *shards, unsigned n_shards,
+                                 const struct recovery_ops *ops, void *port);
+/* Starts a sweep over all shards unless one runs (false then). txid: only that one, regardless of its age; NULL: all that are
+   past resolve_after. sweep_done() ends it. */
+bool recovery_sweep(struct recovery *r, const char *txid);
+bool recovery_sweeping(const struct recovery *r);
+void recovery_reply(struct recovery *r, unsigned s, const struct txn_reply *reply);
+size_t recovery_entries(const struct recovery *r, const struct recovery_entry **entries_r);
+const struct recovery_shard *recovery_shard_state(const struct recovery *r, unsigned s);
+void recovery_destroy(struct recovery **r);
+
+#endif

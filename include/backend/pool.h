@@ -50,6 +50,10 @@ void pool_discard(struct server *s);
 /* Runs server_reset_query (session pooling, pinned state), then releases. Takes the server over. */
 void pool_reset_and_release(struct server *s);
 
+const struct shard_def *pool_shard(const struct server_pool *p);
+/* An idle server of the pool is gone (backend/server.c reports it). */
+void pool_server_lost(struct server *s, const struct error *why);
+
 /* For SHOW POOLS and SHOW SERVERS. */
 struct pool_stats {
     const char *user, *database, *shard;

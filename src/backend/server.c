@@ -1,0 +1,467 @@
+/*
+ * A shard's connection, taken over raw: reading replies and handing them to whoever borrowed the server.
+ *
+ * One read (at most one recv, into a buffer that the thread's servers share) is walked message by message. Messages that
+ * may pass are not looked at one by one by the owner: they grow a run, which is forwarded when something else comes or the
+ * read ends.
+ *
+ *     scratch:  | rest of a message | whole messages ... | E or Z | ... | beginning of a message |
+ *                 forward_left /      run: forwarded      message()        forwarded too (forward_left counts the rest),
+ *                 drop_left                                                or kept in s->in until it is whole
+ *
+ * Invariants (server_check): at most one of forward_left, drop_left, buf_len(in) is not zero between reads; the ring's head is the
+ * expectation that the next message answers.
+ *
+ * Not responsible for: when to send what, the transaction's fate, pooling.
+ */
+#include "backend/server.h"
+
+#include "backend/pool.h"
+#include "base/arena.h"
+#include "base/log.h"
+#include "wire/message.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define READ_BYTES 65536
+/* A server's message may be as large as PostgreSQL itself allows (1 GB and a header). */
+#define MAX_MESSAGE_BYTES 0x40000400u
+/* Kept as expectation rings between uses; deep pipelines give theirs back. */
+#define RING_KEEP 64
+
+static void server_readable(void *arg);
+static void server_drained(void *arg);
+static void server_failed(void *arg, const struct error *why);
+
+static const struct stream_events server_stream_events = {
+    .readable = server_readable,
+    .drained = server_drained,
+    .failed = server_failed,
+};
+
+static void server_check(const struct server *s)
+{
+    assert((s->forward_left != 0) + (s->drop_left != 0) + (buf_len(&s->in) != 0) <= 1);
+    assert(s->ring_count <= s->ring_cap);
+}
+
+struct server *server_create(struct loop *loop, struct backend_conn *conn, struct server_pool *pool, struct prepared_set *prepared)
+{
+    struct server *s = xcalloc(1, sizeof *s);
+    s->loop = loop;
+    s->conn = conn;
+    s->pool = pool;
+    s->prepared = prepared;
+    s->txn_status = 'I';
+    s->created_us = s->used_us = loop_now_us(loop);
+    buf_init(&s->in);
+    s->stream = stream_adopt(loop, backend_conn_fd(conn), backend_conn_ssl(conn), &server_stream_events, s);
+    return s;
+}
+
+static void server_free(void *arg)
+{
+    struct server *s = arg;
+    free(s->ring);
+    free(s);
+}
+
+void server_destroy(struct server **sp)
+{
+    struct server *s = *sp;
+    *sp = NULL;
+    s->dead = true;
+    s->ops = NULL;
+    stream_destroy(&s->stream);
+    backend_conn_close(&s->conn);
+    buf_free(&s->in);
+    varset_unref(&s->vars);
+    if (s->prepared)
+        prepared_set_destroy(&s->prepared);
+    loop_doom(s->loop, s, server_free);
+}
+
+void server_set_owner(struct server *s, const struct server_owner_ops *ops, void *owner)
+{
+    s->ops = ops;
+    s->owner = owner;
+}
+
+void server_detach(struct server *s)
+{
+    assert(s->ring_count == 0 && s->ops == NULL);
+    stream_detach(s->stream);
+    s->loop = NULL;
+}
+
+void server_attach(struct server *s, struct loop *loop)
+{
+    s->loop = loop;
+    stream_attach(s->stream, loop, &server_stream_events, s);
+}
+
+const struct shard_def *server_shard(const struct server *s)
+{
+    return pool_shard(s->pool);
+}
+
+/* --- expectations ----------------------------------------------------------------------------- */
+
+static void ring_grow(struct server *s)
+{
+    uint32_t cap = s->ring_cap ? s->ring_cap * 2 : 16;
+    struct expect *ring = xmalloc(cap * sizeof *ring);
+    for (uint32_t i = 0; i < s->ring_count; i++)
+        ring[i] = s->ring[(s->ring_head + i) & (s->ring_cap - 1)];
+    free(s->ring);
+    s->ring = ring;
+    s->ring_cap = cap;
+    s->ring_head = 0;
+}
+
+void server_expect(struct server *s, enum expect_kind kind, enum expect_sink sink, uint16_t tag, void *arg)
+{
+    if (s->ring_count == s->ring_cap)
+        ring_grow(s);
+    s->ring[(s->ring_head + s->ring_count) & (s->ring_cap - 1)] =
+        (struct expect){.kind = (uint8_t)kind, .sink = (uint8_t)sink, .tag = tag, .arg = arg};
+    s->ring_count++;
+}
+
+static struct expect *ring_first(struct server *s)
+{
+    return s->ring_count ? &s->ring[s->ring_head] : NULL;
+}
+
+static void ring_pop(struct server *s)
+{
+    s->ring_head = (s->ring_head + 1) & (s->ring_cap - 1);
+    s->ring_count--;
+    if (s->ring_count == 0) {
+        s->ring_head = 0;
+        if (s->ring_cap > RING_KEEP) {
+            free(s->ring);
+            s->ring = NULL;
+            s->ring_cap = 0;
+        }
+    }
+}
+
+/* Whether a message of this type is the last one that answers the expectation (error answers aside). */
+static bool ends_expectation(enum expect_kind kind, uint8_t type)
+{
+    switch (kind) {
+    case EXPECT_QUERY:
+    case EXPECT_SYNC:
+        return type == MSG_READY;
+    case EXPECT_PARSE:
+        return type == MSG_PARSE_COMPLETE;
+    case EXPECT_BIND:
+        return type == MSG_BIND_COMPLETE;
+    case EXPECT_CLOSE:
+        return type == MSG_CLOSE_COMPLETE;
+    case EXPECT_DESCRIBE_STATEMENT:
+    case EXPECT_DESCRIBE_PORTAL:
+        return type == MSG_ROW_DESCRIPTION || type == MSG_NO_DATA;
+    case EXPECT_EXECUTE:
+        return type == MSG_COMMAND_COMPLETE || type == MSG_EMPTY_QUERY || type == MSG_PORTAL_SUSPENDED;
+    }
+    return false;
+}
+
+/* Messages that somebody must look at, whatever the sink. */
+static bool must_be_seen(uint8_t type)
+{
+    switch (type) {
+    case MSG_ERROR:
+    case MSG_READY:
+    case MSG_PARAMETER_STATUS:
+    case MSG_NOTIFICATION:
+    case MSG_COPY_IN_RESPONSE:
+    case MSG_COPY_OUT_RESPONSE:
+    case MSG_COPY_BOTH_RESPONSE:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool is_asynchronous(uint8_t type)
+{
+    return type == MSG_PARAMETER_STATUS || type == MSG_NOTIFICATION || type == MSG_NOTICE;
+}
+
+/* --- sending ---------------------------------------------------------------------------------- */
+
+void server_write(struct server *s, const void *data, size_t len)
+{
+    if (!s->dead)
+        stream_write(s->stream, data, len);
+}
+
+void server_flush(struct server *s)
+{
+    if (!s->dead)
+        (void)stream_flush(s->stream); /* a failure is reported by server_failed() */
+}
+
+void server_forward(struct server *s, const void *data, size_t len)
+{
+    if (!s->dead)
+        (void)stream_forward(s->stream, data, len);
+}
+
+void server_set_reading(struct server *s, bool on)
+{
+    if (!s->dead)
+        stream_set_reading(s->stream, on);
+}
+
+size_t server_queued(const struct server *s)
+{
+    return s->dead ? 0 : stream_queued(s->stream);
+}
+
+void server_cancel(struct server *s)
+{
+    if (!s->dead)
+        backend_conn_cancel(s->conn);
+}
+
+/* --- receiving -------------------------------------------------------------------------------- */
+
+static void server_lose(struct server *s, const struct error *why)
+{
+    if (s->dead)
+        return;
+    s->dead = true;
+    stream_set_reading(s->stream, false);
+    if (s->ops)
+        s->ops->lost(s->owner, s, why);
+    else
+        pool_server_lost(s, why);
+}
+
+static void server_failed(void *arg, const struct error *why)
+{
+    server_lose(arg, why);
+}
+
+static void server_drained(void *arg)
+{
+    struct server *s = arg;
+    if (s->ops && s->ops->drained)
+        s->ops->drained(s->owner, s);
+}
+
+/* After ErrorResponse in the extended protocol nothing is answered until Sync. The expectation at the head failed, the
+   others up to Sync are reported; a copy of the head has been handed to message() by then. */
+static void skip_to_sync(struct server *s)
+{
+    struct expect *e = ring_first(s);
+    if (!e || e->kind == EXPECT_QUERY || e->kind == EXPECT_SYNC)
+        return;
+    ring_pop(s);
+    while (!s->dead && (e = ring_first(s)) && e->kind != EXPECT_SYNC && e->kind != EXPECT_QUERY) {
+        struct expect skipped = *e;
+        ring_pop(s);
+        if (s->ops && s->ops->skipped)
+            s->ops->skipped(s->owner, s, &skipped);
+    }
+}
+
+/* Hands one whole message over and advances the expectations. False when the server died meanwhile. */
+static bool deliver(struct server *s, const struct frame *f)
+{
+    struct expect *head = ring_first(s);
+    struct expect e;
+    bool have = head != NULL && !is_asynchronous(f->type);
+    if (have)
+        e = *head;
+    bool end = have && ends_expectation((enum expect_kind)e.kind, f->type);
+    if (f->type == MSG_READY) {
+        struct error bad;
+        if (message_read_ready(f, &s->txn_status, &bad) != STATUS_OK) {
+            server_lose(s, &bad);
+            return false;
+        }
+        s->error_since_sync = false;
+    }
+    /* The expectation leaves the queue before the owner hears of its end: it may give the server back inside. */
+    if (end)
+        ring_pop(s);
+    if (f->type == MSG_ERROR)
+        s->error_since_sync = true;
+    if (s->ops) {
+        bool wanted = must_be_seen(f->type) || (have && e.sink == SINK_MESSAGE);
+        if (wanted)
+            s->ops->message(s->owner, s, have ? &e : NULL, f);
+    }
+    if (s->dead)
+        return false;
+    if (f->type == MSG_ERROR && have)
+        skip_to_sync(s);
+    return !s->dead;
+}
+
+/* What becomes of a message that is not whole yet, or need not be assembled. */
+enum way { WAY_FORWARD, WAY_DROP, WAY_DELIVER };
+
+static enum way way_of(struct server *s, uint8_t type)
+{
+    struct expect *e = ring_first(s);
+    if (must_be_seen(type))
+        return WAY_DELIVER;
+    if (!e || !s->ops)
+        return WAY_DROP;
+    if (e->sink == SINK_MESSAGE)
+        return WAY_DELIVER;
+    return e->sink == SINK_FORWARD ? WAY_FORWARD : WAY_DROP;
+}
+
+static void forward_run(struct server *s, const uint8_t *from, const uint8_t *to)
+{
+    if (to > from && s->ops && !s->dead)
+        s->ops->forward(s->owner, s, from, (size_t)(to - from));
+}
+
+static void bad_reply(struct server *s, const char *what)
+{
+    struct error e;
+    error_set(&e, SQLSTATE_PROTOCOL_VIOLATION, "shard \"%s\" sent a malformed message", server_shard(s)->name);
+    error_detail(&e, "%s", what);
+    server_lose(s, &e);
+}
+
+/* The rest of a message whose beginning went its way already. Returns how many bytes it took. */
+static size_t continue_message(struct server *s, const uint8_t *p, size_t n)
+{
+    if (s->forward_left) {
+        size_t take = s->forward_left < n ? s->forward_left : n;
+        s->forward_left -= take;
+        forward_run(s, p, p + take);
+        return take;
+    }
+    if (s->drop_left) {
+        size_t take = s->drop_left < n ? s->drop_left : n;
+        s->drop_left -= take;
+        return take;
+    }
+    return 0;
+}
+
+/* Walks one read's bytes. Returns how many were used; what is left is the beginning of a message that must be whole first. */
+static size_t walk(struct server *s, const uint8_t *p, size_t n)
+{
+    const uint8_t *at = p + continue_message(s, p, n), *end = p + n, *run = at;
+    while (!s->dead && (size_t)(end - at) >= FRAME_HEADER_BYTES) {
+        uint32_t len = load_u32(at + 1);
+        if (len < 4 || len > MAX_MESSAGE_BYTES) {
+            forward_run(s, run, at);
+            bad_reply(s, "the length of a message is out of bounds");
+            return n;
+        }
+        size_t total = (size_t)len + 1, have = (size_t)(end - at);
+        enum way way = way_of(s, *at);
+        if (way == WAY_FORWARD) {
+            struct expect *e = ring_first(s);
+            if (ends_expectation((enum expect_kind)e->kind, *at)) {
+                if (have < total)
+                    break; /* small: assembled, so that the expectation ends when its message does */
+                ring_pop(s);
+            }
+            if (have < total) {
+                s->forward_left = total - have;
+                at = end;
+                break;
+            }
+            at += total;
+            continue;
+        }
+        forward_run(s, run, at);
+        run = at;
+        if (s->dead)
+            return n;
+        if (way == WAY_DROP) {
+            struct expect *e = ring_first(s);
+            bool ends = e && ends_expectation((enum expect_kind)e->kind, *at);
+            if (have < total && ends)
+                break;
+            if (ends)
+                ring_pop(s);
+            if (have < total) {
+                s->drop_left = total - have;
+                return n;
+            }
+            at += total;
+            run = at;
+            continue;
+        }
+        if (have < total)
+            break;
+        struct frame f = {.type = *at, .body = slice_of(at + 5, total - 5), .whole = slice_of(at, total)};
+        at += total;
+        run = at;
+        if (!deliver(s, &f))
+            return n;
+    }
+    if (!s->dead)
+        forward_run(s, run, at);
+    return s->dead ? n : (size_t)(at - p);
+}
+
+static void process_read(struct server *s, const uint8_t *p, size_t n)
+{
+    if (buf_len(&s->in) == 0) {
+        size_t used = walk(s, p, n);
+        if (!s->dead && used < n)
+            buf_append(&s->in, p + used, n - used);
+        return;
+    }
+    buf_append(&s->in, p, n);
+    if (buf_len(&s->in) >= FRAME_HEADER_BYTES) {
+        size_t total = (size_t)load_u32(buf_head(&s->in) + 1) + 1;
+        if (buf_len(&s->in) < total && total <= MAX_MESSAGE_BYTES)
+            return; /* a large message in the making: do not walk it once a read */
+    }
+    /* The callbacks may destroy the server, and the buffer with it: walk bytes of our own. */
+    struct buf in = s->in;
+    buf_init(&s->in);
+    size_t used = walk(s, buf_head(&in), buf_len(&in));
+    if (!s->dead && used < buf_len(&in)) {
+        buf_consume(&in, used);
+        buf_append(&s->in, buf_head(&in), buf_len(&in));
+    }
+    buf_free(&in);
+}
+
+static void server_readable(void *arg)
+{
+    struct server *s = arg;
+    static _Thread_local uint8_t scratch[READ_BYTES];
+    size_t n = 0;
+    struct error e;
+    if (s->dead)
+        return;
+    switch (stream_read(s->stream, scratch, sizeof scratch, &n, &e)) {
+    case IO_AGAIN:
+        return;
+    case IO_EOF:
+        error_set(&e, SQLSTATE_CONNECTION_FAILURE, "shard \"%s\" closed the connection", server_shard(s)->name);
+        server_lose(s, &e);
+        return;
+    case IO_ERROR:
+        server_lose(s, &e);
+        return;
+    case IO_OK:
+        break;
+    }
+    process_read(s, scratch, n);
+    if (s->dead)
+        return;
+    server_check(s);
+    if (s->ops && s->ops->end_of_read)
+        s->ops->end_of_read(s->owner, s);
+}

@@ -24,6 +24,7 @@ struct gid {
 /* random: 16 bytes from the caller (the simulator injects its own); counter: per process. */
 void txid_make(const uint8_t random[16], uint64_t counter, char txid_r[TXID_MAX_BYTES + 1]);
 bool txid_valid(struct slice s);
+bool gid_name_valid(struct slice s); /* usable as a cluster's or a shard's name */
 enum status gid_format(const struct gid *g, char text_r[GID_MAX_BYTES + 1], struct error *error_r) MUST_CHECK;
 bool gid_parse(struct slice text, struct gid *g_r); /* false: not one of ours, of any cluster */
 

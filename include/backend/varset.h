@@ -24,7 +24,10 @@ void varset_unref(struct varset **v);
 bool varset_equal(const struct varset *a, const struct varset *b); /* NULL counts as empty */
 const char *varset_get(const struct varset *v, const char *name);  /* NULL: not there */
 struct varset *varset_with(const struct varset *v, const char *name, const char *value); /* value NULL: without it; a new reference */
-/* Appends "SET a TO ...;RESET b;" that turns a connection in state `from` into `to`. Nothing when equal. */
+/* The same members with a count of their own, for another thread. NULL: empty. */
+struct varset *varset_copy(const struct varset *v);
+/* Appends "SET a TO ...;RESET b;" that turns a connection in state `from` into `to`. Nothing when equal. session_authorization
+   and role are left first and entered last: the other settings may need the rights of the login role. */
 void varset_diff_sql(const struct varset *from, const struct varset *to, struct buf *sql);
 
 #endif

@@ -1,0 +1,136 @@
+/* backend/statements.h */
+#include "backend/statements.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static void equal_texts_and_types_share_one_definition(void **state)
+{
+    (void)state;
+    struct statement_registry *r = statement_registry_create();
+    const uint32_t int4[] = {23}, two[] = {23, 25};
+    struct statement_def *a = statement_intern(r, slice_str("select $1"), 1, int4);
+    struct statement_def *b = statement_intern(r, slice_str("select $1"), 1, int4);
+    struct statement_def *untyped = statement_intern(r, slice_str("select $1"), 0, NULL);
+    struct statement_def *more = statement_intern(r, slice_str("select $1"), 2, two);
+    struct statement_def *empty = statement_intern(r, slice_str(""), 0, NULL);
+    assert_ptr_equal(a, b);
+    assert_int_equal(a->refs, 2);
+    assert_ptr_not_equal(a, untyped);
+    assert_ptr_not_equal(a, more);
+    assert_int_not_equal(a->id, untyped->id);
+    assert_true(slice_eq_str(a->sql, "select $1"));
+    assert_int_equal(a->n_oids, 1);
+    assert_int_equal(a->oids[0], 23);
+    assert_int_equal(more->oids[1], 25);
+    assert_int_equal(empty->sql.len, 0);
+    char name[32];
+    snprintf(name, sizeof(name), "pgunison_%llu", (unsigned long long)a->id);
+    assert_string_equal(a->server_name, name);
+    struct statement_def *defs[] = {a, b, untyped, more, empty};
+    for (size_t i = 0; i < 5; i++)
+        statement_unref(r, &defs[i]);
+    statement_registry_destroy(&r);
+    assert_null(r);
+}
+
+static void types_and_text_cannot_be_confused(void **state)
+{
+    (void)state;
+    struct statement_registry *r = statement_registry_create();
+    const uint32_t as_text[] = {0x61616161};
+    struct statement_def *a = statement_intern(r, slice_str("b"), 1, as_text);
+    struct statement_def *b = statement_intern(r, slice_str("aaaab"), 0, NULL);
+    assert_ptr_not_equal(a, b);
+    statement_unref(r, &a);
+    statement_unref(r, &b);
+    statement_registry_destroy(&r);
+}
+
+static void ids_are_never_used_again(void **state)
+{
+    (void)state;
+    struct statement_registry *r = statement_registry_create();
+    struct statement_def *a = statement_intern(r, slice_str("select 1"), 0, NULL);
+    uint64_t id = a->id;
+    assert_int_not_equal(id, 0); /* 0 means unknown */
+    statement_unref(r, &a);
+    assert_null(a);
+    a = statement_intern(r, slice_str("select 1"), 0, NULL);
+    assert_int_not_equal(a->id, id);
+    statement_unref(r, &a);
+    statement_registry_destroy(&r);
+}
+
+static void least_recently_used_leaves(void **state)
+{
+    (void)state;
+    struct statement_registry *r = statement_registry_create();
+    struct prepared_set *set = prepared_set_create(r, 2);
+    struct statement_def *d[3];
+    const char *text[] = {"a", "b", "c"};
+    char evicted[32];
+    for (int i = 0; i < 3; i++)
+        d[i] = statement_intern(r, slice_str(text[i]), 0, NULL);
+    assert_false(prepared_set_use(set, d[0]));
+    prepared_set_add(set, d[0], evicted);
+    assert_string_equal(evicted, "");
+    prepared_set_add(set, d[1], evicted);
+    assert_string_equal(evicted, "");
+    assert_true(prepared_set_use(set, d[0]));
+    prepared_set_add(set, d[2], evicted);
+    assert_string_equal(evicted, d[1]->server_name);
+    assert_int_equal(prepared_set_count(set), 2);
+    assert_false(prepared_set_use(set, d[1]));
+    assert_true(prepared_set_use(set, d[0]));
+    assert_true(prepared_set_use(set, d[2]));
+    prepared_set_add(set, d[2], evicted); /* again: nothing leaves */
+    assert_string_equal(evicted, "");
+    assert_int_equal(prepared_set_count(set), 2);
+    prepared_set_remove(set, d[2]);
+    prepared_set_remove(set, d[2]);
+    assert_false(prepared_set_use(set, d[2]));
+    assert_int_equal(prepared_set_count(set), 1);
+    for (int i = 0; i < 3; i++)
+        statement_unref(r, &d[i]);
+    prepared_set_destroy(&set);
+    statement_registry_destroy(&r);
+}
+
+static void a_server_keeps_what_it_has_prepared_known(void **state)
+{
+    (void)state;
+    struct statement_registry *r = statement_registry_create();
+    struct prepared_set *set = prepared_set_create(r, 0); /* never less than one */
+    struct statement_def *d = statement_intern(r, slice_str("select 1"), 0, NULL);
+    uint64_t id = d->id;
+    char evicted[32];
+    prepared_set_add(set, d, evicted);
+    assert_string_equal(evicted, "");
+    statement_unref(r, &d);
+    d = statement_intern(r, slice_str("select 1"), 0, NULL);
+    assert_int_equal(d->id, id);
+    assert_true(prepared_set_use(set, d));
+    prepared_set_clear(set);
+    assert_int_equal(prepared_set_count(set), 0);
+    assert_int_equal(d->refs, 1);
+    statement_unref(r, &d);
+    prepared_set_destroy(&set);
+    assert_null(set);
+    statement_registry_destroy(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(equal_texts_and_types_share_one_definition),
+        cmocka_unit_test(types_and_text_cannot_be_confused),
+        cmocka_unit_test(ids_are_never_used_again),
+        cmocka_unit_test(least_recently_used_leaves),
+        cmocka_unit_test(a_server_keeps_what_it_has_prepared_known),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

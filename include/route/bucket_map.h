@@ -12,6 +12,9 @@ struct bucket_map;
 struct bucket_map *bucket_map_create(const struct database_def *db, const struct table_map *table, uint32_t type_oid, bool deterministic_collation,
                                      struct error *error_r) MUST_CHECK;
 void bucket_map_destroy(struct bucket_map **m);
+/* Before the map is shared: the column's pg_attribute.atttypmod (-1, the default: none), so that a value is placed by what the column makes
+   of it: timestamp(0) rounds. Blanks that varchar(n) may drop are an error 0A000. */
+void bucket_map_set_typmod(struct bucket_map *m, int32_t typmod);
 
 struct bucket_target {
     unsigned shard;  /* index in database_def.shards */

@@ -1,6 +1,6 @@
 /*
- * A whole configuration: settings, topology and users, read together, immutable, counted. Workers hold a reference to
- * the configuration they run under; a reload makes a new one and leaves the old untouched.
+ * A whole configuration: settings, topology and users, read together, immutable, counted. Workers hold a
+ * reference to the configuration they run under; a reload makes a new one and leaves the old untouched.
  */
 #ifndef PGUNISON_CONF_CONFIG_H
 #define PGUNISON_CONF_CONFIG_H
@@ -32,8 +32,8 @@ struct problems {
 };
 void problems_free(struct problems *p);
 
-/* Reads all files. Collects every problem (problems_r is initialised here); returns NULL if one of them is an error.
-   The caller owns one reference. */
+/* Reads all files. Collects every problem (problems_r is initialised here); returns NULL if one of them is an
+   error. The caller owns one reference. */
 struct config *config_load(const char *path, struct problems *problems_r);
 struct config *config_ref(struct config *c);
 void config_unref(struct config **c);

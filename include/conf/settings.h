@@ -1,7 +1,7 @@
 /*
- * Every setting of [pgunison]. Immutable once loaded. Times in microseconds, sizes in bytes. The table that maps
- * names to fields, with defaults and one line of explanation each, is in src/conf/settings.c; etc/pgunison.ini is held
- * against it by a test.
+ * Every setting of [pgunison]. Immutable once loaded. Times in microseconds, sizes in bytes. The table that
+ * maps names to fields, with defaults and one line of explanation each, is in src/conf/settings.c;
+ * etc/pgunison.ini is held against it by a test.
  */
 #ifndef PGUNISON_CONF_SETTINGS_H
 #define PGUNISON_CONF_SETTINGS_H
@@ -15,6 +15,8 @@ enum commit_ack { COMMIT_ACK_APPLIED, COMMIT_ACK_DECIDED };
 enum client_tls_mode { TLS_DISABLE, TLS_ALLOW, TLS_PREFER, TLS_REQUIRE, TLS_VERIFY_CA, TLS_VERIFY_FULL };
 
 struct settings {
+    /* Texts are never NULL; one that is not set is empty. Paths are absolute: a relative one begins at the
+       ini file's folder. */
     const char *listen_addr; /* comma-separated; "*": all; empty: none */
     int listen_port;
     const char *unix_socket_dir; /* empty: none */
@@ -27,10 +29,10 @@ struct settings {
     uint64_t reserve_pool_timeout_us;
     int max_client_conn, max_db_connections, max_user_connections;
     int max_prepared_statements;
-    uint64_t plan_cache_bytes;   /* per worker */
-    uint64_t max_message_bytes;  /* largest statement, Bind or copy line kept in memory */
+    uint64_t plan_cache_bytes;  /* per worker */
+    uint64_t max_message_bytes; /* largest statement, Bind or copy line kept in memory */
     enum auth_type auth_type;
-    const char *auth_file; /* path relative to the ini file's folder is made absolute */
+    const char *auth_file;
     const char *auth_user, *auth_query, *auth_dbname;
     const char *admin_users, *stats_users; /* comma-separated */
     bool two_phase_commit;
@@ -43,15 +45,18 @@ struct settings {
     const char *http_listen;
     /* PgBouncer's */
     uint64_t server_lifetime_us, server_idle_timeout_us, server_connect_timeout_us, server_login_retry_us,
-        server_check_delay_us, server_round_robin;
+        server_check_delay_us;
+    bool server_round_robin;
     const char *server_check_query, *server_reset_query;
     bool server_reset_query_always;
     bool server_fast_close;
     enum client_tls_mode server_tls_sslmode;
-    const char *server_tls_ca_file, *server_tls_cert_file, *server_tls_key_file, *server_tls_protocols, *server_tls_ciphers;
+    const char *server_tls_ca_file, *server_tls_cert_file, *server_tls_key_file, *server_tls_protocols,
+        *server_tls_ciphers;
     uint64_t client_login_timeout_us, client_idle_timeout_us;
     enum client_tls_mode client_tls_sslmode;
-    const char *client_tls_ca_file, *client_tls_cert_file, *client_tls_key_file, *client_tls_protocols, *client_tls_ciphers;
+    const char *client_tls_ca_file, *client_tls_cert_file, *client_tls_key_file, *client_tls_protocols,
+        *client_tls_ciphers;
     uint64_t query_timeout_us, query_wait_timeout_us, cancel_wait_timeout_us, idle_transaction_timeout_us,
         transaction_timeout_us, shutdown_wait_timeout_us; /* 0: none */
     uint64_t dns_max_ttl_us;
@@ -60,18 +65,20 @@ struct settings {
     uint64_t stats_period_us;
     int verbose;
     bool tcp_keepalive;
-    int tcp_keepcnt, tcp_keepidle, tcp_keepintvl, tcp_user_timeout, tcp_defer_accept;
+    int tcp_keepcnt, tcp_keepidle, tcp_keepintvl, tcp_defer_accept; /* times in seconds */
+    int tcp_user_timeout;                                           /* milliseconds */
     const char *pidfile, *logfile;
     bool syslog;
     const char *syslog_ident, *syslog_facility;
-    const char *application_name_add_host; /* "0"/"1" as in PgBouncer */
+    bool application_name_add_host;
 };
 
 /* The value of a setting as `SHOW CONFIG` and the ini file write it; NULL: no such setting. */
 struct setting_info {
     const char *name, *default_value, *explanation;
-    bool not_yet;     /* accepted, has no effect yet: --check-config names it when it is set to other than its default */
-    bool on_reload;   /* takes effect on RELOAD; else at the next start */
+    bool not_yet;   /* accepted, has no effect yet: --check-config names it when it is set to other than its
+                       default */
+    bool on_reload; /* takes effect on RELOAD; else at the next start */
 };
 size_t settings_count(void);
 const struct setting_info *settings_info(size_t i);

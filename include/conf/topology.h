@@ -2,7 +2,8 @@
  * Which databases there are, on which shards their rows live, and how tables are cut. Immutable once loaded;
  * shared by all threads by reference count; replaced whole on reload.
  *
- * Names are folded as SQL folds them when the file is read: unquoted to lower case, "quoted" as they stand.
+ * Names of databases, schemas, tables and columns are folded as SQL folds them when the file is read:
+ * unquoted to lower case, "quoted" as they stand. Names of shards stand as written.
  */
 #ifndef PGUNISON_CONF_TOPOLOGY_H
 #define PGUNISON_CONF_TOPOLOGY_H
@@ -19,12 +20,14 @@ struct shard_def {
     const char *port; /* as written, likewise */
     const char *dbname;
     const char *user, *password;             /* NULL: the client's own */
-    const char *admin_user, *admin_password; /* for resolution and catalog reads; NULL: user/password, else auth_file's first admin_users entry */
+    const char *admin_user, *admin_password; /* for resolution and catalog reads; NULL: user/password, else
+                                                auth_file's first admin_users entry */
     const char *sslmode, *sslrootcert, *sslcert, *sslkey; /* NULL: server_tls_* of [pgunison] */
     const char *target_session_attrs;                     /* NULL: read-write when several hosts, else any */
     int connect_timeout_s;                                /* 0: server_connect_timeout */
     int pool_size;                                        /* 0: the database's */
-    unsigned id; /* index in topology->shards, unique over the process's databases; not stable across reloads */
+    unsigned
+        id; /* index in topology->shards, unique over the process's databases; not stable across reloads */
 };
 
 enum table_method { TABLE_HASH, TABLE_RANGE, TABLE_LIST, TABLE_REFERENCE, TABLE_SINGLE };
@@ -40,11 +43,12 @@ struct list_def {
 
 struct table_map {
     const char *schema; /* NULL: written without a schema: means the schema public */
-    const char *name;   /* NULL: the wildcard */
+    const char *name;   /* NULL: the wildcard, which is not among database_def.tables */
     enum table_method method;
-    const char *column;        /* HASH, RANGE, LIST */
-    unsigned single_shard;     /* SINGLE: index in database_def.shards */
-    struct range_def *ranges;  /* RANGE: in the order of the file; checked for gaps and overlaps when the column's type is known (route/bucket_map.h) */
+    const char *column;       /* HASH, RANGE, LIST */
+    unsigned single_shard;    /* SINGLE: index in database_def.shards */
+    struct range_def *ranges; /* RANGE: in the order of the file; checked for gaps and overlaps when the
+                                 column's type is known (route/bucket_map.h) */
     size_t n_ranges;
     struct list_def *lists;
     size_t n_lists;
@@ -56,11 +60,12 @@ enum pool_mode { POOL_SESSION, POOL_TRANSACTION, POOL_STATEMENT };
 
 struct database_def {
     const char *name;
-    const struct shard_def **shards; /* 1 .. SHARD_SET_MAX; a shard's index here is what shard_set and table_map count in */
+    const struct shard_def *
+        *shards; /* 1 .. SHARD_SET_MAX; a shard's index here is what shard_set and table_map count in */
     unsigned n_shards;
-    unsigned home; /* index in shards */
-    uint32_t buckets;        /* a power of two, 1 .. 65536 */
-    uint8_t *bucket_shard;   /* [buckets] -> index in shards */
+    unsigned home;         /* index in shards */
+    uint32_t buckets;      /* a power of two, 1 .. 65536 */
+    uint8_t *bucket_shard; /* [buckets] -> index in shards */
     struct table_map *tables;
     size_t n_tables;
     const struct table_map *wildcard; /* `* = hash(column)`, or NULL */
@@ -82,7 +87,8 @@ struct topology {
 };
 
 const struct database_def *topology_database(const struct topology *t, const char *name); /* NULL: unknown */
-/* schema NULL or empty: not qualified. NULL: not listed by name (the wildcard is the caller's affair: it needs the catalog). */
+/* schema NULL or empty: not qualified. NULL: not listed by name (the wildcard is the caller's affair: it
+ * needs the catalog). */
 const struct table_map *topology_table(const struct database_def *db, const char *schema, const char *name);
 
 #endif

@@ -1,13 +1,13 @@
 /*
- * auth_file: lines of "name" "secret", a quote inside doubled, ';' or '#' begins a comment line. The secret is a plain password,
- * md5 + 32 hex digits, or a SCRAM-SHA-256 verifier as pg_authid.rolpassword holds it:
+ * auth_file: lines of "name" "secret", a quote inside doubled, ';' or '#' begins a comment line. The secret
+ * is a plain password, md5 + 32 hex digits, or a SCRAM-SHA-256 verifier as pg_authid.rolpassword holds it:
  * SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey> (RFC 5803).
  */
 #ifndef PGUNISON_CONF_USERLIST_H
 #define PGUNISON_CONF_USERLIST_H
 
-#include "base/hashmap.h"
 #include "base/error.h"
+#include "base/hashmap.h"
 
 enum secret_kind { SECRET_PLAIN, SECRET_MD5, SECRET_SCRAM };
 

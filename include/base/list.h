@@ -69,5 +69,17 @@ static inline struct list_node *list_pop_front(struct list *l)
         list_remove(l, n);
     return n;
 }
+/* Moves every node of `from` to the end of `to`, in order. */
+static inline void list_move_all(struct list *to, struct list *from)
+{
+    if (list_empty(from))
+        return;
+    from->head.next->prev = to->head.prev;
+    to->head.prev->next = from->head.next;
+    from->head.prev->next = &to->head;
+    to->head.prev = from->head.prev;
+    to->count += from->count;
+    list_init(from);
+}
 
 #endif

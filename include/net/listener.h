@@ -22,6 +22,8 @@ struct listener *listener_create_tcp(struct loop *loop, const char *host, int po
 struct listener *listener_create_unix(struct loop *loop, const char *dir, int port, unsigned mode, int backlog,
                                       void (*accepted)(void *arg, int fd, const struct peer_address *peer), void *arg,
                                       struct error *error_r) MUST_CHECK;
+/* The port that was bound: of use when 0 was asked for. */
+int listener_port(const struct listener *listener);
 void listener_set_accepting(struct listener *listener, bool on);
 void listener_destroy(struct listener **listener);
 

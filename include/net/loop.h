@@ -21,18 +21,22 @@ void loop_run(struct loop *loop);  /* until loop_stop() */
 void loop_stop(struct loop *loop); /* from any thread, and from signal watches */
 uint64_t loop_now_us(const struct loop *loop); /* monotonic, of this turn */
 
-/* Work for the end of this turn. Embedded in its owner; deferring what is already deferred does nothing. */
+/* Work for the end of this turn. Embedded in its owner; deferring what is already deferred does nothing. What has
+   run in this turn and is deferred again runs in the next one, for which the loop does not wait: deferred work
+   cannot keep the loop from its sockets. Zero it but for run and arg. */
 struct deferred {
     struct list_node node;
     void (*run)(void *arg);
     void *arg;
+    uint64_t ran_in_turn; /* the loop's own */
 };
 void loop_defer(struct loop *loop, struct deferred *d);
 void loop_undefer(struct loop *loop, struct deferred *d);
 /* Frees p with free() (or free_p, if given) at the end of this turn, when no callback can report on it any more. */
 void loop_doom(struct loop *loop, void *p, void (*free_p)(void *));
 
-/* One-shot timers. Starting a started timer moves it. */
+/* One-shot timers. Starting a started timer moves it. Starting later and stopping are free of system calls and of heap
+   work, so a timer may be started and stopped with each statement. Never fires early by loop_now_us(). */
 struct loop_timer;
 struct loop_timer *loop_timer_create(struct loop *loop, void (*fired)(void *arg), void *arg);
 void loop_timer_destroy(struct loop_timer **timer);
@@ -44,7 +48,9 @@ bool loop_timer_pending(const struct loop_timer *timer);
 enum { WATCH_READ = 1, WATCH_WRITE = 2 };
 struct loop_watch;
 struct loop_watch *loop_watch_create(struct loop *loop, int fd, void (*ready)(void *arg, int what), void *arg);
-void loop_watch_set(struct loop_watch *watch, int what); /* WATCH_* bits to wait for, 0: none */
+/* WATCH_* bits to wait for, 0: none. Registers anew each time, because libpq may have closed the socket and opened
+   another one under the same number; when the number changes, another watch is needed. */
+void loop_watch_set(struct loop_watch *watch, int what);
 void loop_watch_destroy(struct loop_watch **watch);
 
 /* Signals, delivered as ordinary callbacks on this loop. */

@@ -9,8 +9,9 @@
  *
  * Reading is wanted at creation; stream_set_reading(false) stops readable() (back-pressure) and costs a system
  * call only when it changes something. The read and write callbacks may destroy the stream they are called for.
- * Output memory is held only while something is queued. A failed send makes every later call return IO_ERROR
- * and reports failed() once, from the loop, never from inside a call that the owner made.
+ * Output memory is held only while something is queued. A failed send makes every later flush and forward return
+ * IO_ERROR, stops readable(), and reports failed() once, from the loop, never from inside a call that the owner
+ * made. In failed() the owner may still stream_read() the last words of the peer, if any came.
  *
  * Not responsible for: message framing, timeouts, who owns the bytes that were read.
  */
@@ -48,10 +49,11 @@ void stream_start_tls(struct stream *stream, struct tls_context *ctx); /* server
 bool stream_is_tls(const struct stream *stream);
 int stream_fd(const struct stream *stream);
 
-/* IO_OK: *n_r > 0 bytes. IO_AGAIN: nothing now. IO_EOF: orderly end. IO_ERROR: error_r says why. */
+/* IO_OK: *n_r > 0 bytes. IO_AGAIN: nothing now. IO_EOF: orderly end. IO_ERROR: error_r says why.
+   TLS only: when decrypted bytes wait inside the SSL object, for which no readable() would come from the socket, the
+   stream itself defers readable() to the end of the turn (of the next one, if it did so in this one already). */
 enum io stream_read(struct stream *stream, void *buf, size_t cap, size_t *n_r, struct error *error_r) MUST_CHECK;
-/* TLS only: decrypted bytes wait inside the SSL object, for which no readable() would come; readable() is
-   deferred to the same turn by the stream itself. */
+/* Off takes effect at once, but the system call is made only when bytes come that are not wanted. */
 void stream_set_reading(struct stream *stream, bool on);
 
 void stream_write(struct stream *stream, const void *data, size_t len);

@@ -13,7 +13,8 @@ struct tls_server_options {
     const char *cert_file, *key_file;
     const char *ca_file;      /* verify client certificates against this, when set */
     bool require_client_cert; /* client_tls_sslmode = verify-ca / verify-full */
-    const char *ciphers;      /* NULL: OpenSSL's default */
+    const char *ciphers;      /* an OpenSSL cipher list, or "default", "secure", "normal", "fast" (all four, and
+                                 NULL: OpenSSL's default), "all" */
     const char *protocols;    /* "secure", "all", or a comma-separated list of tlsv1.x; NULL: secure */
 };
 

@@ -1,0 +1,247 @@
+/*
+ * The event loop: turns, deferred work, doomed objects, the time, and spare output buffers.
+ *
+ * libevent is asked for one round at a time (EVLOOP_ONCE), so that after each round this file is in charge:
+ *
+ *     turn:  wait for I/O and timers, deliver them -> run deferred work -> free what was doomed
+ *
+ * A base is used by its own thread only and therefore has no lock (EVENT_BASE_FLAG_NOLOCK); other threads
+ * reach a loop by eventfd alone. Both eventfds of this layer are registered edge-triggered and never read:
+ * each write is an edge, and the counter cannot overflow within the life of a machine. This spares a system
+ * call a wake-up.
+ *
+ * The time is read when it is first asked for in a turn: a turn that nobody times costs no clock.
+ *
+ * Not responsible for: timers, watches and signals (sources.c), sockets (stream.c).
+ */
+#include "net/loop.h"
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "loop_private.h"
+#include <assert.h>
+#include <event2/thread.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define SPARE_BUF_BYTES     ((size_t)16 * 1024)
+#define LARGEST_SPARE_BYTES ((size_t)64 * 1024)
+#define MAX_SPARE_BUFS      64
+
+static void log_libevent(int severity, const char *message)
+{
+    if (severity >= EVENT_LOG_WARN)
+        log_warning("libevent: %s", message);
+}
+
+static void prepare_process(void)
+{
+    evthread_use_pthreads(); /* for what libevent keeps per process; bases go without locks */
+    event_set_log_callback(log_libevent);
+    /* A peer that is gone shows as EPIPE. OpenSSL writes without MSG_NOSIGNAL, so this has to be
+     * process-wide. */
+    struct sigaction action;
+    if (sigaction(SIGPIPE, NULL, &action) == 0 && action.sa_handler == SIG_DFL)
+        signal(SIGPIPE, SIG_IGN);
+}
+
+static void woken(evutil_socket_t fd, short what, void *arg)
+{
+    /* The turn that this causes looks at loop->stopping. */
+    (void)fd;
+    (void)what;
+    (void)arg;
+}
+
+struct loop *loop_create(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, prepare_process);
+
+    struct loop *loop = xcalloc(1, sizeof(*loop));
+    list_init(&loop->deferred);
+    list_init(&loop->later);
+    loop->turn = 1;
+
+    struct event_config *config = event_config_new();
+    if (config) {
+        event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
+        loop->base = event_base_new_with_config(config);
+        event_config_free(config);
+    }
+    loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (!loop->base || loop->wake_fd < 0) {
+        /* Out of descriptors or memory before anything was started: nothing can go on. */
+        log_error("could not create an event loop: %m");
+        abort();
+    }
+    event_assign(&loop->wake, loop->base, loop->wake_fd, EV_READ | EV_PERSIST | EV_ET, woken, loop);
+    event_add(&loop->wake, NULL);
+    return loop;
+}
+
+/* ---- doomed objects
+ * ---------------------------------------------------------------------------------------- */
+
+void loop_doom(struct loop *loop, void *p, void (*free_p)(void *))
+{
+    if (loop->n_doomed == loop->doomed_cap) {
+        loop->doomed_cap = loop->doomed_cap ? loop->doomed_cap * 2 : 32;
+        loop->doomed = xrealloc(loop->doomed, loop->doomed_cap * sizeof(*loop->doomed));
+    }
+    loop->doomed[loop->n_doomed++] = (struct doomed){.p = p, .free_p = free_p ? free_p : free};
+}
+
+/* A destructor may doom others, which die here too. */
+static void free_doomed(struct loop *loop)
+{
+    for (size_t i = 0; i < loop->n_doomed; i++) {
+        struct doomed d = loop->doomed[i];
+        d.free_p(d.p);
+    }
+    loop->n_doomed = 0;
+}
+
+/* ---- deferred work
+ * ----------------------------------------------------------------------------------------- */
+
+void loop_defer(struct loop *loop, struct deferred *d)
+{
+    if (!list_linked(&d->node))
+        list_push_back(d->ran_in_turn == loop->turn ? &loop->later : &loop->deferred, &d->node);
+}
+
+void loop_undefer(struct loop *loop, struct deferred *d)
+{
+    if (list_linked(&d->node))
+        list_remove(d->ran_in_turn == loop->turn ? &loop->later : &loop->deferred, &d->node);
+}
+
+static void run_deferred(struct loop *loop)
+{
+    struct list_node *n;
+    while ((n = list_pop_front(&loop->deferred)) != NULL) {
+        struct deferred *d = list_entry(n, struct deferred, node);
+        d->ran_in_turn = loop->turn;
+        d->run(d->arg); /* may free d */
+    }
+}
+
+/* ---- turns
+ * ------------------------------------------------------------------------------------------------- */
+
+static void run_turn(struct loop *loop)
+{
+    loop->turn++;
+    list_move_all(&loop->deferred, &loop->later);
+    loop->now_us = 0;
+
+    bool must_not_wait = !list_empty(&loop->deferred);
+    event_base_loop(loop->base, EVLOOP_ONCE | (must_not_wait ? EVLOOP_NONBLOCK : 0));
+    run_deferred(loop);
+    free_doomed(loop);
+}
+
+/* A stop that comes before the run is kept for it. */
+void loop_run(struct loop *loop)
+{
+    assert(!loop->in_run);
+    loop->in_run = true;
+    while (!atomic_load(&loop->stopping))
+        run_turn(loop);
+    loop->in_run = false;
+    atomic_store(&loop->stopping, false);
+}
+
+void loop_stop(struct loop *loop)
+{
+    atomic_store(&loop->stopping, true);
+    uint64_t one = 1;
+    ssize_t n = write(loop->wake_fd, &one, sizeof(one));
+    (void)n; /* cannot fail: see the top of this file */
+}
+
+void loop_destroy(struct loop **loop_p)
+{
+    struct loop *loop = *loop_p;
+    if (!loop)
+        return;
+    assert(!loop->in_run);
+    *loop_p = NULL;
+    free_doomed(loop);
+    free(loop->doomed);
+    event_del(&loop->wake);
+    event_base_free(loop->base);
+    close(loop->wake_fd);
+    while (loop->spare) {
+        struct buf b = {0};
+        loop_borrow_buf(loop, &b);
+        buf_free(&b);
+    }
+    free(loop);
+}
+
+/* The time is a cache, not a part of what a const loop promises not to change. */
+uint64_t loop_now_us(const struct loop *loop)
+{
+    struct loop *mutable_loop = (struct loop *)(uintptr_t)loop;
+    if (!loop->in_run || loop->now_us == 0)
+        mutable_loop->now_us = clock_monotonic_us();
+    return loop->now_us;
+}
+
+void *loop_event_base(struct loop *loop)
+{
+    return loop->base;
+}
+
+bool loop_call(struct loop *loop, const void *self, void (*cb)(void *arg), void *arg)
+{
+    assert(!loop->current); /* callbacks come from the loop, never from within each other */
+    loop->current = self;
+    cb(arg);
+    bool alive = loop->current == self;
+    loop->current = NULL;
+    return alive;
+}
+
+/* ---- spare buffers
+ * ----------------------------------------------------------------------------------------- */
+
+/* Lies at the beginning of the memory that it describes. */
+struct spare_buf {
+    struct spare_buf *next;
+    size_t cap;
+};
+
+void loop_borrow_buf(struct loop *loop, struct buf *b)
+{
+    assert(b->data == NULL);
+    struct spare_buf *spare = loop->spare;
+    if (!spare) {
+        buf_reserve(b, SPARE_BUF_BYTES);
+        return;
+    }
+    loop->spare = spare->next;
+    loop->n_spare--;
+    *b = (struct buf){.cap = spare->cap, .data = (uint8_t *)spare};
+}
+
+void loop_return_buf(struct loop *loop, struct buf *b)
+{
+    if (!b->data)
+        return;
+    if (b->cap > LARGEST_SPARE_BYTES || loop->n_spare >= MAX_SPARE_BUFS) {
+        buf_free(b);
+        return;
+    }
+    struct spare_buf *spare = (struct spare_buf *)(void *)b->data; /* malloc()ed, so aligned */
+    *spare = (struct spare_buf){.next = loop->spare, .cap = b->cap};
+    loop->spare = spare;
+    loop->n_spare++;
+    buf_init(b);
+}

@@ -1,0 +1,113 @@
+/*
+ * Mailboxes: a list under a mutex, and an eventfd that wakes the receiver's loop.
+ *
+ * Whoever puts a letter into an empty inbox writes the eventfd; the receiver takes the whole inbox at once.
+ * So, by observing the inbox under the lock: a letter in it has a wake-up under way that the receiver has not
+ * yet used, or it was put there behind a letter that has one. A wake-up that finds nothing is possible and
+ * harmless. The eventfd is edge-triggered and never read (loop.c says why).
+ *
+ * Letters that a delivery posts to its own mailbox wait for the next turn.
+ */
+#include "net/mailbox.h"
+
+#include "base/arena.h"
+#include "base/log.h"
+#include "loop_private.h"
+#include <assert.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+struct mailbox {
+    struct loop *loop;
+    void *receiver;
+    struct event ev;
+    int fd;
+    bool destroying;   /* receiver's thread only */
+    struct list batch; /* taken from the inbox, being delivered; receiver's thread only */
+
+    pthread_mutex_t lock;
+    struct list inbox; /* under lock */
+};
+
+static void take_inbox(struct mailbox *mb)
+{
+    pthread_mutex_lock(&mb->lock);
+    list_move_all(&mb->batch, &mb->inbox);
+    pthread_mutex_unlock(&mb->lock);
+}
+
+static void deliver_batch(struct mailbox *mb)
+{
+    struct list_node *n;
+    while ((n = list_pop_front(&mb->batch)) != NULL) {
+        struct letter *letter = list_entry(n, struct letter, node);
+        letter->deliver(letter, mb->receiver); /* the letter is its receiver's now; mb may be destroyed */
+    }
+}
+
+static void woken(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    struct mailbox *mb = arg;
+    take_inbox(mb);
+    deliver_batch(
+        mb); /* destroyed meanwhile: it has emptied the batch, and lives until the end of the turn */
+}
+
+struct mailbox *mailbox_create(struct loop *loop, void *receiver)
+{
+    struct mailbox *mb = xcalloc(1, sizeof(*mb));
+    mb->loop = loop;
+    mb->receiver = receiver;
+    list_init(&mb->batch);
+    list_init(&mb->inbox);
+    pthread_mutex_init(&mb->lock, NULL);
+    mb->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (mb->fd < 0) {
+        log_error("could not create a mailbox: %m"); /* as loop_create() */
+        abort();
+    }
+    event_assign(&mb->ev, loop->base, mb->fd, EV_READ | EV_PERSIST | EV_ET, woken, mb);
+    event_add(&mb->ev, NULL);
+    return mb;
+}
+
+void mailbox_post(struct mailbox *mb, struct letter *letter)
+{
+    pthread_mutex_lock(&mb->lock);
+    bool was_empty = list_empty(&mb->inbox);
+    list_push_back(&mb->inbox, &letter->node);
+    pthread_mutex_unlock(&mb->lock);
+    if (was_empty) {
+        uint64_t one = 1;
+        ssize_t n = write(mb->fd, &one, sizeof(one));
+        (void)n;
+    }
+}
+
+static void mailbox_free(void *p)
+{
+    struct mailbox *mb = p;
+    pthread_mutex_destroy(&mb->lock);
+    free(mb);
+}
+
+void mailbox_destroy(struct mailbox **mb_p)
+{
+    struct mailbox *mb = *mb_p;
+    if (!mb || mb->destroying)
+        return;
+    mb->destroying = true;
+    /* A delivery may post to this very mailbox: go on until nothing is left. */
+    do {
+        deliver_batch(mb);
+        take_inbox(mb);
+    } while (!list_empty(&mb->batch));
+    *mb_p = NULL;
+    event_del(&mb->ev);
+    close(mb->fd);
+    loop_doom(mb->loop, mb, mailbox_free);
+}

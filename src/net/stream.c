@@ -1,0 +1,431 @@
+/*
+ * Streams: one non-blocking socket, an output queue, and callbacks to one owner.
+ *
+ * Registration. A persistent read event is registered at creation and stays; in the steady state no
+ * epoll_ctl() is made. Taking reading off is lazy: the event goes when bytes come that nobody wants. The
+ * write event is registered only while something waits for the socket to take more.
+ *
+ *     queue (out)   send_waits      what happens
+ *     empty         WAIT_NOTHING    write queues, flush has nothing to do, forward sends at once
+ *     bytes         WAIT_NOTHING    written since the last flush: flush and forward send them
+ *     bytes         WAIT_*          the socket was full: everything is queued behind, no send is tried until
+ * it is ready; then the queue goes out and drained() follows when it is empty
+ *
+ * Invariant: out owns memory <=> out holds bytes. (In HANDSHAKE send_waits may be set with an empty queue.)
+ *
+ * Callbacks are made from the loop only: by an event, or from deferred work. Any of them may destroy or
+ * detach the stream, so after each the stream is touched only if loop_call() says that it is still there.
+ *
+ * Not responsible for: what the bytes mean, how many may be queued, how long anything may take.
+ */
+#include "net/stream.h"
+
+#include "base/arena.h"
+#include "stream_private.h"
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* ---- what the socket is asked to report
+ * -------------------------------------------------------------------- */
+
+static bool wants_read_event(const struct stream *s)
+{
+    return (s->reading && s->recv_waits == WAIT_NOTHING && s->phase == PHASE_OPEN) ||
+           s->send_waits == WAIT_READABLE;
+}
+
+static bool wants_write_event(const struct stream *s)
+{
+    return s->send_waits == WAIT_WRITABLE || s->recv_waits == WAIT_WRITABLE;
+}
+
+/* Read events that are no longer wanted are left to on_read_event(). */
+static void arm(struct stream *s)
+{
+    if (!s->read_armed && wants_read_event(s)) {
+        event_add(&s->read_ev, NULL);
+        s->read_armed = true;
+    }
+    bool write = wants_write_event(s);
+    if (write != s->write_armed) {
+        if (write)
+            event_add(&s->write_ev, NULL);
+        else
+            event_del(&s->write_ev);
+        s->write_armed = write;
+    }
+}
+
+static void disarm_read(struct stream *s)
+{
+    if (s->read_armed)
+        event_del(&s->read_ev);
+    s->read_armed = false;
+}
+
+/* ---- failing
+ * ----------------------------------------------------------------------------------------------- */
+
+/* Reported at the end of the turn: the owner may be in the middle of a call to us. */
+static void stream_break(struct stream *s, const struct error *why)
+{
+    assert(s->phase != PHASE_BROKEN);
+    s->phase = PHASE_BROKEN;
+    s->reading = false;
+    s->send_waits = s->recv_waits = WAIT_NOTHING;
+    s->why = xmalloc(sizeof(*s->why));
+    *s->why = *why;
+    buf_clear(&s->out);
+    loop_return_buf(s->loop, &s->out);
+    loop_undefer(s->loop, &s->pending_read);
+    arm(s);
+    loop_defer(s->loop, &s->report_failure);
+}
+
+static void call_failed(void *arg)
+{
+    struct stream *s = arg;
+    s->failed_reported = true;
+    s->events->failed(s->owner, s->why);
+}
+
+static void report_failure(void *arg)
+{
+    struct stream *s = arg;
+    (void)loop_call(s->loop, s, call_failed, s);
+}
+
+/* ---- reading
+ * ----------------------------------------------------------------------------------------------- */
+
+static bool call_readable(struct stream *s)
+{
+    return loop_call(s->loop, s, s->events->readable, s->owner);
+}
+
+static void deliver_pending_read(void *arg)
+{
+    struct stream *s = arg;
+    if (s->reading && s->phase == PHASE_OPEN)
+        (void)call_readable(s);
+}
+
+static void defer_read_if_pending(struct stream *s)
+{
+    if (s->ssl && s->reading && s->phase == PHASE_OPEN && s->transport->pending(s))
+        loop_defer(s->loop, &s->pending_read);
+}
+
+enum io stream_read(struct stream *s, void *buf, size_t cap, size_t *n_r, struct error *error_r)
+{
+    assert(cap > 0); /* recv() of no bytes looks like the end */
+    assert(s->phase != PHASE_HANDSHAKE);
+    s->recv_waits = WAIT_NOTHING;
+    enum io r = s->transport->read(s, buf, cap, n_r, error_r);
+    if (s->ssl) {
+        if (r == IO_OK)
+            defer_read_if_pending(s);
+        arm(s);
+    }
+    return r;
+}
+
+void stream_set_reading(struct stream *s, bool on)
+{
+    if (s->reading == on)
+        return;
+    s->reading = on;
+    if (on && s->loop) {
+        arm(s);
+        defer_read_if_pending(s);
+    }
+}
+
+/* ---- sending
+ * ----------------------------------------------------------------------------------------------- */
+
+static void queue(struct stream *s, struct slice bytes)
+{
+    if (bytes.len == 0)
+        return;
+    if (!s->out.data)
+        loop_borrow_buf(s->loop, &s->out);
+    buf_slice_append(&s->out, bytes);
+}
+
+/* Sends the queue and, behind it, `more`, whose rest is queued. */
+static enum io push(struct stream *s, struct slice more)
+{
+    struct slice parts[2];
+    int n_parts = 0;
+    size_t queued = buf_len(&s->out);
+    if (queued)
+        parts[n_parts++] = buf_slice(&s->out);
+    if (more.len)
+        parts[n_parts++] = more;
+    if (n_parts == 0)
+        return IO_OK;
+
+    size_t sent = 0;
+    struct error why;
+    enum io r = s->transport->send(s, parts, n_parts, &sent, &why);
+    if (r == IO_ERROR) {
+        stream_break(s, &why);
+        return IO_ERROR;
+    }
+    if (queued)
+        buf_consume(&s->out, sent < queued ? sent : queued);
+    size_t of_more = sent > queued ? sent - queued : 0;
+    queue(s, slice_of(more.data ? more.data + of_more : NULL, more.len - of_more));
+    if (buf_len(&s->out) == 0)
+        loop_return_buf(s->loop, &s->out);
+    arm(s);
+    return r;
+}
+
+void stream_write(struct stream *s, const void *data, size_t len)
+{
+    if (s->phase != PHASE_BROKEN)
+        queue(s, slice_of(data, len));
+}
+
+enum io stream_flush(struct stream *s)
+{
+    if (s->phase == PHASE_BROKEN)
+        return IO_ERROR;
+    if (s->send_waits != WAIT_NOTHING || s->phase == PHASE_HANDSHAKE)
+        return buf_len(&s->out) ? IO_AGAIN : IO_OK;
+    return push(s, slice_of(NULL, 0));
+}
+
+enum io stream_forward(struct stream *s, const void *data, size_t len)
+{
+    if (s->phase == PHASE_BROKEN)
+        return IO_ERROR;
+    if (s->send_waits != WAIT_NOTHING || s->phase == PHASE_HANDSHAKE) {
+        queue(s, slice_of(data, len));
+        return buf_len(&s->out) ? IO_AGAIN : IO_OK;
+    }
+    if (s->ssl && buf_len(&s->out)) { /* one record is cheaper than two */
+        queue(s, slice_of(data, len));
+        return push(s, slice_of(NULL, 0));
+    }
+    return push(s, slice_of(data, len));
+}
+
+size_t stream_queued(const struct stream *s)
+{
+    return buf_len(&s->out);
+}
+
+/* ---- events
+ * ------------------------------------------------------------------------------------------------ */
+
+/* False: the stream is gone. */
+static bool continue_handshake(struct stream *s)
+{
+    struct error why;
+    switch (tls_continue_accept(s, &why)) {
+    case IO_OK:
+        break;
+    case IO_AGAIN:
+        arm(s);
+        return true;
+    case IO_EOF:
+    case IO_ERROR:
+        stream_break(s, &why);
+        return true;
+    }
+    s->phase = PHASE_OPEN;
+    arm(s);
+    if (s->events->tls_ready && !loop_call(s->loop, s, s->events->tls_ready, s->owner))
+        return false;
+    if (s->phase != PHASE_OPEN)
+        return true;
+    defer_read_if_pending(s);
+    /* What was written during the handshake; tls_ready() may have flushed it. */
+    if (s->send_waits != WAIT_NOTHING || buf_len(&s->out) == 0 || push(s, slice_of(NULL, 0)) != IO_OK)
+        return true;
+    return loop_call(s->loop, s, s->events->drained, s->owner);
+}
+
+/* What sending waited for has come true. False: the stream is gone. */
+static bool continue_sending(struct stream *s)
+{
+    s->send_waits = WAIT_NOTHING;
+    if (s->phase == PHASE_HANDSHAKE)
+        return continue_handshake(s);
+    if (push(s, slice_of(NULL, 0)) != IO_OK)
+        return true;
+    arm(s);
+    return loop_call(s->loop, s, s->events->drained, s->owner);
+}
+
+static void on_read_event(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    struct stream *s = arg;
+    if (!wants_read_event(s)) {
+        disarm_read(s);
+        return;
+    }
+    if (s->send_waits == WAIT_READABLE) {
+        if (!continue_sending(s))
+            return;
+        /* TLS may have taken the bytes in already; the socket or SSL_has_pending() brings us back for others.
+         */
+        defer_read_if_pending(s);
+        return;
+    }
+    (void)call_readable(s);
+}
+
+static void on_write_event(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    struct stream *s = arg;
+    if (s->send_waits == WAIT_WRITABLE && !continue_sending(s))
+        return;
+    if (s->recv_waits == WAIT_WRITABLE) {
+        s->recv_waits = WAIT_NOTHING;
+        arm(s);
+        if (s->reading && s->phase == PHASE_OPEN)
+            (void)call_readable(s);
+    }
+}
+
+/* ---- life
+ * -------------------------------------------------------------------------------------------------- */
+
+static void set_socket_options(int fd, bool nodelay)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags >= 0 && !(flags & O_NONBLOCK))
+        fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+    int on = 1;
+    if (nodelay)
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on,
+                   sizeof(on)); /* fails on Unix sockets, which need none */
+}
+
+static struct stream *create(struct loop *loop, int fd, SSL *ssl, bool owns,
+                             const struct stream_events *events, void *owner)
+{
+    struct stream *s = xcalloc(1, sizeof(*s));
+    s->transport = &transport_plain;
+    s->fd = fd;
+    s->owns = owns;
+    s->phase = PHASE_OPEN;
+    s->reading = true;
+    s->pending_read = (struct deferred){.run = deliver_pending_read, .arg = s};
+    s->report_failure = (struct deferred){.run = report_failure, .arg = s};
+    buf_init(&s->out);
+    set_socket_options(fd, owns);
+    if (ssl)
+        tls_take_over(s, ssl);
+    stream_attach(s, loop, events, owner);
+    return s;
+}
+
+struct stream *stream_create(struct loop *loop, int fd, const struct stream_events *events, void *owner)
+{
+    return create(loop, fd, NULL, true, events, owner);
+}
+
+struct stream *stream_adopt(struct loop *loop, int fd, void *ssl, const struct stream_events *events,
+                            void *owner)
+{
+    return create(loop, fd, ssl, false, events, owner);
+}
+
+void stream_attach(struct stream *s, struct loop *loop, const struct stream_events *events, void *owner)
+{
+    assert(!s->loop);
+    s->loop = loop;
+    s->events = events;
+    s->owner = owner;
+    /* A turn of the old loop means nothing here. */
+    s->pending_read.ran_in_turn = s->report_failure.ran_in_turn = 0;
+    event_assign(&s->read_ev, loop->base, s->fd, EV_READ | EV_PERSIST, on_read_event, s);
+    event_assign(&s->write_ev, loop->base, s->fd, EV_WRITE | EV_PERSIST, on_write_event, s);
+    arm(s);
+    defer_read_if_pending(s);
+    if (s->phase == PHASE_BROKEN && !s->failed_reported)
+        loop_defer(loop, &s->report_failure);
+}
+
+static void leave_loop(struct stream *s)
+{
+    disarm_read(s);
+    if (s->write_armed)
+        event_del(&s->write_ev);
+    s->write_armed = false;
+    loop_undefer(s->loop, &s->pending_read);
+    loop_undefer(s->loop, &s->report_failure);
+    loop_return_buf(s->loop, &s->out);
+    loop_forget(s->loop, s);
+}
+
+void stream_detach(struct stream *s)
+{
+    assert(s->phase != PHASE_HANDSHAKE && buf_len(&s->out) == 0);
+    leave_loop(s);
+    s->loop = NULL;
+}
+
+void stream_destroy(struct stream **stream)
+{
+    struct stream *s = *stream;
+    if (!s)
+        return;
+    *stream = NULL;
+    struct loop *loop = s->loop;
+    if (loop)
+        leave_loop(s);
+    s->transport->close(s);
+    if (s->owns)
+        close(s->fd);
+    free(s->why);
+    if (loop)
+        loop_doom(loop, s, NULL);
+    else
+        free(s);
+}
+
+void stream_start_tls(struct stream *s, struct tls_context *ctx)
+{
+    assert(s->phase == PHASE_OPEN && !s->ssl);
+    struct error why;
+    if (stream_flush(s) != IO_OK) {
+        if (s->phase == PHASE_BROKEN)
+            return;
+        (void)error_set(&why, SQLSTATE_CONNECTION_FAILURE, "could not start TLS: the peer takes no data");
+        stream_break(s, &why);
+        return;
+    }
+    if (!tls_begin_accept(s, ctx, &why)) {
+        stream_break(s, &why);
+        return;
+    }
+    s->phase = PHASE_HANDSHAKE;
+    s->send_waits = WAIT_READABLE; /* the client speaks first */
+    arm(s);
+}
+
+bool stream_is_tls(const struct stream *s)
+{
+    return s->ssl != NULL;
+}
+
+int stream_fd(const struct stream *s)
+{
+    return s->fd;
+}

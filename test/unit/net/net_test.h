@@ -1,0 +1,41 @@
+/* Helpers of the net tests. A test that hangs dies by SIGALRM. */
+#ifndef PGUNISON_TEST_NET_TEST_H
+#define PGUNISON_TEST_NET_TEST_H
+
+#include "net/loop.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+struct countdown {
+    struct loop *loop;
+    struct deferred deferred;
+    int left;
+};
+
+static inline void countdown_run(void *arg)
+{
+    struct countdown *c = arg;
+    if (--c->left > 0)
+        loop_defer(c->loop, &c->deferred);
+    else
+        loop_stop(c->loop);
+}
+
+/* Runs n turns, none of which waits. */
+static inline void run_turns(struct loop *loop, int n)
+{
+    struct countdown c = {.loop = loop, .left = n};
+    c.deferred = (struct deferred){.run = countdown_run, .arg = &c};
+    loop_defer(loop, &c.deferred);
+    loop_run(loop);
+}
+
+#endif

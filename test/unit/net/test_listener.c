@@ -1,0 +1,325 @@
+/* net/listener.h */
+#include "net/listener.h"
+#include "net_test.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#define MAX_GOT 1000
+
+static struct loop *loop;
+static struct listener *listener;
+static int got[MAX_GOT], n_got, stop_at, destroy_at, pause_at;
+static struct peer_address last_peer;
+static struct error err;
+
+static void accepted(void *arg, int fd, const struct peer_address *peer)
+{
+    assert_ptr_equal(arg, &n_got);
+    assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
+    assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    got[n_got++] = fd;
+    last_peer = *peer;
+    if (n_got == destroy_at)
+        listener_destroy(&listener);
+    if (n_got == pause_at)
+        listener_set_accepting(listener, false);
+    if (n_got == stop_at)
+        loop_stop(loop);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    loop = loop_create();
+    n_got = stop_at = destroy_at = pause_at = 0;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    for (int i = 0; i < n_got; i++)
+        close(got[i]);
+    listener_destroy(&listener);
+    loop_destroy(&loop);
+    return 0;
+}
+
+static int connect_tcp(int family, int port)
+{
+    int fd = socket(family, SOCK_STREAM, 0);
+    int rc;
+    if (family == AF_INET) {
+        struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
+        a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        rc = connect(fd, (struct sockaddr *)&a, sizeof(a));
+    } else {
+        struct sockaddr_in6 a = {
+            .sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_addr = in6addr_loopback};
+        rc = connect(fd, (struct sockaddr *)&a, sizeof(a));
+    }
+    if (rc != 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static int connect_unix(const char *path)
+{
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
+    if (connect(fd, (struct sockaddr *)&a, sizeof(a)) != 0) {
+        close(fd);
+        return -1;
+    }
+    return fd;
+}
+
+static void listen_local(void)
+{
+    listener = listener_create_tcp(loop, "127.0.0.1", 0, 128, accepted, &n_got, &err);
+    assert_non_null(listener);
+    assert_in_range(listener_port(listener), 1, 65535);
+}
+
+static void accepts_a_batch_in_one_turn(void **state)
+{
+    (void)state;
+    listen_local();
+    int fds[20];
+    for (int i = 0; i < 20; i++)
+        assert_true((fds[i] = connect_tcp(AF_INET, listener_port(listener))) >= 0);
+    run_turns(loop, 1);
+    assert_int_equal(n_got, 20);
+    assert_string_equal(last_peer.host, "127.0.0.1");
+    assert_false(last_peer.is_unix);
+    struct sockaddr_in a;
+    socklen_t len = sizeof(a);
+    assert_int_equal(getsockname(fds[19], (struct sockaddr *)&a, &len), 0);
+    assert_int_equal(last_peer.port, ntohs(a.sin_port));
+    for (int i = 0; i < 20; i++)
+        close(fds[i]);
+}
+
+static void paused_listener_leaves_connections_waiting(void **state)
+{
+    (void)state;
+    listen_local();
+    listener_set_accepting(listener, false);
+    int a = connect_tcp(AF_INET, listener_port(listener)), b = connect_tcp(AF_INET, listener_port(listener));
+    run_turns(loop, 3);
+    assert_int_equal(n_got, 0);
+    pause_at = 1; /* from inside the callback: the second stays outside */
+    listener_set_accepting(listener, true);
+    run_turns(loop, 3);
+    assert_int_equal(n_got, 1);
+    listener_set_accepting(listener, true);
+    run_turns(loop, 3);
+    assert_int_equal(n_got, 2);
+    close(a);
+    close(b);
+}
+
+static void listener_may_be_destroyed_in_its_callback(void **state)
+{
+    (void)state;
+    listen_local();
+    int a = connect_tcp(AF_INET, listener_port(listener)), b = connect_tcp(AF_INET, listener_port(listener));
+    destroy_at = 1;
+    run_turns(loop, 3);
+    assert_int_equal(n_got, 1);
+    assert_null(listener);
+    close(a);
+    close(b);
+}
+
+static void star_listens_on_every_family_with_one_port(void **state)
+{
+    (void)state;
+    listener = listener_create_tcp(loop, "*", 0, 16, accepted, &n_got, &err);
+    assert_non_null(listener);
+    int a = connect_tcp(AF_INET, listener_port(listener));
+    assert_true(a >= 0);
+    run_turns(loop, 2);
+    assert_int_equal(n_got, 1);
+    int probe = socket(AF_INET6, SOCK_STREAM, 0);
+    struct sockaddr_in6 loopback = {.sin6_family = AF_INET6, .sin6_addr = in6addr_loopback};
+    bool has_ipv6 = probe >= 0 && bind(probe, (struct sockaddr *)&loopback, sizeof(loopback)) == 0;
+    close(probe);
+    if (has_ipv6) {
+        int b = connect_tcp(AF_INET6, listener_port(listener));
+        assert_true(b >= 0);
+        run_turns(loop, 2);
+        assert_int_equal(n_got, 2);
+        assert_string_equal(last_peer.host, "::1");
+        close(b);
+    }
+    close(a);
+}
+
+static void taken_port_is_an_error_with_a_hint(void **state)
+{
+    (void)state;
+    listen_local();
+    struct listener *other =
+        listener_create_tcp(loop, "127.0.0.1", listener_port(listener), 16, accepted, &n_got, &err);
+    assert_null(other);
+    assert_string_equal(err.sqlstate, SQLSTATE_CONFIG);
+    assert_non_null(strstr(err.message, "in use"));
+    assert_true(err.hint[0] != '\0');
+    assert_null(listener_create_tcp(loop, "no.such.host.invalid", 0, 16, accepted, &n_got, &err));
+    assert_non_null(strstr(err.message, "no.such.host.invalid"));
+    assert_null(listener_create_tcp(loop, "192.0.2.1", 0, 16, accepted, &n_got, &err)); /* nobody's address */
+    assert_non_null(strstr(err.message, "192.0.2.1"));
+}
+
+static void listener_rests_when_descriptors_run_out(void **state)
+{
+    (void)state;
+    listen_local();
+    int client = connect_tcp(AF_INET, listener_port(listener));
+    struct rlimit old, low;
+    getrlimit(RLIMIT_NOFILE, &old);
+    low = old;
+    low.rlim_cur = (rlim_t)client + 1; /* every number below is taken */
+    int hog[64], n_hog = 0;
+    setrlimit(RLIMIT_NOFILE, &low);
+    while (n_hog < 64 && (hog[n_hog] = dup(client)) >= 0)
+        n_hog++;
+    run_turns(loop, 5);
+    assert_int_equal(n_got, 0);
+    setrlimit(RLIMIT_NOFILE, &old);
+    for (int i = 0; i < n_hog; i++)
+        close(hog[i]);
+    run_turns(loop, 2);
+    assert_int_equal(n_got, 0); /* still resting */
+    stop_at = 1;
+    loop_run(loop);
+    assert_int_equal(n_got, 1);
+    close(client);
+}
+
+/* ---- Unix sockets ---- */
+
+static char dir[] = "/tmp/test_listener.XXXXXX", path[64];
+
+static int make_dir(void **state)
+{
+    (void)state;
+    if (!mkdtemp(dir))
+        return -1;
+    snprintf(path, sizeof(path), "%s/.s.PGSQL.7654", dir);
+    return 0;
+}
+
+static int remove_dir(void **state)
+{
+    (void)state;
+    return rmdir(dir); /* fails if a listener left its socket */
+}
+
+static struct listener *listen_unix(unsigned mode)
+{
+    return listener_create_unix(loop, dir, 7654, mode, 16, accepted, &n_got, &err);
+}
+
+static void unix_socket_has_the_mode_and_goes_with_its_listener(void **state)
+{
+    (void)state;
+    listener = listen_unix(0770);
+    assert_non_null(listener);
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0770);
+    int fd = connect_unix(path);
+    assert_true(fd >= 0);
+    run_turns(loop, 2);
+    assert_int_equal(n_got, 1);
+    assert_string_equal(last_peer.host, "unix");
+    assert_true(last_peer.is_unix);
+    assert_int_equal(last_peer.port, 0);
+    listener_destroy(&listener);
+    assert_int_equal(stat(path, &st), -1);
+    close(fd);
+}
+
+static void live_socket_is_respected_and_stale_one_replaced(void **state)
+{
+    (void)state;
+    listener = listen_unix(0777);
+    assert_non_null(listener);
+    assert_null(listen_unix(0777));
+    assert_non_null(strstr(err.message, "in use"));
+    int fd = connect_unix(path); /* the live one still works */
+    assert_true(fd >= 0);
+    close(fd);
+    listener_destroy(&listener);
+
+    int dead = socket(AF_UNIX, SOCK_STREAM, 0);
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
+    assert_int_equal(bind(dead, (struct sockaddr *)&a, sizeof(a)), 0);
+    close(dead); /* the file stays, nobody answers */
+    listener = listen_unix(0777);
+    assert_non_null(listener);
+    fd = connect_unix(path);
+    assert_true(fd >= 0);
+    close(fd);
+}
+
+static void a_successors_socket_is_not_removed(void **state)
+{
+    (void)state;
+    listener = listen_unix(0777);
+    assert_int_equal(unlink(path), 0);
+    struct listener *successor = listen_unix(0777);
+    assert_non_null(successor);
+    listener_destroy(&listener);
+    int fd = connect_unix(path);
+    assert_true(fd >= 0);
+    close(fd);
+    listener_destroy(&successor);
+}
+
+static void other_files_are_not_touched(void **state)
+{
+    (void)state;
+    int fd = open(path, O_CREAT | O_WRONLY, 0600);
+    close(fd);
+    assert_null(listen_unix(0777));
+    assert_non_null(strstr(err.message, "not a socket"));
+    assert_int_equal(unlink(path), 0);
+    char deep[200];
+    memset(deep, 'x', sizeof(deep) - 1);
+    deep[sizeof(deep) - 1] = '\0';
+    assert_null(listener_create_unix(loop, deep, 1, 0777, 16, accepted, &n_got, &err));
+    assert_non_null(strstr(err.message, "too long"));
+    assert_null(listener_create_unix(loop, "/nonexistent", 1, 0777, 16, accepted, &n_got, &err));
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(accepts_a_batch_in_one_turn),
+        T(paused_listener_leaves_connections_waiting),
+        T(listener_may_be_destroyed_in_its_callback),
+        T(star_listens_on_every_family_with_one_port),
+        T(taken_port_is_an_error_with_a_hint),
+        T(listener_rests_when_descriptors_run_out),
+        T(unix_socket_has_the_mode_and_goes_with_its_listener),
+        T(live_socket_is_respected_and_stale_one_replaced),
+        T(a_successors_socket_is_not_removed),
+        T(other_files_are_not_touched),
+    };
+    alarm(60);
+    return cmocka_run_group_tests(tests, make_dir, remove_dir);
+}

@@ -1,0 +1,565 @@
+/* net/stream.h over plain sockets. System calls are counted: the header makes promises about them. */
+#include "../../../src/net/stream_private.h"
+#include "net_test.h"
+#include <errno.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+
+static struct {
+    int epoll_ctl, recv, send;
+} calls;
+
+int epoll_ctl(int ep, int op, int fd, struct epoll_event *ev)
+{
+    calls.epoll_ctl++;
+    return (int)syscall(SYS_epoll_ctl, ep, op, fd, ev);
+}
+
+ssize_t recv(int fd, void *buf, size_t n, int flags)
+{
+    calls.recv++;
+    return syscall(SYS_recvfrom, fd, buf, n, flags, NULL, NULL);
+}
+
+ssize_t send(int fd, const void *buf, size_t n, int flags)
+{
+    calls.send++;
+    return syscall(SYS_sendto, fd, buf, n, flags, NULL, 0);
+}
+
+ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+    calls.send++;
+    return syscall(SYS_sendmsg, fd, msg, flags);
+}
+
+static struct loop *loop;
+static int far; /* the other end: a plain non-blocking descriptor */
+static struct {
+    struct stream *stream;
+    int readable, drained, failed, eof;
+    char got[4096];
+    size_t n_got;
+    bool keep_unread, destroy_in_readable, destroy_in_drained, destroy_in_failed, detach_in_readable;
+    struct error why;
+} near;
+
+static void on_readable(void *owner)
+{
+    assert_ptr_equal(owner, &near);
+    near.readable++;
+    if (near.destroy_in_readable) {
+        stream_destroy(&near.stream);
+        return;
+    }
+    if (near.detach_in_readable) {
+        stream_detach(near.stream);
+        return;
+    }
+    if (near.keep_unread)
+        return;
+    size_t n;
+    struct error e;
+    switch (stream_read(near.stream, near.got + near.n_got, sizeof(near.got) - near.n_got, &n, &e)) {
+    case IO_OK:
+        near.n_got += n;
+        break;
+    case IO_EOF:
+        near.eof++;
+        stream_set_reading(near.stream, false);
+        break;
+    case IO_AGAIN:
+        break;
+    case IO_ERROR:
+        fail_msg("%s", e.message);
+    }
+}
+
+static void on_drained(void *owner)
+{
+    (void)owner;
+    near.drained++;
+    if (near.destroy_in_drained)
+        stream_destroy(&near.stream);
+}
+
+static void on_failed(void *owner, const struct error *why)
+{
+    (void)owner;
+    near.failed++;
+    near.why = *why;
+    if (near.destroy_in_failed)
+        stream_destroy(&near.stream);
+}
+
+static const struct stream_events events = {
+    .readable = on_readable, .drained = on_drained, .failed = on_failed};
+
+static int setup(void **state)
+{
+    (void)state;
+    memset(&near, 0, sizeof(near));
+    loop = loop_create();
+    int fds[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, fds) != 0)
+        return -1;
+    far = fds[1];
+    near.stream = stream_create(loop, fds[0], &events, &near);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    stream_destroy(&near.stream);
+    if (far >= 0)
+        close(far);
+    loop_destroy(&loop);
+    return 0;
+}
+
+static void far_sends(const char *text)
+{
+    assert_int_equal(write(far, text, strlen(text)), strlen(text));
+}
+
+/* What has arrived at the far end, without waiting. */
+static size_t far_takes(void *buf, size_t cap)
+{
+    size_t total = 0;
+    while (total < cap) {
+        ssize_t n = syscall(SYS_recvfrom, far, (char *)buf + total, cap - total, MSG_DONTWAIT, NULL, NULL);
+        if (n <= 0)
+            break;
+        total += (size_t)n;
+    }
+    return total;
+}
+
+static void assert_far_gets(const char *want)
+{
+    char buf[256];
+    size_t n = far_takes(buf, sizeof(buf) - 1);
+    buf[n] = '\0';
+    assert_string_equal(buf, want);
+}
+
+/* Byte i of an endless pattern. */
+static uint8_t pattern(size_t i)
+{
+    return (uint8_t)(i * 31 + i / 251);
+}
+
+static uint8_t *pattern_bytes(size_t from, size_t n)
+{
+    uint8_t *p = malloc(n);
+    for (size_t i = 0; i < n; i++)
+        p[i] = pattern(from + i);
+    return p;
+}
+
+/* Turns the loop and reads the far end until `n` bytes of the pattern came; then nothing more may be there.
+ */
+static void far_gets_pattern(size_t n)
+{
+    uint8_t buf[65536];
+    for (size_t at = 0; at < n;) {
+        size_t k = far_takes(buf, sizeof(buf));
+        for (size_t i = 0; i < k; i++)
+            assert_int_equal(buf[i], pattern(at + i));
+        at += k;
+        run_turns(loop, 1);
+    }
+    assert_int_equal(far_takes(buf, sizeof(buf)), 0);
+}
+
+/* ---- reading ---- */
+
+static void reads_bytes_then_the_end(void **state)
+{
+    (void)state;
+    run_turns(loop, 2);
+    assert_int_equal(near.readable, 0);
+    far_sends("hello");
+    run_turns(loop, 2);
+    assert_int_equal(near.n_got, 5);
+    assert_memory_equal(near.got, "hello", 5);
+    size_t n;
+    struct error e;
+    assert_int_equal(stream_read(near.stream, near.got, 10, &n, &e), IO_AGAIN);
+    close(far);
+    far = -1;
+    run_turns(loop, 2);
+    assert_int_equal(near.eof, 1);
+}
+
+static void paused_reading_delivers_nothing_until_resumed(void **state)
+{
+    (void)state;
+    stream_set_reading(near.stream, false);
+    far_sends("abc");
+    run_turns(loop, 4);
+    assert_int_equal(near.readable, 0);
+    stream_set_reading(near.stream, true);
+    run_turns(loop, 2);
+    assert_int_equal(near.n_got, 3);
+}
+
+static void pausing_costs_system_calls_only_if_unwanted_bytes_come(void **state)
+{
+    (void)state;
+    run_turns(loop, 2);
+    int before = calls.epoll_ctl;
+    for (int i = 0; i < 100; i++) {
+        stream_set_reading(near.stream, i % 2);
+        run_turns(loop, 1);
+    }
+    assert_int_equal(calls.epoll_ctl, before);
+    stream_set_reading(near.stream, false);
+    far_sends("x");
+    run_turns(loop, 5);
+    stream_set_reading(near.stream, true);
+    assert_int_equal(calls.epoll_ctl, before + 2); /* off and on */
+}
+
+static void steady_state_is_one_recv_and_one_send(void **state)
+{
+    (void)state;
+    run_turns(loop, 2);
+    memset(&calls, 0, sizeof(calls));
+    for (int i = 0; i < 50; i++) {
+        near.n_got = 0;
+        far_sends("question");
+        run_turns(loop, 1);
+        assert_int_equal(near.n_got, 8);
+        stream_write(near.stream, "ans", 3);
+        stream_write(near.stream, "wer", 3);
+        assert_int_equal(stream_flush(near.stream), IO_OK);
+        assert_far_gets("answer");
+        assert_int_equal(stream_forward(near.stream, "more", 4), IO_OK);
+        assert_far_gets("more");
+    }
+    assert_int_equal(calls.recv, 50);
+    assert_int_equal(calls.send, 100);
+    assert_int_equal(calls.epoll_ctl, 0);
+    assert_int_equal(loop->n_spare, 1); /* one piece of memory served them all */
+}
+
+/* ---- sending ---- */
+
+static void nothing_is_sent_before_flush(void **state)
+{
+    (void)state;
+    stream_write(near.stream, "abc", 3);
+    stream_write(near.stream, "", 0);
+    run_turns(loop, 2);
+    assert_far_gets("");
+    assert_int_equal(stream_queued(near.stream), 3);
+    assert_non_null(near.stream->out.data);
+    assert_int_equal(stream_flush(near.stream), IO_OK);
+    assert_far_gets("abc");
+    assert_int_equal(stream_queued(near.stream), 0);
+    assert_null(near.stream->out.data); /* memory only while something is queued */
+    assert_int_equal(stream_flush(near.stream), IO_OK);
+    assert_int_equal(near.drained, 0); /* nobody had to wait */
+}
+
+static void forward_goes_behind_what_was_written(void **state)
+{
+    (void)state;
+    stream_write(near.stream, "first ", 6);
+    calls.send = 0;
+    assert_int_equal(stream_forward(near.stream, "second", 6), IO_OK);
+    assert_int_equal(calls.send, 1);
+    assert_far_gets("first second");
+    assert_int_equal(stream_forward(near.stream, NULL, 0), IO_OK);
+}
+
+static void full_socket_queues_then_drains_in_order(void **state)
+{
+    (void)state;
+    enum { N = 3000000 };
+    uint8_t *data = pattern_bytes(0, N);
+    stream_write(near.stream, data, 1000);
+    assert_int_equal(stream_forward(near.stream, data + 1000, 1000000), IO_AGAIN);
+    size_t queued = stream_queued(near.stream);
+    assert_in_range(queued, 1, 1001000 - 1);
+
+    /* While the socket is full nobody tries it. */
+    calls.send = 0;
+    assert_int_equal(stream_forward(near.stream, data + 1001000, 500000), IO_AGAIN);
+    stream_write(near.stream, data + 1501000, N - 1501000);
+    assert_int_equal(stream_flush(near.stream), IO_AGAIN);
+    run_turns(loop, 3);
+    assert_int_equal(calls.send, 0);
+    assert_int_equal(stream_queued(near.stream), queued + N - 1001000);
+    assert_int_equal(near.drained, 0);
+
+    far_gets_pattern(N);
+    run_turns(loop, 2);
+    assert_int_equal(near.drained, 1);
+    assert_int_equal(stream_queued(near.stream), 0);
+    assert_null(near.stream->out.data);
+
+    /* The write event is gone: an idle loop makes no turns for it. */
+    int before = calls.epoll_ctl;
+    assert_int_equal(stream_forward(near.stream, data, 10), IO_OK);
+    assert_int_equal(calls.epoll_ctl, before);
+    free(data);
+}
+
+static void stream_may_be_destroyed_in_drained(void **state)
+{
+    (void)state;
+    uint8_t *data = pattern_bytes(0, 1000000);
+    near.destroy_in_drained = true;
+    assert_int_equal(stream_forward(near.stream, data, 1000000), IO_AGAIN);
+    free(data);
+    far_gets_pattern(1000000);
+    run_turns(loop, 2);
+    assert_int_equal(near.drained, 1);
+    assert_null(near.stream);
+}
+
+/* ---- destroying and failing ---- */
+
+static void stream_may_be_destroyed_in_readable(void **state)
+{
+    (void)state;
+    near.destroy_in_readable = true;
+    far_sends("x");
+    run_turns(loop, 3);
+    assert_int_equal(near.readable, 1);
+    assert_null(near.stream);
+    char c;
+    assert_int_equal(read(far, &c, 1), -1); /* unread bytes: reset, not end */
+    assert_int_equal(errno, ECONNRESET);
+}
+
+static void failure_is_reported_once_and_from_the_loop(void **state)
+{
+    (void)state;
+    stream_set_reading(near.stream, false);
+    close(far);
+    far = -1;
+    stream_write(near.stream, "x", 1);
+    assert_int_equal(stream_flush(near.stream), IO_ERROR);
+    assert_int_equal(near.failed, 0);
+    assert_int_equal(stream_flush(near.stream), IO_ERROR);
+    assert_int_equal(stream_forward(near.stream, "y", 1), IO_ERROR);
+    stream_write(near.stream, "z", 1);
+    assert_int_equal(stream_queued(near.stream), 0);
+    run_turns(loop, 3);
+    assert_int_equal(near.failed, 1);
+    assert_string_equal(near.why.sqlstate, SQLSTATE_CONNECTION_FAILURE);
+    assert_non_null(strstr(near.why.message, "could not send data"));
+    assert_int_equal(near.readable, 0);
+}
+
+static void failure_while_queue_drains_is_reported(void **state)
+{
+    (void)state;
+    near.destroy_in_failed = true;
+    near.keep_unread = true;
+    uint8_t *data = pattern_bytes(0, 1000000);
+    assert_int_equal(stream_forward(near.stream, data, 1000000), IO_AGAIN);
+    free(data);
+    close(far);
+    far = -1;
+    run_turns(loop, 3);
+    assert_int_equal(near.failed, 1);
+    assert_int_equal(near.drained, 0);
+    assert_null(near.stream);
+}
+
+static void destroyed_stream_reports_no_failure(void **state)
+{
+    (void)state;
+    close(far);
+    far = -1;
+    assert_int_equal(stream_forward(near.stream, "x", 1), IO_ERROR);
+    stream_destroy(&near.stream);
+    run_turns(loop, 2);
+    assert_int_equal(near.failed, 0);
+}
+
+static void last_words_can_be_read_after_a_failure(void **state)
+{
+    (void)state;
+    near.keep_unread = true;
+    far_sends("FATAL");
+    close(far);
+    far = -1;
+    assert_int_equal(stream_forward(near.stream, "x", 1), IO_ERROR);
+    run_turns(loop, 2);
+    assert_int_equal(near.failed, 1);
+    assert_int_equal(near.readable, 0);
+    size_t n;
+    struct error e;
+    char buf[16];
+    assert_int_equal(stream_read(near.stream, buf, sizeof(buf), &n, &e), IO_OK);
+    assert_memory_equal(buf, "FATAL", 5);
+    assert_int_equal(stream_read(near.stream, buf, sizeof(buf), &n, &e), IO_EOF);
+}
+
+static void reset_is_a_read_error(void **state)
+{
+    (void)state;
+    near.keep_unread = true;
+    assert_int_equal(stream_forward(near.stream, "x", 1), IO_OK);
+    close(far); /* with a byte unread */
+    far = -1;
+    size_t n;
+    struct error e;
+    char buf[16];
+    assert_int_equal(stream_read(near.stream, buf, sizeof(buf), &n, &e), IO_ERROR);
+    assert_string_equal(e.sqlstate, SQLSTATE_CONNECTION_FAILURE);
+}
+
+/* ---- owning and moving ---- */
+
+static void adopted_descriptor_survives_its_stream(void **state)
+{
+    (void)state;
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    struct stream *s = stream_adopt(loop, fds[0], NULL, &events, &near);
+    assert_false(stream_is_tls(s));
+    assert_int_equal(stream_fd(s), fds[0]);
+    assert_int_equal(stream_forward(s, "hi", 2), IO_OK);
+    stream_destroy(&s);
+    run_turns(loop, 2);
+    char buf[8];
+    assert_int_equal(read(fds[1], buf, sizeof(buf)), 2);
+    assert_int_equal(write(fds[0], "x", 1), 1);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+static void *serve_on_other_loop(void *arg)
+{
+    struct loop *other = arg;
+    stream_attach(near.stream, other, &events, &near);
+    run_turns(other, 3);
+    assert_int_equal(stream_forward(near.stream, "from there", 10), IO_OK);
+    stream_detach(near.stream);
+    return NULL;
+}
+
+static void stream_moves_between_loops(void **state)
+{
+    (void)state;
+    near.detach_in_readable = true;
+    far_sends("for the other");
+    run_turns(loop, 3);
+    assert_int_equal(near.readable, 1);
+    assert_int_equal(near.n_got, 0);
+    near.detach_in_readable = false;
+
+    struct loop *other = loop_create();
+    pthread_t t;
+    pthread_create(&t, NULL, serve_on_other_loop, other);
+    pthread_join(t, NULL);
+    assert_int_equal(near.n_got, 13);
+    assert_far_gets("from there");
+    loop_destroy(&other);
+
+    far_sends("back");
+    run_turns(loop, 2);
+    assert_int_equal(near.n_got, 13);
+    stream_attach(near.stream, loop, &events, &near);
+    run_turns(loop, 2);
+    assert_int_equal(near.n_got, 17);
+}
+
+static void detached_stream_can_be_destroyed(void **state)
+{
+    (void)state;
+    stream_detach(near.stream);
+    stream_destroy(&near.stream);
+    char c;
+    assert_int_equal(read(far, &c, 1), 0);
+}
+
+/* Two ends of one loop talk both ways at once under back-pressure: nothing is lost, doubled or reordered. */
+struct echo {
+    struct stream *stream;
+    uint8_t buf[8192];
+};
+
+static void echo_readable(void *owner)
+{
+    struct echo *e = owner;
+    size_t n;
+    struct error why;
+    if (stream_read(e->stream, e->buf, sizeof(e->buf), &n, &why) == IO_OK &&
+        stream_forward(e->stream, e->buf, n) == IO_AGAIN)
+        stream_set_reading(e->stream, false);
+}
+
+static void echo_drained(void *owner)
+{
+    stream_set_reading(((struct echo *)owner)->stream, true);
+}
+
+static void echo_under_back_pressure_is_exact_and_bounded(void **state)
+{
+    (void)state;
+    static const struct stream_events echo_events = {
+        .readable = echo_readable, .drained = echo_drained, .failed = on_failed};
+    enum { N = 4000000 };
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    struct echo e = {0};
+    e.stream = stream_create(loop, fds[0], &echo_events, &e);
+    uint8_t *data = pattern_bytes(0, N);
+    uint8_t back[4096];
+    size_t sent = 0, received = 0, most_queued = 0;
+    while (received < N) {
+        if (sent < N) {
+            ssize_t n = syscall(SYS_sendto, fds[1], data + sent, N - sent, MSG_DONTWAIT, NULL, 0);
+            sent += n > 0 ? (size_t)n : 0;
+        }
+        run_turns(loop, 1);
+        if (stream_queued(e.stream) > most_queued)
+            most_queued = stream_queued(e.stream);
+        ssize_t n = syscall(SYS_recvfrom, fds[1], back, sizeof(back), MSG_DONTWAIT, NULL, NULL);
+        for (ssize_t i = 0; i < n; i++)
+            assert_int_equal(back[i], pattern(received + (size_t)i));
+        received += n > 0 ? (size_t)n : 0;
+    }
+    assert_in_range(most_queued, 1, sizeof(e.buf));
+    free(data);
+    stream_destroy(&e.stream);
+    close(fds[1]);
+}
+
+int main(void)
+{
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(reads_bytes_then_the_end),
+        T(paused_reading_delivers_nothing_until_resumed),
+        T(pausing_costs_system_calls_only_if_unwanted_bytes_come),
+        T(steady_state_is_one_recv_and_one_send),
+        T(nothing_is_sent_before_flush),
+        T(forward_goes_behind_what_was_written),
+        T(full_socket_queues_then_drains_in_order),
+        T(stream_may_be_destroyed_in_drained),
+        T(stream_may_be_destroyed_in_readable),
+        T(failure_is_reported_once_and_from_the_loop),
+        T(failure_while_queue_drains_is_reported),
+        T(destroyed_stream_reports_no_failure),
+        T(last_words_can_be_read_after_a_failure),
+        T(reset_is_a_read_error),
+        T(adopted_descriptor_survives_its_stream),
+        T(stream_moves_between_loops),
+        T(detached_stream_can_be_destroyed),
+        T(echo_under_back_pressure_is_exact_and_bounded),
+    };
+    alarm(120);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,105 @@
+/*
+ * An open connection: the PGconn that keeps descriptor and SSL object alive, and cancelling.
+ *
+ * Whoever writes to the descriptor directly leaves libpq ignorant of what has been sent. PQfinish() would add
+ * a Terminate message, which in the middle of another message would be taken for the rest of it (and might
+ * make a truncated statement complete). So it may do so only on a connection that somebody vouches for
+ * (backend_conn_set_clean); else the socket is shut down first, and the server sees the end of the connection
+ * alone.
+ */
+#include "conn.h"
+
+#include "base/arena.h"
+#include "base/log.h"
+#include "helpers.h"
+#include <stdlib.h>
+#include <sys/socket.h>
+
+struct backend_conn {
+    PGconn *pq;
+    bool clean;
+};
+
+struct backend_conn *backend_conn_create(PGconn *pq)
+{
+    struct backend_conn *c = xcalloc(1, sizeof(*c));
+    c->pq = pq;
+    return c;
+}
+
+int backend_conn_fd(const struct backend_conn *c)
+{
+    return PQsocket(c->pq);
+}
+
+void *backend_conn_ssl(const struct backend_conn *c)
+{
+    return PQsslInUse(c->pq) ? PQsslStruct(c->pq, "OpenSSL") : NULL;
+}
+
+uint32_t backend_conn_pid(const struct backend_conn *c)
+{
+    return (uint32_t)PQbackendPID(c->pq);
+}
+
+int backend_conn_version(const struct backend_conn *c)
+{
+    return PQserverVersion(c->pq);
+}
+
+const char *backend_conn_parameter(const struct backend_conn *c, const char *name)
+{
+    return PQparameterStatus(c->pq, name);
+}
+
+void *backend_conn_pq(struct backend_conn *c)
+{
+    return c->pq;
+}
+
+void backend_conn_set_clean(struct backend_conn *c, bool clean)
+{
+    c->clean = clean;
+}
+
+void backend_conn_close(struct backend_conn **cp)
+{
+    struct backend_conn *c = *cp;
+    *cp = NULL;
+    if (!c)
+        return;
+    if (!c->clean && PQsocket(c->pq) >= 0)
+        shutdown(PQsocket(c->pq), SHUT_RDWR);
+    PQfinish(c->pq); /* non-blocking since dial: it does not wait for the socket */
+    free(c);
+}
+
+/* ---- cancelling ------------------------------------------------------------------------------ */
+
+struct cancel_job {
+    struct helper_job job;
+    PGcancel *cancel;
+    int pid;
+};
+
+static void send_cancel(struct helper_job *job)
+{
+    struct cancel_job *c = list_entry(job, struct cancel_job, job);
+    char why[256];
+    if (!PQcancel(c->cancel, why, sizeof(why)))
+        log_warning("could not cancel what backend %d of a shard runs: %s", c->pid, why);
+    PQfreeCancel(c->cancel);
+    free(c);
+}
+
+void backend_conn_cancel(struct backend_conn *c)
+{
+    PGcancel *cancel = PQgetCancel(c->pq);
+    if (!cancel)
+        return;
+    struct cancel_job *job = xcalloc(1, sizeof(*job));
+    job->job.run = send_cancel;
+    job->cancel = cancel;
+    job->pid = PQbackendPID(c->pq);
+    helpers_run(HELPER_CANCEL, &job->job);
+}

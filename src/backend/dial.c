@@ -1,0 +1,309 @@
+/*
+ * Opening a connection: resolve, then one attempt after the other.
+ *
+ *     RESOLVING  -> CONNECTING [resolved]    there is something to try
+ *     RESOLVING  -> FAILED     [resolved]    no name could be resolved
+ *     CONNECTING -> CONNECTING [attempt_failed] the next address, or the next pass (prefer-standby)
+ *     CONNECTING -> FAILED     [attempt_failed] the last one, or a refusal that ends it
+ *     CONNECTING -> CONNECTED  [poll_connection]
+ *     RESOLVING, CONNECTING -> FAILED [timed_out]
+ *
+ * true in RESOLVING:  resolve is set, pq is not
+ *         CONNECTING: pq is set, watch waits for its socket, or the deferred step is due
+ *         FAILED:     why is set; nothing else is under way; done() comes from the deferred step
+ *         CONNECTED:  only between the last poll and done(), in one callback
+ *
+ * libpq would try several hosts by itself, but its non-blocking interface has no timeout: one host that
+ * swallows packets would use up the time of all. So each address is an attempt with a PGconn of its own.
+ *
+ * After CONNECTION_OK libpq must not hold bytes that the server sent: they would be lost to whoever reads the
+ * descriptor. The server sends nothing unasked after its first ReadyForQuery but asynchronous messages;
+ * PQisBusy() makes libpq work off those that came along.
+ *
+ * Not responsible for: pooling, retrying later.
+ */
+#include "backend/dial.h"
+
+#include "base/log.h"
+#include "conn.h"
+#include "connect_error.h"
+#include "conninfo.h"
+#include "helpers.h"
+#include "resolve.h"
+#include <assert.h>
+#include <stdlib.h>
+
+enum dial_state { DIAL_RESOLVING, DIAL_CONNECTING, DIAL_FAILED, DIAL_CONNECTED };
+
+struct dial {
+    struct loop *loop;
+    enum dial_state state;
+    struct arena arena;
+    struct conninfo conninfo;
+    const char *shard;
+    const char *attrs; /* target_session_attrs; NULL: by the number of hosts */
+    void (*done)(void *arg, struct backend_conn *conn, const struct error *why);
+    void *arg;
+
+    struct resolve *resolve;
+    struct targets targets;
+    size_t attempt, attempts; /* attempts = addresses * passes */
+    uint64_t timeout_us;      /* of the whole; 0: none */
+    uint64_t deadline_us;
+    struct loop_timer *timer;
+
+    PGconn *pq;
+    struct loop_watch *watch;
+    struct deferred step;
+    struct error why; /* of the last attempt */
+};
+
+static void dial_set_state(struct dial *d, enum dial_state to)
+{
+    static const unsigned legal[] = {
+        [DIAL_RESOLVING] = 1u << DIAL_CONNECTING | 1u << DIAL_FAILED,
+        [DIAL_CONNECTING] = 1u << DIAL_CONNECTING | 1u << DIAL_FAILED | 1u << DIAL_CONNECTED,
+    };
+    assert(d->state < DIAL_FAILED && (legal[d->state] >> to) & 1);
+    d->state = to;
+}
+
+static void dial_free(struct dial *d)
+{
+    resolve_cancel(&d->resolve);
+    targets_free(&d->targets);
+    loop_timer_destroy(&d->timer);
+    loop_watch_destroy(&d->watch); /* before its socket closes */
+    loop_undefer(d->loop, &d->step);
+    if (d->pq)
+        PQfinish(d->pq);
+    arena_free(&d->arena);
+    loop_doom(d->loop, d, NULL);
+}
+
+void dial_cancel(struct dial **d)
+{
+    if (*d)
+        dial_free(*d);
+    *d = NULL;
+}
+
+/* The dial is gone when done() is called: it may start the next one. */
+static void finish(struct dial *d, struct backend_conn *conn)
+{
+    void (*done)(void *, struct backend_conn *, const struct error *) = d->done;
+    void *arg = d->arg;
+    struct error why = d->why;
+    dial_free(d);
+    done(arg, conn, conn ? NULL : &why);
+}
+
+static void fail(struct dial *d)
+{
+    dial_set_state(d, DIAL_FAILED);
+    loop_watch_destroy(&d->watch);
+    loop_timer_stop(d->timer);
+    loop_defer(d->loop, &d->step);
+}
+
+/* ---- attempts ------------------------------------------------------------------------------------ */
+
+static const char *attrs_of_attempt(const struct dial *d)
+{
+    if (!d->attrs)
+        return d->targets.hosts > 1 ? "read-write" : NULL;
+    if (strcmp(d->attrs, "prefer-standby") != 0)
+        return d->attrs;
+    return d->attempt < d->targets.count ? "standby" : NULL;
+}
+
+static void log_notice(void *arg, const PGresult *result)
+{
+    (void)arg;
+    log_debug("a server said while connecting: %s", PQresultErrorMessage(result));
+}
+
+static void start_attempt(struct dial *d)
+{
+    const struct target *target = &d->targets.items[d->attempt % d->targets.count];
+    struct conninfo info;
+    conninfo_with_target(&info, &d->conninfo, target, attrs_of_attempt(d));
+    d->pq = PQconnectStartParams(info.keywords, info.values, 0);
+    if (!d->pq)
+        abort(); /* out of memory, as everywhere */
+    PQsetErrorVerbosity(d->pq, PQERRORS_VERBOSE);
+    PQsetNoticeReceiver(d->pq, log_notice, NULL);
+    if (d->timeout_us > 0) {
+        uint64_t now = loop_now_us(d->loop), left = d->deadline_us > now ? d->deadline_us - now : 0;
+        loop_timer_start(d->timer, left / (d->attempts - d->attempt));
+    }
+    loop_defer(d->loop, &d->step);
+}
+
+/* A host that answers no is believed; one that cannot take connections now is as good as absent (as libpq
+ * does it). */
+static bool try_next(const struct dial *d)
+{
+    return strcmp(d->why.sqlstate, SQLSTATE_CONNECTION_FAILURE) == 0 || strcmp(d->why.sqlstate, "57P03") == 0;
+}
+
+/* Why is set. */
+static void attempt_failed(struct dial *d)
+{
+    loop_watch_destroy(&d->watch);
+    loop_undefer(d->loop, &d->step);
+    PQfinish(d->pq);
+    d->pq = NULL;
+    d->attempt++;
+    if (d->attempt == d->attempts || !try_next(d)) {
+        fail(d);
+        return;
+    }
+    log_debug("%s; trying the next address", d->why.message);
+    dial_set_state(d, DIAL_CONNECTING);
+    start_attempt(d);
+}
+
+static void socket_ready(void *arg, int what);
+
+static void wait_for(struct dial *d, int what)
+{
+    if (!d->watch)
+        d->watch = loop_watch_create(d->loop, PQsocket(d->pq), socket_ready, d);
+    loop_watch_set(d->watch, what);
+}
+
+static void connected(struct dial *d)
+{
+    dial_set_state(d, DIAL_CONNECTED);
+    loop_watch_destroy(&d->watch);
+    PGconn *pq = d->pq;
+    d->pq = NULL;
+    PQsetnonblocking(pq, 1);
+    (void)PQisBusy(pq);
+    PQsetErrorVerbosity(pq, PQERRORS_DEFAULT);
+    finish(d, backend_conn_create(pq));
+}
+
+/* The watch goes before each poll: libpq may close the socket and open another one, maybe under the same
+   number, of which the kernel's interest list would know nothing. */
+static void poll_connection(struct dial *d)
+{
+    loop_watch_destroy(&d->watch);
+    switch (PQconnectPoll(d->pq)) {
+    case PGRES_POLLING_READING:
+        wait_for(d, WATCH_READ);
+        return;
+    case PGRES_POLLING_WRITING:
+        wait_for(d, WATCH_WRITE);
+        return;
+    case PGRES_POLLING_OK:
+        connected(d);
+        return;
+    case PGRES_POLLING_FAILED:
+    case PGRES_POLLING_ACTIVE:
+        break;
+    }
+    connect_error_parse(d->shard, PQerrorMessage(d->pq), &d->why);
+    attempt_failed(d);
+}
+
+static void socket_ready(void *arg, int what)
+{
+    (void)what;
+    poll_connection(arg);
+}
+
+/* At the end of the turn in which an attempt was started, or the dial failed. */
+static void take_step(void *arg)
+{
+    struct dial *d = arg;
+    if (d->state == DIAL_FAILED)
+        finish(d, NULL);
+    else if (PQstatus(d->pq) == CONNECTION_BAD)
+        poll_connection(d); /* PQconnectStart failed: this gives its error */
+    else
+        wait_for(d, WATCH_WRITE); /* as if the last poll had wanted to write (libpq's manual) */
+}
+
+static void timed_out(void *arg)
+{
+    struct dial *d = arg;
+    (void)error_set(&d->why, SQLSTATE_CONNECTION_FAILURE,
+                    "could not connect to shard \"%s\": timeout expired", d->shard);
+    if (d->state == DIAL_RESOLVING) {
+        resolve_cancel(&d->resolve);
+        error_detail(&d->why, "Its host name could not be resolved in time.");
+        fail(d);
+        return;
+    }
+    const struct target *t = &d->targets.items[d->attempt % d->targets.count];
+    error_detail(&d->why, "Host \"%s\"%s%s%s did not answer in time.", t->host, t->hostaddr ? " (" : "",
+                 t->hostaddr ? t->hostaddr : "", t->hostaddr ? ")" : "");
+    attempt_failed(d);
+}
+
+/* ---- beginning ----------------------------------------------------------------------------------- */
+
+static void resolved(void *arg, struct targets *targets)
+{
+    struct dial *d = arg;
+    d->resolve = NULL;
+    d->targets = *targets;
+    if (d->targets.why[0] != '\0')
+        log_debug("shard \"%s\": %s", d->shard, d->targets.why);
+    if (d->targets.count == 0) {
+        (void)error_set(&d->why, SQLSTATE_CONNECTION_FAILURE, "could not connect to shard \"%s\": %s",
+                        d->shard, d->targets.why);
+        fail(d);
+        return;
+    }
+    bool two_passes = d->attrs && strcmp(d->attrs, "prefer-standby") == 0;
+    d->attempts = d->targets.count * (two_passes ? 2 : 1);
+    dial_set_state(d, DIAL_CONNECTING);
+    start_attempt(d);
+}
+
+struct dial *dial_start(struct loop *loop, const struct dial_params *params,
+                        void (*done)(void *arg, struct backend_conn *conn, const struct error *why),
+                        void *arg)
+{
+    const struct shard_def *shard = params->shard;
+    struct dial *d = xcalloc(1, sizeof(*d));
+    d->loop = loop;
+    d->state = DIAL_RESOLVING;
+    d->done = done;
+    d->arg = arg;
+    d->step = (struct deferred){.run = take_step, .arg = d};
+    arena_init(&d->arena);
+    conninfo_build(&d->conninfo, &d->arena, params);
+    d->shard = arena_strdup(&d->arena, shard->name);
+    if (shard->target_session_attrs && *shard->target_session_attrs)
+        d->attrs = arena_strdup(&d->arena, shard->target_session_attrs);
+    d->timer = loop_timer_create(loop, timed_out, d);
+    d->timeout_us = shard->connect_timeout_s > 0 ? (uint64_t)shard->connect_timeout_s * 1000000
+                                                 : params->settings->server_connect_timeout_us;
+    d->deadline_us = loop_now_us(loop) + d->timeout_us;
+    if (d->timeout_us > 0)
+        loop_timer_start(d->timer, d->timeout_us);
+    d->resolve = resolve_start(loop, shard->host, shard->port, resolved, d);
+    return d;
+}
+
+/* ---- once per process ---------------------------------------------------------------------------- */
+
+/* libpq sends these as settings of each session; sessions must begin as the server's own defaults say. */
+static const char *const session_environment[] = {"PGCLIENTENCODING", "PGOPTIONS", "PGDATESTYLE", "PGTZ",
+                                                  "PGGEQO"};
+
+void dial_init(void)
+{
+    for (size_t i = 0; i < sizeof(session_environment) / sizeof(session_environment[0]); i++)
+        unsetenv(session_environment[i]);
+    helpers_init();
+}
+
+void dial_deinit(void)
+{
+    helpers_deinit();
+}

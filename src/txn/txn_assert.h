@@ -6,4 +6,6 @@
 #undef NDEBUG
 #include <assert.h>
 
+#define TXN_ASSERT(condition) assert(condition)
+
 #endif

@@ -1,0 +1,475 @@
+/*
+ * One COMMIT over several writers: prepare all but the decider, decide on the decider, apply.
+ *
+ * Events (replies, the timer, a cancel) are recorded by coordinator_member.c; then coordinator_advance()
+ * acts, in one place, until nothing is left to do. coordinator_private.h draws the machine.
+ *
+ * Invariants:
+ *   - the decision is sent once, on the decider's own connection, and only when every other member said that
+ * it is prepared;
+ *   - the decider has its xid before the first PREPARE is sent, so that a fence is always younger than it;
+ *   - before the decision was sent, the transaction is rolled back whatever happened to replies: nobody else
+ * can commit it;
+ *   - after it was sent, only the decider's own word or the decision table tells the outcome, and "aborted"
+ * in the table counts only together with a prepared member that this coordinator itself rolled back;
+ *   - nothing is allocated after create().
+ *
+ * Not responsible for: what it leaves behind (recovery.c), readers, the gate, and telling the client.
+ */
+#include "coordinator_private.h"
+
+#include <limits.h>
+#include <stdlib.h>
+
+/* An idle decider waits for the others' PREPARE; the client's idle timeout must not end it there. */
+#define ASSIGN_PREFIX "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; "
+#define ASSIGN_SQL    "SELECT pg_catalog.pg_current_xact_id()"
+
+/* SAVEPOINT fails outside a transaction block, where PREPARE would quietly prepare an empty transaction. */
+#define PREPARE_PREFIX                                                                                       \
+    "SAVEPOINT pgunison; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; PREPARE TRANSACTION "
+
+const char coordinator_assign_xid_sql[] = ASSIGN_SQL;
+
+uint64_t coordinator_now(const struct coordinator *c)
+{
+    return c->ops->now_us(c->port);
+}
+
+/* --- create ----------------------------------------------------------------------------------------- */
+
+static enum status choose_decider(const struct coordinator_options *options,
+                                  const struct txn_participant *participants, unsigned n, unsigned *decider_r,
+                                  struct error *error_r)
+{
+    unsigned bound = UINT_MAX;
+    for (unsigned p = 0; p < n; p++) {
+        if (!participants[p].cannot_prepare)
+            continue;
+        if (bound != UINT_MAX) {
+            error_set(error_r, SQLSTATE_FEATURE_NOT_SUPPORTED,
+                      "cannot commit a transaction that cannot be prepared on shards \"%s\" and \"%s\"",
+                      participants[bound].shard, participants[p].shard);
+            error_detail(
+                error_r,
+                "A transaction that used temporary objects, LISTEN, NOTIFY or a cursor WITH HOLD cannot "
+                "be prepared; one shard may have done so, not two.");
+            error_hint(
+                error_r,
+                "Use temporary objects on one shard only, or outside transactions that write on several.");
+            return STATUS_ERROR;
+        }
+        bound = p;
+    }
+    *decider_r = bound != UINT_MAX ? bound : options->decider_hint % n;
+    return STATUS_OK;
+}
+
+static const char *finished_text(struct coordinator *c, struct buf *b)
+{
+    const char *text = arena_strndup(&c->arena, buf_head(b), buf_len(b));
+    buf_clear(b);
+    return text;
+}
+
+static enum status prepare_texts(struct coordinator *c, const char *cluster, struct error *error_r)
+{
+    struct gid gid;
+    char text[GID_MAX_BYTES + 1];
+    if (!gid_name_valid(slice_str(cluster)) || !gid_name_valid(slice_str(c->members[c->decider].shard)) ||
+        !txid_valid(slice_str(c->txid)))
+        return error_set(error_r, SQLSTATE_PROGRAM_LIMIT,
+                         "cluster \"%s\", shard \"%s\" and transaction \"%s\" cannot be put into a name of a "
+                         "prepared transaction",
+                         cluster, c->members[c->decider].shard, c->txid);
+    strcpy(gid.cluster, cluster);
+    strcpy(gid.decider, c->members[c->decider].shard);
+    strcpy(gid.txid, c->txid);
+    for (unsigned p = 0; p < c->n; p++) {
+        struct member *m = &c->members[p];
+        if (p == c->decider)
+            continue;
+        if (!gid_name_valid(slice_str(m->shard)))
+            return error_set(error_r, SQLSTATE_PROGRAM_LIMIT,
+                             "shard \"%s\" cannot be put into a name of a prepared transaction", m->shard);
+        strcpy(gid.participant, m->shard);
+        if (gid_format(&gid, text, error_r))
+            return STATUS_ERROR;
+        m->prepare_sql = arena_printf(&c->arena, PREPARE_PREFIX "'%s'", text);
+        m->commit_sql = arena_printf(&c->arena, "COMMIT PREPARED '%s'", text);
+        m->rollback_sql = arena_printf(&c->arena, "ROLLBACK PREPARED '%s'", text);
+    }
+    return STATUS_OK;
+}
+
+static void decision_texts(struct coordinator *c, const char *cluster)
+{
+    const char **names = arena_alloc(&c->arena, c->n * sizeof *names);
+    size_t n_names = 0, unapplied_bytes = 1;
+    for (unsigned p = 0; p < c->n; p++) {
+        if (p != c->decider)
+            names[n_names++] = c->members[p].shard;
+        unapplied_bytes += strlen(c->members[p].shard) + 2;
+    }
+    struct buf b;
+    buf_init(&b);
+    decision_shards_format(&b, cluster, c->members[c->decider].shard, names, n_names);
+    const char *shards = finished_text(c, &b);
+    decision_decide_sql(&b, c->txid, shards);
+    c->decide_sql = finished_text(c, &b);
+    decision_fence_sql(&b, c->txid, shards);
+    c->fence_sql = finished_text(c, &b);
+    buf_free(&b);
+    c->unapplied = arena_zalloc(&c->arena, unapplied_bytes);
+}
+
+struct coordinator *coordinator_create(const struct coordinator_options *options,
+                                       const struct txn_participant *participants, unsigned n,
+                                       const struct coordinator_ops *ops, void *port, struct error *error_r)
+{
+    TXN_ASSERT(n >= 2);
+    unsigned decider;
+    if (choose_decider(options, participants, n, &decider, error_r))
+        return NULL;
+
+    struct coordinator *c = xcalloc(1, sizeof *c);
+    arena_init(&c->arena);
+    c->state = CO_NEW;
+    c->ops = ops;
+    c->port = port;
+    c->txid = arena_strdup(&c->arena, options->txid);
+    c->n = n;
+    c->decider = decider;
+    c->assign_first = participants[decider].may_lack_xid && !SEEDED_BUG(BUG_NO_XID);
+    c->ack_decided = options->ack_decided;
+    c->resolve_timeout_us = options->resolve_timeout_us;
+    c->retry_us = options->retry_us;
+    c->apply_timeout_us = options->apply_timeout_us;
+    c->members = arena_zalloc(&c->arena, n * sizeof *c->members);
+    for (unsigned p = 0; p < n; p++)
+        c->members[p].shard = arena_strdup(&c->arena, participants[p].shard);
+    if (prepare_texts(c, options->cluster, error_r)) {
+        coordinator_abandon(&c);
+        return NULL;
+    }
+    decision_texts(c, options->cluster);
+    coordinator_check(c);
+    return c;
+}
+
+void coordinator_abandon(struct coordinator **c)
+{
+    if (!*c)
+        return;
+    arena_free(&(*c)->arena);
+    free(*c);
+    *c = NULL;
+}
+
+void coordinator_destroy(struct coordinator **c)
+{
+    TXN_ASSERT(!*c || (*c)->state == CO_DONE || (*c)->state == CO_NEW);
+    coordinator_abandon(c);
+}
+
+const char *coordinator_txid(const struct coordinator *c)
+{
+    return c->txid;
+}
+
+unsigned coordinator_decider(const struct coordinator *c)
+{
+    return c->decider;
+}
+
+/* --- acting ------------------------------------------------------------------------------------------ */
+
+static void send(struct coordinator *c, unsigned p, enum member_state to, const char *sql)
+{
+    member_set_state(c, p, to);
+    c->ops->send(c->port, p, sql);
+}
+
+static void control(struct coordinator *c, unsigned p, enum member_state to, const char *sql)
+{
+    member_set_state(c, p, to);
+    c->ops->control(c->port, p, sql);
+}
+
+static uint64_t phase_us(struct coordinator *c)
+{
+    uint64_t now = coordinator_now(c), us = now - c->phase_started_us;
+    c->phase_started_us = now;
+    return us ? us : 1;
+}
+
+static void begin_prepare(struct coordinator *c)
+{
+    coordinator_set_state(c, CO_PREPARING);
+    for (unsigned p = 0; p < c->n; p++)
+        if (p != c->decider)
+            send(c, p, M_PREPARING, c->members[p].prepare_sql);
+}
+
+static bool others_are(const struct coordinator *c, enum member_state state)
+{
+    for (unsigned p = 0; p < c->n; p++)
+        if (p != c->decider && c->members[p].state != state)
+            return false;
+    return true;
+}
+
+static void decide(struct coordinator *c)
+{
+    c->result.prepare_us = phase_us(c);
+    coordinator_set_state(c, CO_DECIDING);
+    send(c, c->decider, M_DECIDING, c->decide_sql);
+}
+
+/* Takes every member as far towards the outcome as it goes now. */
+static void finish_members(struct coordinator *c)
+{
+    bool commit = c->state == CO_APPLYING || c->state == CO_SETTLING_COMMIT;
+    uint64_t now = coordinator_now(c);
+    for (unsigned p = 0; p < c->n; p++) {
+        struct member *m = &c->members[p];
+        if (m->state == M_OPEN)
+            send(c, p, M_ROLLING_BACK, "ROLLBACK");
+        else if (m->state == M_PREPARED)
+            send(c, p, M_FINISHING, commit ? m->commit_sql : m->rollback_sql);
+        else if (m->state == M_RETRY_WAIT && m->retry_at_us <= now)
+            control(c, p, M_RETRYING, commit ? m->commit_sql : m->rollback_sql);
+    }
+}
+
+static bool any(const struct coordinator *c, bool (*is)(const struct member *m))
+{
+    for (unsigned p = 0; p < c->n; p++)
+        if (is(&c->members[p]))
+            return true;
+    return false;
+}
+
+static bool all_over(const struct coordinator *c)
+{
+    for (unsigned p = 0; p < c->n; p++)
+        if (!member_over(&c->members[p]))
+            return false;
+    return true;
+}
+
+/* Nothing more is sent: connections go back, what is not finished is the resolver's. */
+static void leave(struct coordinator *c)
+{
+    coordinator_set_state(c, CO_LEAVING);
+    c->deadline_us = 0;
+    for (unsigned p = 0; p < c->n; p++)
+        member_part(c, p);
+}
+
+static void name_unapplied(struct coordinator *c)
+{
+    for (unsigned p = 0; p < c->n; p++) {
+        if (c->members[p].state == M_FINISHED)
+            continue;
+        if (c->unapplied[0])
+            strcat(c->unapplied, ", ");
+        strcat(c->unapplied, c->members[p].shard);
+    }
+    c->result.applied_everywhere = c->unapplied[0] == '\0';
+    c->result.unapplied = c->unapplied[0] ? c->unapplied : NULL;
+}
+
+/* Answers the client and goes on to the state `to`. */
+static void answer(struct coordinator *c, enum txn_outcome outcome, enum coordinator_state to)
+{
+    c->result.outcome = outcome;
+    if (outcome != TXN_COMMITTED)
+        c->result.error = &c->error;
+    if (to == CO_LEAVING)
+        leave(c);
+    else
+        coordinator_set_state(c, to);
+    c->ops->answer(c->port, &c->result);
+}
+
+static void answer_unknown(struct coordinator *c, const char *why)
+{
+    error_set(&c->error, SQLSTATE_OUTCOME_UNKNOWN, "outcome of the transaction is unknown: shard \"%s\" %s",
+              c->members[c->decider].shard, why);
+    error_detail(&c->error, "Transaction identifier: %s", c->txid);
+    error_hint(
+        &c->error,
+        "It is either committed or rolled back on all shards, or will be. SHOW TRANSACTION %s on the console "
+        "tells what is known.",
+        c->txid);
+    c->result.error_participant = UINT_MAX;
+    answer(c, TXN_OUTCOME_UNKNOWN, CO_LEAVING);
+}
+
+static void act_applying(struct coordinator *c, bool expired)
+{
+    finish_members(c);
+    if (all_over(c)) {
+        c->result.apply_us = phase_us(c);
+        c->result.applied_everywhere = true;
+        answer(c, TXN_COMMITTED, CO_LEAVING);
+    } else if (c->ack_decided) {
+        c->result.applied_everywhere = true; /* nothing is known to be late */
+        answer(c, TXN_COMMITTED, CO_SETTLING_COMMIT);
+    } else if (expired) {
+        name_unapplied(c);
+        answer(c, TXN_COMMITTED, CO_LEAVING);
+    }
+}
+
+static void act(struct coordinator *c)
+{
+    bool expired = c->deadline_us && coordinator_now(c) >= c->deadline_us;
+    struct member *decider = &c->members[c->decider];
+    switch (c->state) {
+    case CO_NEW:
+    case CO_DECIDING:
+    case CO_DONE:
+        return;
+    case CO_ASSIGNING:
+        if (decider->state == M_OPEN)
+            begin_prepare(c);
+        return;
+    case CO_PREPARING:
+        if (others_are(c, M_PREPARED))
+            decide(c);
+        return;
+    case CO_IN_DOUBT:
+        if (expired)
+            answer_unknown(c, "cannot be reached");
+        else if (decider->state == M_FENCE_WAIT && decider->retry_at_us <= coordinator_now(c))
+            control(c, c->decider, M_FENCING, c->fence_sql);
+        return;
+    case CO_CONFIRMING:
+        finish_members(c);
+        if (all_over(c) || expired)
+            answer_unknown(c, "was lost while committing, and what was prepared was ended by others");
+        return;
+    case CO_APPLYING:
+        act_applying(c, expired);
+        return;
+    case CO_ABORTING:
+        finish_members(c);
+        if (all_over(c) || expired)
+            answer(c, TXN_ROLLED_BACK, CO_LEAVING);
+        else if (!any(c, member_sending))
+            answer(c, TXN_ROLLED_BACK, CO_SETTLING_ABORT);
+        return;
+    case CO_SETTLING_COMMIT:
+    case CO_SETTLING_ABORT:
+        finish_members(c);
+        if (all_over(c) || expired)
+            leave(c);
+        return;
+    case CO_LEAVING:
+        if (all_over(c))
+            coordinator_set_state(c, CO_DONE);
+        return;
+    }
+}
+
+static void set_timer(struct coordinator *c)
+{
+    uint64_t at = c->deadline_us;
+    for (unsigned p = 0; p < c->n && at; p++) {
+        const struct member *m = &c->members[p];
+        if ((m->state == M_FENCE_WAIT || m->state == M_RETRY_WAIT) && m->retry_at_us < at)
+            at = m->retry_at_us;
+    }
+    if (at == c->timer_us)
+        return;
+    c->timer_us = at;
+    uint64_t now = coordinator_now(c);
+    c->ops->timer(c->port, at == 0 ? 0 : at > now ? at - now : 1);
+}
+
+static void advance(struct coordinator *c)
+{
+    enum coordinator_state before;
+    do {
+        before = c->state;
+        act(c);
+    } while (c->state != before);
+    set_timer(c);
+    coordinator_check(c);
+    if (c->state == CO_DONE)
+        c->ops->done(c->port);
+}
+
+/* --- what members report ----------------------------------------------------------------------------- */
+
+void coordinator_abort(struct coordinator *c, const struct error *error, unsigned whose)
+{
+    if (error != &c->error)
+        c->error = *error;
+    c->result.error_participant = whose;
+    c->deadline_us = coordinator_now(c) + c->apply_timeout_us + 1;
+    coordinator_set_state(c, CO_ABORTING);
+}
+
+void coordinator_doubt(struct coordinator *c)
+{
+    c->deadline_us = coordinator_now(c) + c->resolve_timeout_us + 1;
+    coordinator_set_state(c, CO_IN_DOUBT);
+}
+
+void coordinator_committed(struct coordinator *c)
+{
+    c->result.decide_us = phase_us(c);
+    c->deadline_us = coordinator_now(c) + c->apply_timeout_us + 1;
+    coordinator_set_state(c, CO_APPLYING);
+}
+
+/* --- events ------------------------------------------------------------------------------------------ */
+
+void coordinator_start(struct coordinator *c)
+{
+    TXN_ASSERT(c->state == CO_NEW);
+    c->phase_started_us = coordinator_now(c);
+    if (c->assign_first) {
+        coordinator_set_state(c, CO_ASSIGNING);
+        send(c, c->decider, M_ASSIGNING, ASSIGN_PREFIX ASSIGN_SQL);
+    } else {
+        begin_prepare(c);
+    }
+    coordinator_check(c);
+}
+
+void coordinator_reply(struct coordinator *c, unsigned p, const struct txn_reply *reply)
+{
+    TXN_ASSERT(p < c->n && member_sending(&c->members[p]));
+    member_reply(c, p, reply);
+    advance(c);
+}
+
+void coordinator_control_reply(struct coordinator *c, unsigned p, const struct txn_reply *reply)
+{
+    TXN_ASSERT(p < c->n && member_controlling(&c->members[p]));
+    member_control_reply(c, p, reply);
+    advance(c);
+}
+
+void coordinator_timer(struct coordinator *c)
+{
+    if (c->timer_us == 0)
+        return; /* fired while it was being cancelled */
+    c->timer_us = 0;
+    advance(c);
+}
+
+void coordinator_cancel(struct coordinator *c)
+{
+    TXN_ASSERT(c->state != CO_NEW);
+    if (c->state != CO_ASSIGNING && c->state != CO_PREPARING)
+        return;
+    struct error error;
+    error_set(&error, SQLSTATE_QUERY_CANCELED, "canceling commit due to user request");
+    coordinator_abort(c, &error, UINT_MAX);
+    advance(c);
+}

@@ -188,7 +188,7 @@ static const struct setting table[] = {
     TIME(idle_transaction_timeout, "0", 0, LIVE,
          "Longest a client may sit idle in a transaction; 0: no limit."),
     TIME(transaction_timeout, "0", 0, LIVE, "Longest a transaction may last; 0: no limit."),
-    TIME(shutdown_wait_timeout, "60s", 0, LIVE,
+    TIME(shutdown_wait_timeout, "1min", 0, LIVE,
          "Longest TERM waits for transactions to end; 0: as long as they take."),
     TIME(dns_max_ttl, "15", 0, LIVE, "How long a looked-up address of a shard is kept."),
     PLAIN(TEXT, ignore_startup_parameters, "", LIVE,

@@ -192,6 +192,27 @@ static void example_file_shows_every_setting_once_with_its_default_and_explanati
     }
 }
 
+static void documentation_has_a_row_for_every_setting(void **state)
+{
+    (void)state;
+    char line[512], row[512];
+    for (size_t i = 0; i < settings_count(); i++) {
+        const struct setting_info *s = settings_info(i);
+        const char *quote = *s->default_value ? "`" : "";
+        snprintf(row, sizeof row, "| `%s` | %s%s%s | %s%s%s |", s->name, quote,
+                 *s->default_value ? s->default_value : "empty", quote, s->explanation,
+                 s->on_reload ? "" : " Restart.", s->not_yet ? " **No effect yet.**" : "");
+        FILE *f = fopen("docs/configuration.md", "r");
+        assert_non_null(f);
+        int found = 0;
+        while (next_line(f, line, sizeof line))
+            found += strcmp(line, row) == 0;
+        fclose(f);
+        if (found != 1)
+            fail_msg("docs/configuration.md has this row %d times: %s", found, row);
+    }
+}
+
 static void example_file_loads_as_the_defaults(void **state)
 {
     (void)state;
@@ -225,6 +246,7 @@ int main(void)
         cmocka_unit_test(settings_that_need_each_other_are_checked),
         cmocka_unit_test(settings_without_effect_are_noted_when_they_are_changed),
         cmocka_unit_test(example_file_shows_every_setting_once_with_its_default_and_explanation),
+        cmocka_unit_test(documentation_has_a_row_for_every_setting),
         cmocka_unit_test(example_file_loads_as_the_defaults),
     };
     return RUN(tests);

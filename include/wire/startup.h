@@ -28,10 +28,12 @@ struct startup {
 
 /* STARTUP_BAD fills error_r (08P01, or 0A000 for an unsupported major version). */
 void startup_read(struct slice bytes, struct arena *arena, struct startup *s_r, struct error *error_r);
-/* -c name=value and --name=value of the options parameter, backslash escapes as in postgres (pg_split_opts). */
+/* -c name=value and --name=value of the options parameter, backslash escapes as in postgres (pg_split_opts), - in a
+   name read as _. Other switches are errors (42601). */
 enum status startup_split_options(const char *options, struct arena *arena, struct startup_param **params_r, size_t *n_r,
                                   struct error *error_r) MUST_CHECK;
-/* NegotiateProtocolVersion: the newest minor version that the proxy speaks (0), and the options it does not know. */
+/* NegotiateProtocolVersion: the newest version that the proxy speaks (3.0, sent whole as PostgreSQL does), and the
+   options it does not know. */
 struct buf;
 void startup_negotiate(struct buf *b, const struct startup *s);
 

@@ -239,9 +239,6 @@ static enum status check_iso(const struct iso *v, struct slice text, struct inst
 {
     int64_t year = v->bc ? 1 - v->year : v->year;
 
-    if (!zone_in_range(&v->zone, &t_r->east_s))
-        return error_set(error_r, SQLSTATE_TIME_ZONE_DISPLACEMENT,
-                         "time zone displacement out of range: \"%.*s\"", SHOWN(text));
     if (v->month < 1 || v->month > 12 || v->day < 1 || v->day > 31) {
         field_out_of_range(text, error_r);
         error_hint(error_r, "Perhaps you need a different \"datestyle\" setting.");
@@ -249,6 +246,9 @@ static enum status check_iso(const struct iso *v, struct slice text, struct inst
     }
     if (v->year == 0 || v->day > days_in_month(year, v->month) || !time_in_range(&v->time, &t_r->time_us))
         return field_out_of_range(text, error_r);
+    if (!zone_in_range(&v->zone, &t_r->east_s))
+        return error_set(error_r, SQLSTATE_TIME_ZONE_DISPLACEMENT,
+                         "time zone displacement out of range: \"%.*s\"", SHOWN(text));
     t_r->day = day_number(year, v->month, v->day);
     t_r->has_zone = v->has_zone;
     return STATUS_OK;

@@ -7,9 +7,13 @@
  * (4, 3.5, .5, 1e10), parameters $1, operators, casts. A string continued on the next line ('a' newline 'b') is one literal.
  * With standard_conforming_strings = off the caller must not use templates at all.
  *
- * In the template: a numeric literal becomes '#' + kind byte, a string literal '\'' + kind byte (a form that no SQL text has); runs of
- * white space become one blank; comments disappear, except that a hint comment (pgunison: ...) is reported; keywords and identifiers stay
- * byte for byte. Literals after SELECT ... LIMIT and so on are masked too; plans pin what they depend on (sql/plan_cache.h).
+ * In the template: a numeric literal becomes '#' + kind byte, a string literal '\'' + kind byte, the kind byte being 1 + enum literal_kind
+ * (control characters outside of literals and quoted identifiers are refused, so no SQL text has this form). White space and comments
+ * become one blank, at the ends nothing; a hint comment (pgunison: ...) is reported. Keywords and identifiers stay byte for byte, and so
+ * does the character after U&"..." UESCAPE. Literals after SELECT ... LIMIT and so on are masked too; plans pin what they depend on
+ * (sql/plan_cache.h). The template of a text of several statements is that of the first one with a semicolon at the end.
+ *
+ * ASCII bytes must mean themselves in the text's encoding (all server encodings; not SJIS, BIG5, GBK, GB18030, UHC, JOHAB).
  */
 #ifndef PGUNISON_SQL_TEMPLATE_H
 #define PGUNISON_SQL_TEMPLATE_H
@@ -37,14 +41,15 @@ struct template {
     uint64_t hash;   /* of text */
     struct literal *literals;
     uint32_t n_literals, cap_literals;
-    struct slice statement; /* borrowed: what was lexed, without a trailing semicolon and what follows it */
-    struct slice hint;      /* inside of the first comment that begins with "pgunison:", trimmed; empty: none */
+    struct slice statement; /* borrowed: from the beginning of what was lexed to the end of the last token before its semicolon */
+    struct slice hint;      /* inside (with the prefix) of the first comment that begins with "pgunison:", trimmed; empty: none */
     bool several;           /* a semicolon with something after it: more than one statement */
 };
 
 void template_init(struct template *t);
 void template_free(struct template *t);
-/* Keeps memory of t for reuse. Error: unterminated quote or comment (42601, worded as the server words it). */
+/* Keeps memory of t for reuse. Error: unterminated quote or comment, a control character (42601, worded as the server words it), a NUL
+   (22021), more than 1 GB (54000); t has no meaning then. */
 enum status template_lex(struct template *t, struct slice sql, struct error *error_r) MUST_CHECK;
 /* The value of a literal of kind INTEGER, NUMERIC, STRING, ESTRING, DOLLAR, unquoted and unescaped, in out (cleared first). False: the kind has
    no plain value, or an escape cannot be read. */

@@ -1,0 +1,105 @@
+/*
+ * Rendering a statement from template text, edits and literals.
+ *
+ *     statement   SELECT  a, 42 FROM t        literals keep both offsets, so between two of them only white
+ * space template    SELECT a, #k FROM t         and comments make a difference: offsets are found by walking
+ * that gap
+ *
+ * Rendered text has the same tokens as the statement: a blank stands wherever there was white space or a
+ * comment.
+ */
+#include "sql/rewrite.h"
+
+#include "lex.h"
+#include <assert.h>
+
+#define MASK_LEN 2U
+
+/* The first literal whose mask begins at or after `at` in the template. */
+static uint32_t first_literal_from(const struct template *t, uint32_t at)
+{
+    uint32_t low = 0, high = t->n_literals;
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        if (t->literals[mid].template_at < at)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+/* How many literals begin before this offset in the statement. */
+static uint32_t literals_before(const struct template *t, uint32_t offset)
+{
+    uint32_t low = 0, high = t->n_literals;
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        if (t->literals[mid].at < offset)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+uint32_t rewrite_template_offset(const struct template *t, uint32_t statement_offset)
+{
+    assert(statement_offset <= t->statement.len);
+    uint32_t n = literals_before(t, statement_offset);
+    const uint8_t *begin = t->statement.data, *end = begin + t->statement.len;
+    const uint8_t *to = begin + statement_offset, *p = begin;
+    uint32_t at = 0;
+    if (n > 0) {
+        const struct literal *before = &t->literals[n - 1];
+        assert(before->at + before->len <= statement_offset);
+        p = begin + before->at + before->len;
+        at = before->template_at + MASK_LEN;
+    } else {
+        p = lex_skip_blank(p, end, NULL, NULL);
+    }
+    while (p && p < to) {
+        const uint8_t *q = lex_skip_blank(p, end, NULL, NULL);
+        if (q && q > p) {
+            at++;
+            p = q;
+        } else if (*p == '"') {
+            q = lex_skip_identifier(p + 1, end);
+            const uint8_t *stop = q && q < to ? q : to;
+            at += (uint32_t)(stop - p);
+            p = stop;
+        } else {
+            at++;
+            p++;
+        }
+    }
+    return at;
+}
+
+void rewrite_render_span(const struct template *t, uint32_t from, uint32_t to, struct buf *out)
+{
+    assert(from <= to && to <= t->text.end);
+    for (uint32_t i = first_literal_from(t, from); i < t->n_literals; i++) {
+        const struct literal *l = &t->literals[i];
+        if (l->template_at >= to)
+            break;
+        assert(l->template_at + MASK_LEN <= to);
+        buf_append(out, t->text.data + from, l->template_at - from);
+        buf_append(out, t->statement.data + l->at, l->len);
+        from = l->template_at + MASK_LEN;
+    }
+    buf_append(out, t->text.data + from, to - from);
+}
+
+void rewrite_render(const struct rewrite *r, const struct template *t, struct buf *out)
+{
+    uint32_t at = 0;
+    for (size_t i = 0; i < r->n_edits; i++) {
+        const struct rewrite_edit *e = &r->edits[i];
+        assert(e->at >= at);
+        rewrite_render_span(t, at, e->at, out);
+        buf_slice_append(out, e->insert);
+        at = e->at + e->len;
+    }
+    rewrite_render_span(t, at, (uint32_t)t->text.end, out);
+}

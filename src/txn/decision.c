@@ -180,9 +180,9 @@ void decision_sweep_sql(struct buf *b, const struct sweep_query *q)
                               "WHERE database = current_database() AND starts_with(gid, ");
     buf_printf(b, "'pgunison/%s/')", q->cluster);
     if (q->with_decisions) {
-        buf_str(b, " UNION ALL (SELECT 'd', txid, outcome::text, shards, date_part('epoch', "
-                   "clock_timestamp() - at)::text "
-                   "FROM pgunison.decision WHERE txid > ");
+        buf_str(
+            b,
+            " UNION ALL (SELECT 'd', txid, outcome::text, shards, '' FROM pgunison.decision WHERE txid > ");
         append_literal(b, q->after_txid);
         buf_str(b, " AND ");
         append_collectable(b, q);

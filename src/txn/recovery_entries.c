@@ -1,0 +1,310 @@
+/*
+ * Prepared transactions that a sweep found, and how they are brought to their end.
+ *
+ *   1. A shard lists a gid. From here on that text, never one put together from parts, names the transaction.
+ *   2. If it is due, and no coordinator of this process is at work on it, its decider is asked, once for all
+ * its participants. Asking is fencing: either a decision stands there, or "aborted" stands there from now on.
+ *   3. The answer is carried out on each participant that listed it.
+ *
+ * A coordinator registers before it prepares anything; so one that owns() does not know, after the gid was
+ * listed, has ended or lives elsewhere. Acting on the transaction of a living coordinator elsewhere is
+ * harmless: the unique index decides once.
+ *
+ * Left alone, and reported: gids that name a shard which this configuration does not have, and gids found on
+ * a shard other than the one they name (unless both names stand for the same database, where the other name's
+ * own list has it too).
+ */
+#include "recovery_private.h"
+
+#include <stdio.h>
+
+void entries_begin(struct recovery *r)
+{
+    list_init(&r->doubts);
+    hashmap_free(&r->doubt_of, NULL);
+    hashmap_init(&r->doubt_of);
+}
+
+struct doubt_key {
+    char text[GID_NAME_MAX_BYTES + TXID_MAX_BYTES + 2];
+};
+
+/* By both, so that a gid somebody made up with another decider's name cannot get into a real one's way. */
+static struct doubt_key key_of(const char *decider, const char *txid)
+{
+    struct doubt_key key;
+    snprintf(key.text, sizeof key.text, "%s/%s", decider, txid);
+    return key;
+}
+
+static struct doubt *doubt_of(struct recovery *r, const struct gid *gid)
+{
+    struct doubt_key key = key_of(gid->decider, gid->txid);
+    struct doubt *d = hashmap_get(&r->doubt_of, slice_str(key.text));
+    if (d)
+        return d;
+    d = arena_zalloc(r->arena, sizeof *d);
+    d->txid = arena_strdup(r->arena, gid->txid);
+    d->decider = arena_strdup(r->arena, gid->decider);
+    d->why = "";
+    list_init(&d->entries);
+    list_push_back(&r->doubts, &d->in_order);
+    hashmap_put(&r->doubt_of, slice_str(key.text), d);
+    return d;
+}
+
+bool entries_present(struct recovery *r, const char *decider, const char *txid)
+{
+    struct doubt_key key = key_of(decider, txid);
+    return hashmap_get(&r->doubt_of, slice_str(key.text)) != NULL;
+}
+
+static bool on_its_own_shard(const struct recovery *r, const struct entry *e)
+{
+    return strcmp(e->gid.participant, r->shards[e->shard].name) == 0;
+}
+
+static void queue_finish(struct recovery *r, struct entry *e)
+{
+    struct shard *s = &r->shards[e->shard];
+    if (s->state == SHARD_UNREACHABLE)
+        e->note = "the shard cannot be reached";
+    else
+        list_push_back(&s->finishes, &e->in_queue);
+}
+
+static bool decided(const struct doubt *d)
+{
+    return d->decision == DECISION_COMMITTED || d->decision == DECISION_ABORTED;
+}
+
+static void ask(struct recovery *r, struct doubt *d)
+{
+    struct shard *decider = recovery_find_shard(r, slice_str(d->decider));
+    TXN_ASSERT(decider && d->decision == DECISION_NOT_ASKED);
+    if (decider->state == SHARD_UNREACHABLE) {
+        d->decision = DECISION_UNREACHABLE;
+        d->why = "the decider cannot be reached";
+        return;
+    }
+    d->decision = DECISION_ASKING;
+    list_push_back(&decider->fences, &d->in_queue);
+}
+
+/* Why an entry is not for this sweep to finish, or NULL. */
+static const char *not_ours_to_finish(struct recovery *r, const struct entry *e)
+{
+    if (!on_its_own_shard(r, e))
+        return "prepared on a shard other than the one it names";
+    if (!recovery_find_shard(r, slice_str(e->gid.decider)))
+        return "its decider is not a shard of this configuration";
+    return NULL;
+}
+
+void entries_listed(struct recovery *r, struct shard *s, const char *text, double age_s)
+{
+    struct gid gid;
+    if (!gid_parse(slice_str(text), &gid) || strcmp(gid.cluster, r->cluster) != 0) {
+        recovery_report(r,
+                        "shard \"%s\" has a prepared transaction with the name \"%s\", which is not of this "
+                        "cluster's form; left alone",
+                        s->name, text);
+        return;
+    }
+    struct entry *e = arena_zalloc(r->arena, sizeof *e);
+    e->gid = gid;
+    e->text = arena_strdup(r->arena, text);
+    e->shard = (unsigned)(s - r->shards);
+    e->age_s = age_s;
+    e->owned = r->ops->owned(r->port, gid.txid);
+    e->doubt = doubt_of(r, &gid);
+    list_push_back(&e->doubt->entries, &e->in_doubt);
+
+    const char *why_not = not_ours_to_finish(r, e);
+    e->note = why_not ? why_not : "";
+    if (on_its_own_shard(r, e)) {
+        s->now.prepared++;
+        if (age_s > s->now.oldest_prepared_s)
+            s->now.oldest_prepared_s = age_s;
+    }
+    bool due =
+        r->only[0] ? strcmp(r->only, gid.txid) == 0 : age_s * 1e6 >= (double)r->options.resolve_after_us;
+    if (why_not || e->owned)
+        return;
+    if (decided(e->doubt))
+        queue_finish(r, e);
+    else if (due && e->doubt->decision == DECISION_NOT_ASKED)
+        ask(r, e->doubt);
+}
+
+/* --- jobs ------------------------------------------------------------------------------------------- */
+
+static bool wants_finish(const struct entry *e)
+{
+    return !e->over && !e->owned && e->note[0] == '\0';
+}
+
+static void send_fence(struct recovery *r, struct shard *s, struct doubt *d)
+{
+    const char **names = arena_alloc(r->arena, d->entries.count * sizeof *names);
+    size_t n = 0;
+    list_foreach(&d->entries, node, next)
+    {
+        const struct entry *e = list_entry(node, struct entry, in_doubt);
+        if (on_its_own_shard(r, e))
+            names[n++] = e->gid.participant;
+    }
+    struct buf shards;
+    buf_init(&shards);
+    decision_shards_format(&shards, r->cluster, s->name, names, n);
+    buf_clear(&r->sql);
+    if (SEEDED_BUG(BUG_SKIP_FENCE))
+        decision_read_sql(&r->sql, d->txid);
+    else
+        decision_fence_sql(&r->sql, d->txid, (const char *)buf_head(&shards));
+    buf_free(&shards);
+    s->asked = d;
+    s->state = SHARD_FENCING;
+    r->ops->control(r->port, (unsigned)(s - r->shards), (const char *)buf_head(&r->sql));
+}
+
+static void send_finish(struct recovery *r, struct shard *s, struct entry *e)
+{
+    buf_clear(&r->sql);
+    buf_printf(&r->sql, "%s PREPARED '%s'", e->doubt->decision == DECISION_COMMITTED ? "COMMIT" : "ROLLBACK",
+               e->text);
+    buf_u8(&r->sql, '\0');
+    s->finishing = e;
+    s->state = SHARD_FINISHING;
+    r->ops->control(r->port, (unsigned)(s - r->shards), (const char *)buf_head(&r->sql));
+}
+
+bool entries_next_job(struct recovery *r, struct shard *s)
+{
+    struct list_node *node = list_pop_front(&s->finishes);
+    if (node) {
+        send_finish(r, s, list_entry(node, struct entry, in_queue));
+        return true;
+    }
+    node = list_pop_front(&s->fences);
+    if (node)
+        send_fence(r, s, list_entry(node, struct doubt, in_queue));
+    return node != NULL;
+}
+
+/* The outcome in a reply to decision_fence_sql(): 'c', 'a', or 0. */
+static char outcome_of(const struct txn_reply *reply)
+{
+    if (reply->kind != TXN_REPLY_OK)
+        return 0;
+    if (SEEDED_BUG(BUG_SKIP_FENCE) && reply->n_rows == 0)
+        return 'a';
+    if (reply->n_rows != 1 || reply->n_columns != 1 || !reply->rows[0][0])
+        return 0;
+    if (strcmp(reply->rows[0][0], "c") == 0)
+        return 'c';
+    return strcmp(reply->rows[0][0], "a") == 0 ? 'a' : 0;
+}
+
+void entries_fence_reply(struct recovery *r, struct shard *s, const struct txn_reply *reply)
+{
+    struct doubt *d = s->asked;
+    char outcome = outcome_of(reply);
+    s->asked = NULL;
+    if (outcome == 0) {
+        bool busy =
+            reply->kind == TXN_REPLY_ERROR && reply->error && strcmp(reply->error->sqlstate, "55P03") == 0;
+        d->decision = busy ? DECISION_NONE : DECISION_UNREACHABLE;
+        d->why = busy ? "the decider may be committing it just now" : recovery_reason(r, reply);
+        return;
+    }
+    d->decision = outcome == 'c' ? DECISION_COMMITTED : DECISION_ABORTED;
+    list_foreach(&d->entries, node, next)
+    {
+        struct entry *e = list_entry(node, struct entry, in_doubt);
+        if (wants_finish(e)) /* the young ones too: decided is decided */
+            queue_finish(r, e);
+    }
+}
+
+void entries_finish_reply(struct recovery *r, struct shard *s, const struct txn_reply *reply)
+{
+    struct entry *e = s->finishing;
+    bool commit = e->doubt->decision == DECISION_COMMITTED;
+    s->finishing = NULL;
+    if (reply->kind == TXN_REPLY_OK && reply->tag &&
+        strcmp(reply->tag, commit ? "COMMIT PREPARED" : "ROLLBACK PREPARED") == 0) {
+        e->over = true;
+        r->ops->resolved(r->port, e->doubt->txid, s->name, commit);
+    } else if (reply->kind == TXN_REPLY_ERROR && reply->error &&
+               strcmp(reply->error->sqlstate, SQLSTATE_UNDEFINED_OBJECT) == 0) {
+        e->over = true; /* the decision was read: whoever was faster did the same */
+    } else {
+        e->note = recovery_reason(r, reply);
+    }
+}
+
+void entries_shard_lost(struct shard *s)
+{
+    struct list_node *node;
+    while ((node = list_pop_front(&s->finishes)))
+        list_entry(node, struct entry, in_queue)->note = "the shard cannot be reached";
+    while ((node = list_pop_front(&s->fences))) {
+        struct doubt *d = list_entry(node, struct doubt, in_queue);
+        d->decision = DECISION_UNREACHABLE;
+        d->why = "the decider cannot be reached";
+    }
+}
+
+/* --- what the sweep saw ------------------------------------------------------------------------------- */
+
+/* Two shard names may stand for one database; then each lists the other's entries too. */
+static bool listed_by_its_own_shard(const struct recovery *r, const struct entry *e)
+{
+    list_foreach(&e->doubt->entries, node, next)
+    {
+        const struct entry *other = list_entry(node, struct entry, in_doubt);
+        if (strcmp(other->text, e->text) == 0 && on_its_own_shard(r, other))
+            return true;
+    }
+    return false;
+}
+
+static struct recovery_entry published(struct recovery *r, const struct entry *e)
+{
+    static const char *const decisions[] = {[DECISION_NOT_ASKED] = "not yet asked",
+                                            [DECISION_ASKING] = "not yet asked",
+                                            [DECISION_COMMITTED] = "committed",
+                                            [DECISION_ABORTED] = "aborted",
+                                            [DECISION_NONE] = "none",
+                                            [DECISION_UNREACHABLE] = "unreachable"};
+    struct recovery_entry p = {.txid = e->doubt->txid,
+                               .shard = r->shards[e->shard].name,
+                               .decider = e->doubt->decider,
+                               .decision = decisions[e->doubt->decision],
+                               .age_s = e->age_s,
+                               .owned = e->owned,
+                               .note = e->note[0] || e->owned ? e->note : e->doubt->why};
+    if (p.note[0])
+        recovery_report(r, "transaction %s is still prepared on shard \"%s\": %s (decider \"%s\")", p.txid,
+                        p.shard, p.note, p.decider);
+    return p;
+}
+
+void entries_publish(struct recovery *r)
+{
+    size_t n = 0, at = 0;
+    list_foreach(&r->doubts, node, next) n += list_entry(node, struct doubt, in_order)->entries.count;
+    r->entries = arena_alloc(r->arena, (n + 1) * sizeof *r->entries);
+    list_foreach(&r->doubts, doubt_node, next_doubt)
+    {
+        const struct doubt *d = list_entry(doubt_node, struct doubt, in_order);
+        list_foreach(&d->entries, node, next)
+        {
+            const struct entry *e = list_entry(node, struct entry, in_doubt);
+            if (!e->over && (on_its_own_shard(r, e) || !listed_by_its_own_shard(r, e)))
+                r->entries[at++] = published(r, e);
+        }
+    }
+    r->n_entries = at;
+}

@@ -1,0 +1,152 @@
+/* The resolver's own files: what a sweep knows while it runs. */
+#ifndef PGUNISON_TXN_RECOVERY_PRIVATE_H
+#define PGUNISON_TXN_RECOVERY_PRIVATE_H
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/hashmap.h"
+#include "base/list.h"
+#include "decision_private.h"
+#include "seeded_bug.h"
+#include "txn/recovery.h"
+#include "txn_assert.h"
+
+/*
+ *  IDLE --> RESOLVING --> COLLECTING --> IDLE
+ *
+ *  IDLE        nothing is outstanding
+ *  RESOLVING   every shard is asked what is prepared there; what is due is brought to its end as soon as it
+ * is known COLLECTING  every shard was asked; rows of the decision table that are not needed any more are
+ * deleted
+ */
+enum sweep_state { SWEEP_IDLE, SWEEP_RESOLVING, SWEEP_COLLECTING };
+
+/*
+ *  state        outstanding on the shard's control connection
+ *  FREE         nothing
+ *  LISTING      its prepared transactions, and decision rows if they are looked at in this sweep
+ *  FENCING      the question for one transaction's decision
+ *  FINISHING    COMMIT PREPARED or ROLLBACK PREPARED of one entry
+ *  DELETING     decision rows
+ *  UNREACHABLE  nothing, and nothing more in this sweep
+ */
+enum shard_state {
+    SHARD_FREE,
+    SHARD_LISTING,
+    SHARD_FENCING,
+    SHARD_FINISHING,
+    SHARD_DELETING,
+    SHARD_UNREACHABLE
+};
+
+/*
+ *  NOT_ASKED --> ASKING --+--> COMMITTED    final
+ *                         +--> ABORTED      final, and durable on the decider before anyone acts on it
+ *                         +--> NONE         the decider is just committing: the next sweep asks again
+ *                         +--> UNREACHABLE  no answer, or one that is none
+ */
+enum decision {
+    DECISION_NOT_ASKED,
+    DECISION_ASKING,
+    DECISION_COMMITTED,
+    DECISION_ABORTED,
+    DECISION_NONE,
+    DECISION_UNREACHABLE
+};
+
+/* One transaction that is prepared somewhere. */
+struct doubt {
+    const char *txid;
+    const char *decider;
+    struct list entries;
+    struct list_node in_order; /* of discovery */
+    struct list_node in_queue; /* of its decider's shard, to be fenced */
+    enum decision decision;
+    const char *why; /* NONE, UNREACHABLE */
+};
+
+/* One prepared transaction of this cluster, as one shard listed it. */
+struct entry {
+    struct list_node in_doubt;
+    struct list_node in_queue; /* of its shard, to be finished */
+    struct doubt *doubt;
+    struct gid gid;
+    const char *text; /* the gid, as listed */
+    unsigned shard;   /* that listed it */
+    double age_s;
+    bool owned, over; /* over: it is not there any more */
+    const char *note;
+};
+
+/* A row of the decision table that was seen, and may go if its participants are found without the transaction
+ * later on. */
+struct row {
+    const char *txid, *shards;
+};
+
+struct shard {
+    const char *name;
+    enum shard_state state;
+    bool bare;                 /* LISTING: without decision rows, because there is no table */
+    bool listed;               /* in this sweep: its prepared transactions are known */
+    bool rows_due;             /* in this sweep: rows were seen in an earlier one */
+    struct list fences;        /* doubts */
+    struct list finishes;      /* entries */
+    struct doubt *asked;       /* FENCING */
+    struct entry *finishing;   /* FINISHING */
+    struct recovery_shard now; /* being counted */
+    struct recovery_shard published;
+
+    struct arena row_arena; /* rows: from the sweep that saw them to the end of the next */
+    struct row *rows;
+    size_t n_rows;
+    char after_txid[TXID_MAX_BYTES + 1]; /* where the next look at the table begins */
+};
+
+struct recovery {
+    struct recovery_options options;
+    const char *cluster;
+    const struct recovery_ops *ops;
+    void *port;
+    struct arena names;
+    struct shard *shards;
+    unsigned n;
+
+    enum sweep_state state;
+    char only[TXID_MAX_BYTES + 1]; /* the transaction this sweep is for; "": all */
+    struct arena *arena;           /* of this sweep */
+    struct arena arenas[2];        /* the other one holds what is published */
+    struct list doubts;            /* in the order of their discovery */
+    struct hashmap doubt_of;       /* "<decider>/<txid>" -> struct doubt */
+    struct recovery_entry *entries;
+    size_t n_entries;
+    struct buf sql;
+    struct hashmap reported; /* lines already logged; emptied by a sweep that has nothing to report */
+    bool reporting;          /* this sweep has something */
+};
+
+struct shard *recovery_find_shard(struct recovery *r, struct slice name);
+/* Logs a line, once. */
+void recovery_report(struct recovery *r, const char *fmt, ...) PRINTF_LIKE(2, 3);
+const char *recovery_reason(struct recovery *r,
+                            const struct txn_reply *reply); /* why a query failed, in words */
+
+/* recovery_entries.c: prepared transactions */
+void entries_begin(struct recovery *r);
+bool entries_present(struct recovery *r, const char *decider,
+                     const char *txid); /* some shard listed a part of it */
+void entries_listed(struct recovery *r, struct shard *s, const char *gid, double age_s);
+bool entries_next_job(struct recovery *r,
+                      struct shard *s); /* sends the next fence or finish, if there is one */
+void entries_fence_reply(struct recovery *r, struct shard *s, const struct txn_reply *reply);
+void entries_finish_reply(struct recovery *r, struct shard *s, const struct txn_reply *reply);
+void entries_shard_lost(struct shard *s);
+void entries_publish(struct recovery *r);
+
+/* recovery_rows.c: decision rows */
+bool rows_wanted(const struct recovery *r, const struct shard *s); /* look at the table in this sweep */
+struct sweep_query rows_query(const struct recovery *r, const struct shard *s);
+void rows_listed(struct recovery *r, struct shard *s, const struct txn_reply *reply);
+bool rows_collect(struct recovery *r, struct shard *s); /* sends a DELETE, if there is something to delete */
+
+#endif

@@ -17,7 +17,8 @@ struct pool_limits;
 struct pool_limits *pool_limits_create(void);
 void pool_limits_destroy(struct pool_limits **l);
 
-/* One per worker: all its pools. */
+/* One per worker: all its pools. To be destroyed before the mailbox, which may still bring connections of other workers;
+   limits go last. */
 struct pool_manager;
 struct pool_manager *pool_manager_create(struct loop *loop, unsigned worker, struct mailbox *mailbox, struct pool_limits *limits, struct config *config);
 /* A reload: pools of shards whose definition changed (or that are gone) close their idle connections now and the others when they come
@@ -52,6 +53,10 @@ void pool_reset_and_release(struct server *s);
 
 const struct shard_def *pool_shard(const struct server_pool *p);
 /* An idle server of the pool is gone (backend/server.c reports it). */
+void pool_server_lost(struct server *s, const struct error *why);
+
+const struct shard_def *pool_shard(const struct server_pool *p); /* while it has connections */
+/* server.c says: a connection that is idle in the pool was lost. */
 void pool_server_lost(struct server *s, const struct error *why);
 
 /* For SHOW POOLS and SHOW SERVERS. */

@@ -43,7 +43,8 @@ struct server_owner_ops {
 
 struct server_pool;
 struct server {
-    struct list_node node; /* pool's idle list, or none */
+    struct list_node node;      /* pool's idle list, or none */
+    struct list_node pool_node; /* pool's list of all its connections */
     struct loop *loop;
     struct stream *stream;
     struct backend_conn *conn;

@@ -33,13 +33,15 @@
 
 #include <cmocka.h>
 
+#define FIXTURE __attribute__((unused)) static /* not every test uses everything here */
+
 struct pg_fixture {
     char dir[64];
     char port[8];
     pid_t pid;
 };
 
-static void pg_become_user(void)
+FIXTURE void pg_become_user(void)
 {
     struct passwd *pw = getpwnam("postgres");
     if (geteuid() == 0 && (!pw || initgroups("postgres", pw->pw_gid) != 0 || setgid(pw->pw_gid) != 0 ||
@@ -48,7 +50,7 @@ static void pg_become_user(void)
 }
 
 /* Newest installed first. */
-static const char *pg_bindir(void)
+FIXTURE const char *pg_bindir(void)
 {
     static char dir[64];
     for (int v = 20; v >= 13; v--) {
@@ -62,7 +64,7 @@ static const char *pg_bindir(void)
     return NULL;
 }
 
-static pid_t pg_spawn(const char *dir, char *const argv[], const char *log)
+FIXTURE pid_t pg_spawn(const char *dir, char *const argv[], const char *log)
 {
     fflush(NULL);
     pid_t parent = getpid(), pid = fork();
@@ -82,7 +84,7 @@ static pid_t pg_spawn(const char *dir, char *const argv[], const char *log)
     _exit(127);
 }
 
-static void pg_run(const char *dir, const char *command)
+FIXTURE void pg_run(const char *dir, const char *command)
 {
     char *argv[] = {"/bin/sh", "-c", (char *)command, NULL};
     int status;
@@ -92,7 +94,7 @@ static void pg_run(const char *dir, const char *command)
         fail_msg("failed in %s (see setup.log there): %s", dir, command);
 }
 
-static int pg_free_port(void)
+FIXTURE int pg_free_port(void)
 {
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -103,7 +105,7 @@ static int pg_free_port(void)
     return ntohs(a.sin_port);
 }
 
-static void pg_launch(struct pg_fixture *pg)
+FIXTURE void pg_launch(struct pg_fixture *pg)
 {
     char program[96];
     snprintf(program, sizeof(program), "%s/postgres", pg_bindir());
@@ -117,7 +119,7 @@ static void pg_launch(struct pg_fixture *pg)
     }
 }
 
-static void pg_halt(struct pg_fixture *pg)
+FIXTURE void pg_halt(struct pg_fixture *pg)
 {
     if (pg->pid <= 0)
         return;
@@ -126,7 +128,7 @@ static void pg_halt(struct pg_fixture *pg)
     pg->pid = 0;
 }
 
-static PGconn *pg_connect(const struct pg_fixture *pg, const char *dbname)
+FIXTURE PGconn *pg_connect(const struct pg_fixture *pg, const char *dbname)
 {
     char conninfo[200];
     snprintf(conninfo, sizeof(conninfo), "host=%s port=%s user=postgres dbname=%s application_name=fixture",
@@ -138,7 +140,7 @@ static PGconn *pg_connect(const struct pg_fixture *pg, const char *dbname)
 }
 
 /* The first value of the last result, in a static buffer; "" when there is none. */
-static const char *pg_query(PGconn *c, const char *sql)
+FIXTURE const char *pg_query(PGconn *c, const char *sql)
 {
     static char value[256];
     PGresult *r = PQexec(c, sql);
@@ -149,7 +151,7 @@ static const char *pg_query(PGconn *c, const char *sql)
     return value;
 }
 
-static void pg_start(struct pg_fixture *pg)
+FIXTURE void pg_start(struct pg_fixture *pg)
 {
     *pg = (struct pg_fixture){0};
     strcpy(pg->dir, "/tmp/pgunison-unit-XXXXXX");
@@ -183,7 +185,7 @@ static void pg_start(struct pg_fixture *pg)
     PQfinish(c);
 }
 
-static void pg_stop(struct pg_fixture *pg)
+FIXTURE void pg_stop(struct pg_fixture *pg)
 {
     pg_halt(pg);
     if (strncmp(pg->dir, "/tmp/pgunison-unit-", 19) == 0) {
@@ -195,7 +197,7 @@ static void pg_stop(struct pg_fixture *pg)
 
 /* ---- loops --------------------------------------------------------------------------------------- */
 
-static void fixture_too_late(void *arg)
+FIXTURE void fixture_too_late(void *arg)
 {
     (void)arg;
     fprintf(stderr, "nothing happened for 20 seconds\n");
@@ -203,7 +205,7 @@ static void fixture_too_late(void *arg)
 }
 
 /* Runs the loop until a callback calls loop_stop(). */
-static void run_loop(struct loop *loop)
+FIXTURE void run_loop(struct loop *loop)
 {
     struct loop_timer *guard = loop_timer_create(loop, fixture_too_late, NULL);
     loop_timer_start(guard, 20000000);
@@ -214,7 +216,7 @@ static void run_loop(struct loop *loop)
 /* ---- definitions --------------------------------------------------------------------------------- */
 
 /* Texts are empty, not NULL, as conf gives them. */
-static void fixture_settings(struct settings *s)
+FIXTURE void fixture_settings(struct settings *s)
 {
     *s = (struct settings){.default_pool_size = 2,
                            .server_connect_timeout_us = 15000000,

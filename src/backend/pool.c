@@ -1,0 +1,262 @@
+/*
+ * One pool: borrowing and giving back. What cannot be done on the spot is left to the pool's turn
+ * (pool_turn.c), which runs at the end of the loop's turn, when no callback of a server or a session is under
+ * way.
+ *
+ *     servers = borrowed + idle + at a task of the pool's own (check, reset, move)
+ *
+ *     idle:  most recently used first, so that what is not needed grows old at the other end
+ *     waits: those whose transaction holds a server already, then the others, each in the order of their
+ * coming
+ *
+ * Invariants: an idle server has no owner, nothing outstanding, status 'I' and no pinned state. When somebody
+ * waits, an idle server is not handed out past them. Each server, and each connection being opened, has one
+ * place in the port's quotas.
+ *
+ * Not responsible for: who may use which pool, what sessions set on a server.
+ */
+#include "pool_private.h"
+
+#include "base/arena.h"
+#include "base/log.h"
+#include <assert.h>
+
+struct server_wait *pool_first_wait(const struct server_pool *p)
+{
+    for (int i = 0; i < WAIT_CLASSES; i++) {
+        struct list_node *node = list_first(&p->waits[i]);
+        if (node)
+            return list_entry(node, struct server_wait, node);
+    }
+    return NULL;
+}
+
+uint64_t pool_oldest_wait_us(const struct server_pool *p)
+{
+    uint64_t oldest = UINT64_MAX;
+    for (int i = 0; i < WAIT_CLASSES; i++) {
+        struct list_node *node = list_first(&p->waits[i]);
+        if (node && list_entry(node, struct server_wait, node)->since_us < oldest)
+            oldest = list_entry(node, struct server_wait, node)->since_us;
+    }
+    return oldest;
+}
+
+uint64_t pool_claim_us(const struct server_pool *p)
+{
+    const uint64_t head_start_us = UINT64_C(3600000000);
+    struct list_node *node = list_first(&p->waits[WAIT_PRIVILEGED]);
+    if (!node)
+        return pool_oldest_wait_us(p);
+    uint64_t since_us = list_entry(node, struct server_wait, node)->since_us;
+    return since_us > head_start_us ? since_us - head_start_us : 0;
+}
+
+void pool_turn_later(struct server_pool *p)
+{
+    loop_defer(p->manager->loop, &p->turn);
+}
+
+const struct shard_def *pool_shard(const struct server_pool *p)
+{
+    return p->shard;
+}
+
+/* ---- servers --------------------------------------------------------------------------------- */
+
+/* Whether a Terminate could be mistaken for the rest of something. */
+static bool is_quiet(const struct server *s)
+{
+    return !s->dead && server_outstanding(s) == 0 && server_queued(s) == 0 && buf_len(&s->in) == 0 &&
+           s->forward_left == 0 && s->drop_left == 0;
+}
+
+void pool_drop_server(struct server_pool *p, struct server *s)
+{
+    assert(!list_linked(&s->node));
+    list_remove(&p->servers, &s->pool_node);
+    server_set_owner(s, NULL, NULL);
+    backend_conn_set_clean(s->conn, is_quiet(s) && s->txn_status == 'I');
+    server_destroy(&s);
+    port_give(p->port);
+    if (pool_waiting(p) > 0 || p->stale)
+        pool_turn_later(p);
+}
+
+void pool_add_idle(struct server_pool *p, struct server *s)
+{
+    list_push_front(&p->idle, &s->node);
+    if (pool_waiting(p) > 0)
+        pool_turn_later(p);
+    for (int i = 0; i < QUOTA_LEVELS; i++) {
+        if (port_contended(p->port, (enum quota_level)i))
+            pool_turn_later(p);
+    }
+}
+
+static bool is_expired(const struct server_pool *p, const struct server *s)
+{
+    uint64_t lifetime = pool_settings(p)->server_lifetime_us;
+    return s->dead || (lifetime > 0 && pool_now_us(p) - s->created_us >= lifetime);
+}
+
+struct server *pool_take_idle(struct server_pool *p)
+{
+    bool round_robin = pool_settings(p)->server_round_robin;
+    struct list_node *node;
+    while ((node = round_robin ? list_last(&p->idle) : list_first(&p->idle))) {
+        struct server *s = list_entry(node, struct server, node);
+        list_remove(&p->idle, node);
+        if (!is_expired(p, s))
+            return s;
+        pool_drop_server(p, s);
+    }
+    return NULL;
+}
+
+/* ---- borrowing ------------------------------------------------------------------------------- */
+
+bool pool_needs_check(const struct server_pool *p, const struct server *s)
+{
+    const struct settings *settings = pool_settings(p);
+    return settings->server_check_query[0] != '\0' &&
+           pool_now_us(p) - s->used_us > settings->server_check_delay_us;
+}
+
+/* A stale pool's sessions have yet to hear of the new configuration. */
+static struct server_pool *current_pool(struct server_pool *p)
+{
+    struct pool_manager *m = p->manager;
+    if (!p->stale)
+        return p;
+    const struct database_def *db = topology_database(&m->config->topology, p->db_name);
+    for (unsigned i = 0; db && i < db->n_shards; i++) {
+        if (strcmp(db->shards[i]->name, p->shard_name) == 0)
+            return pool_find(m, p->user, p->password, db, i);
+    }
+    return p; /* its turn refuses */
+}
+
+static void enqueue(struct server_pool *p, struct server_wait *w)
+{
+    const struct settings *settings = pool_settings(p);
+    w->pool = p;
+    list_push_back(&p->waits[w->privileged ? WAIT_PRIVILEGED : WAIT_ORDINARY], &w->node);
+    if (settings->query_wait_timeout_us > 0)
+        pool_manager_wake_at(p->manager, w->since_us + settings->query_wait_timeout_us);
+    if (settings->reserve_pool_timeout_us > 0)
+        pool_manager_wake_at(p->manager, w->since_us + settings->reserve_pool_timeout_us);
+    pool_turn_later(p);
+}
+
+struct server *pool_acquire(struct server_pool *p, struct server_wait *w)
+{
+    p = current_pool(p);
+    w->since_us = pool_now_us(p);
+    w->node = (struct list_node){0};
+    w->pool = p;
+    bool ahead = pool_waiting(p) == 0 || (w->privileged && list_empty(&p->waits[WAIT_PRIVILEGED]));
+    struct server *s = ahead && !p->stale ? pool_take_idle(p) : NULL;
+    if (s && !pool_needs_check(p, s)) {
+        s->used_us = w->since_us;
+        return s;
+    }
+    if (s)
+        pool_task_start(p, s, TASK_CHECK);
+    enqueue(p, w);
+    return NULL;
+}
+
+void pool_cancel_wait(struct server_wait *w)
+{
+    if (!list_linked(&w->node))
+        return;
+    list_remove(&w->pool->waits[w->privileged ? WAIT_PRIVILEGED : WAIT_ORDINARY], &w->node);
+    pool_turn_later(w->pool); /* the others need not keep one for us */
+}
+
+void pool_wait_failed(struct server_wait *w, const struct error *why)
+{
+    list_remove(&w->pool->waits[w->privileged ? WAIT_PRIVILEGED : WAIT_ORDINARY], &w->node);
+    w->failed(w, why);
+}
+
+/* ---- giving back ----------------------------------------------------------------------------- */
+
+void pool_discard(struct server *s)
+{
+    pool_drop_server(s->pool, s);
+}
+
+void pool_reset_and_release(struct server *s)
+{
+    struct server_pool *p = s->pool;
+    bool can_reset = pool_settings(p)->server_reset_query[0] != '\0';
+    if (p->stale || !is_quiet(s) || s->txn_status != 'I' || (s->pinned_state && !can_reset)) {
+        pool_drop_server(p, s);
+        return;
+    }
+    server_set_owner(s, NULL, NULL);
+    if (can_reset) {
+        pool_task_start(p, s, TASK_RESET);
+        return;
+    }
+    s->used_us = pool_now_us(p);
+    pool_add_idle(p, s);
+}
+
+void pool_release(struct server *s)
+{
+    struct server_pool *p = s->pool;
+    const struct settings *settings = pool_settings(p);
+    assert(!list_linked(&s->node));
+    if (s->pinned_state || (settings->server_reset_query_always && settings->server_reset_query[0] != '\0')) {
+        pool_reset_and_release(s);
+        return;
+    }
+    if (!is_quiet(s) || s->txn_status != 'I') {
+        log_warning("a connection to shard \"%s\" was given back in the middle of something; closing it",
+                    p->shard_name);
+        pool_drop_server(p, s);
+        return;
+    }
+    server_set_owner(s, NULL, NULL);
+    server_set_reading(s, true);
+    s->used_us = pool_now_us(p);
+    if (p->stale || settings->server_lifetime_us == 0 || is_expired(p, s)) {
+        pool_drop_server(p, s);
+        return;
+    }
+    pool_add_idle(p, s);
+}
+
+void pool_server_lost(struct server *s, const struct error *why)
+{
+    struct server_pool *p = s->pool;
+    log_info("lost an idle connection to shard \"%s\": %s", p->shard_name, why->message);
+    assert(list_linked(&s->node));
+    list_remove(&p->idle, &s->node);
+    pool_drop_server(p, s);
+}
+
+/* ---- from other workers ---------------------------------------------------------------------- */
+
+void pool_look(struct server_pool *p)
+{
+    pool_turn_later(p);
+}
+
+void pool_receive(struct server_pool *p, struct server *s)
+{
+    struct pool_manager *m = p->manager;
+    s->pool = p;
+    s->prepared = prepared_set_create(m->statements, (unsigned)m->config->settings.max_prepared_statements);
+    s->unnamed_statement = 0;
+    server_attach(s, m->loop);
+    list_push_back(&p->servers, &s->pool_node);
+    log_debug("worker %u took over a connection to shard \"%s\"", m->worker, p->shard_name);
+    if (p->stale)
+        pool_drop_server(p, s);
+    else
+        pool_add_idle(p, s);
+}

@@ -35,16 +35,16 @@ static inline bool lex_continues_identifier(uint8_t c)
     return lex_class[c] <= CLASS_DOLLAR;
 }
 
-/* NULL: not there. Most strings are short, so the first 16 bytes are looked at without a call. */
+/* NULL: not there. Most strings are short, so the first 64 bytes are looked at without a call. */
 static inline const uint8_t *lex_find(const uint8_t *p, const uint8_t *end, uint8_t c)
 {
 #ifdef __SSE2__
-    if (end - p >= 16) {
-        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
-        int hits = _mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8((char)c)));
+    const __m128i wanted = _mm_set1_epi8((char)c);
+    for (int i = 0; i < 4 && end - p >= 16; i++, p += 16) {
+        int hits =
+            _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(const void *)p), wanted));
         if (hits)
             return p + __builtin_ctz((unsigned)hits);
-        p += 16;
     }
 #endif
     return p < end ? memchr(p, c, (size_t)(end - p)) : NULL;

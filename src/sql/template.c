@@ -23,6 +23,7 @@
  * empty identifiers, bad escapes): the parser and the server report that.
  */
 #include "lex.h"
+#include "plain.h"
 
 #include "base/arena.h"
 #include "base/hashmap.h"
@@ -31,6 +32,7 @@
 #define LONGEST_SQL                                                                                          \
     ((size_t)INT32_MAX / 2) /* templates are at most 1.5 times as long; the server's own limit is 1 GB */
 #define FIRST_LITERALS 32U
+#define SHORT_RUN      32
 /* What behind a blank calls for a closer look, as a set of character classes. */
 #define MAY_CONTINUE_BLANK (1U << CLASS_SPACE | 1U << CLASS_COMMENT | 1U << CLASS_SEMICOLON)
 
@@ -80,9 +82,11 @@ static const uint8_t *fail(const struct lexer *lx, const char *message, const ui
 static inline uint8_t *end_run(struct lexer *lx, const uint8_t *p, size_t more)
 {
     struct buf *text = &lx->t->text;
-    size_t n = (size_t)(p - lx->run);
-    uint8_t *to = text->cap - text->end >= n + more ? text->data + text->end : buf_reserve(text, n + more);
-    if (n)
+    size_t n = (size_t)(p - lx->run), need = n + more + SHORT_RUN;
+    uint8_t *to = text->cap - text->end >= need ? text->data + text->end : buf_reserve(text, need);
+    if (n <= SHORT_RUN && lx->end - lx->run >= SHORT_RUN)
+        memcpy(to, lx->run, SHORT_RUN); /* a constant size needs no call; what is too much gets overwritten */
+    else
         memcpy(to, lx->run, n);
     text->end += n;
     return to + n;
@@ -118,18 +122,35 @@ static inline const uint8_t *mask(struct lexer *lx, const uint8_t *from, const u
 /* ---- literals
  * ----------------------------------------------------------------------------------------------- */
 
+static inline const uint8_t *skip_digits(const uint8_t *p, const uint8_t *end)
+{
+#ifdef __SSE2__
+    /* How long a number is cannot be foretold, so a loop over its digits would end in a mispredicted branch.
+     */
+    if (end - p >= 16) {
+        __m128i digits = _mm_sub_epi8(_mm_loadu_si128((const __m128i *)(const void *)p), _mm_set1_epi8('0'));
+        int others = ~_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(digits, _mm_set1_epi8(9)), digits));
+        unsigned n = (unsigned)__builtin_ctz((unsigned)others);
+        p += n;
+        if (n < 16)
+            return p;
+    }
+#endif
+    while (p < end && lex_class[*p] == CLASS_DIGIT)
+        p++;
+    return p;
+}
+
 /* p: at the first digit or at the point before it. "1..2" is 1, .., 2. */
 static inline const uint8_t *number(struct lexer *lx, const uint8_t *p)
 {
     const uint8_t *from = p, *end = lx->end;
     enum literal_kind kind = LITERAL_INTEGER;
-    while (p < end && lex_class[*p] == CLASS_DIGIT)
-        p++;
+    if (*p != '.')
+        p = skip_digits(p, end);
     if (p < end && *p == '.' && !(p > from && p + 1 < end && p[1] == '.')) {
         kind = LITERAL_NUMERIC;
-        p++;
-        while (p < end && lex_class[*p] == CLASS_DIGIT)
-            p++;
+        p = skip_digits(p + 1, end);
     }
     if (p < end && (*p | 0x20) == 'e') {
         const uint8_t *q = p + 1;
@@ -137,9 +158,7 @@ static inline const uint8_t *number(struct lexer *lx, const uint8_t *p)
             q++;
         if (q < end && lex_class[*q] == CLASS_DIGIT) {
             kind = LITERAL_NUMERIC;
-            while (q < end && lex_class[*q] == CLASS_DIGIT)
-                q++;
-            p = q;
+            p = skip_digits(q, end);
         }
     }
     return mask(lx, from, p, kind);
@@ -163,7 +182,9 @@ static inline const uint8_t *string(struct lexer *lx, const uint8_t *from, const
             p++;
             continue;
         }
-        const uint8_t *next = lex_continuation(p, end);
+        const uint8_t *next = NULL;
+        if (lex_class[*p] == CLASS_SPACE || *p == '-')
+            next = lex_continuation(p, end);
         if (!next)
             break;
         p = next;
@@ -436,9 +457,44 @@ static const uint8_t *tokens(struct lexer *lx, const uint8_t *p, bool whole, con
     return *p_r = p;
 }
 
-static bool begins_with_create(const uint8_t *p, const uint8_t *end)
+/* p: at the first digit of a number. A point before it belongs to it, unless it is the second of the operator
+ * "..". */
+static const uint8_t *point_before(const uint8_t *low, const uint8_t *p)
 {
-    return end - p > 6 && lex_word_is(p, 6, "create") && !lex_continues_identifier(p[6]);
+    const uint8_t *q = p;
+    while (q > low && q[-1] == '.')
+        q--;
+    return (p - q) % 2 ? p - 1 : p;
+}
+
+/* Behind which a word of len bytes ends at p; low: the beginning of a token at or before that. */
+static inline bool word_before(const uint8_t *low, const uint8_t *p, ptrdiff_t len)
+{
+    return p - low >= len && lex_class[p[-len]] == CLASS_IDENT &&
+           (p - low == len || !lex_continues_identifier(p[-len - 1]));
+}
+
+/* p: at a quote whose prefix, if any, was skipped as plain text. */
+static const uint8_t *quote(struct lexer *lx, const uint8_t *low, const uint8_t *p)
+{
+    const uint8_t *from = p;
+    if (p - low >= 2 && p[-1] == '&' && (p[-2] | 0x20) == 'u' && word_before(low, p - 1, 1))
+        return unicode(lx, p - 2, p);
+    if (word_before(low, p, 1)) {
+        p = prefixed(lx, p - 1, p);
+        if (p != from)
+            return p;
+    }
+    p = string(lx, p, p, true, LITERAL_STRING);
+    return p ? p : fail(lx, "unterminated quoted string", from, lx->end);
+}
+
+static const uint8_t *double_quote(struct lexer *lx, const uint8_t *low, const uint8_t *p)
+{
+    if (p - low >= 2 && p[-1] == '&' && (p[-2] | 0x20) == 'u' && word_before(low, p - 1, 1))
+        return unicode(lx, p - 2, p);
+    const uint8_t *q = lex_skip_identifier(p + 1, lx->end);
+    return q ? q : fail(lx, "unterminated quoted identifier", p, lx->end);
 }
 
 /* p: at a semicolon or the end. Behind the semicolons, where comments of the next statement may stand; the
@@ -454,6 +510,91 @@ static const uint8_t *next_statement(const struct lexer *lx, const uint8_t *p)
             return fail(lx, "unterminated /* comment", comment, lx->end);
     }
     return p < lx->end ? next : p;
+}
+
+/* As tokens(), for texts of PLAIN_BLOCK bytes and more that do not begin with CREATE: plain text is skipped
+   in blocks. Parentheses are not counted. They matter only at a semicolon with a statement, or the rest of
+   this one, behind it: *again_r says that tokens() must have a look. */
+static const uint8_t *tokens_in_blocks(struct lexer *lx, const uint8_t *p, bool whole, const uint8_t **p_r,
+                                       bool *again_r)
+{
+    const uint8_t *end = lx->end;
+    while (p) {
+        const uint8_t *low = p;
+        p = plain_skip(low, end);
+        /* A blank before the end, a comment or other white space is part of that. Runs never begin at a blank
+         * that was skipped. */
+        const uint8_t *from = p > lx->run && p[-1] == ' ' ? p - 1 : p;
+        if (p == end) {
+            *p_r = p;
+            return from;
+        }
+        bool stop = false;
+        switch ((enum char_class)lex_class[*p]) {
+        case CLASS_DIGIT:
+            p = number(lx, point_before(low, p));
+            break;
+        case CLASS_QUOTE:
+            p = p == lx->verbatim ? p + 3 : quote(lx, low, p);
+            break;
+        case CLASS_DQUOTE:
+            p = double_quote(lx, low, p);
+            break;
+        case CLASS_DOLLAR:
+            p = dollar(lx, p);
+            break;
+        case CLASS_COMMENT:
+            if (end - p < 2 || p[1] != (*p == '-' ? '-' : '*')) {
+                p++;
+                break;
+            }
+            /* fall through */
+        case CLASS_SPACE:
+            p = blank(lx, from, !whole, &stop);
+            break;
+        case CLASS_SEMICOLON:
+            stop = !whole;
+            p += whole;
+            break;
+        case CLASS_CONTROL:
+            return fail(lx, "syntax error", p, p + 1);
+        case CLASS_IDENT:
+        case CLASS_COPY:
+        case CLASS_DOT:
+        case CLASS_OPEN:
+        case CLASS_CLOSE:
+            p++;
+            break;
+        }
+        if (stop) {
+            const uint8_t *next = next_statement(lx, *p_r = p);
+            *again_r = next && next < end;
+            return next ? from : NULL;
+        }
+    }
+    return NULL;
+}
+
+static bool begins_with_create(const uint8_t *p, const uint8_t *end)
+{
+    return end - p > 6 && lex_word_is(p, 6, "create") && !lex_continues_identifier(p[6]);
+}
+
+static const uint8_t *all_tokens(struct lexer *lx, const uint8_t *first, bool whole, const uint8_t **p_r)
+{
+    if (PLAIN_SKIPS && lx->end - lx->begin >= PLAIN_BLOCK && !lx->body.create) {
+        const struct slice hint = lx->t->hint;
+        bool again = false;
+        const uint8_t *last = tokens_in_blocks(lx, first, whole, p_r, &again);
+        if (!again)
+            return last;
+        lx->run = first;
+        lx->verbatim = NULL;
+        lx->t->hint = hint;
+        lx->t->n_literals = 0;
+        buf_clear(&lx->t->text);
+    }
+    return tokens(lx, first, whole, p_r);
 }
 
 /* A text of several statements must not share a plan with its first one: its template ends with a semicolon,
@@ -472,7 +613,8 @@ enum status lex_statement(struct template *t, struct slice sql, bool whole, stru
     if (sql.len == 0)
         sql = slice_of("", 0); /* no arithmetic on NULL */
     buf_clear(&t->text);
-    buf_reserve(&t->text, 1);
+    if (!t->text.data)
+        buf_reserve(&t->text, 1);
     t->n_literals = 0;
     t->hint = slice_of(NULL, 0);
     t->statement = slice_of(sql.data, 0);
@@ -484,21 +626,22 @@ enum status lex_statement(struct template *t, struct slice sql, bool whole, stru
 
     struct lexer lx = {.t = t, .begin = sql.data, .end = sql.data + sql.len, .error = error_r};
     const uint8_t *comment = NULL;
-    const uint8_t *p = lex_skip_blank(lx.begin, lx.end, &t->hint, &comment);
+    const uint8_t *p = lx.begin;
+    if (sql.len && (lex_class[*p] == CLASS_SPACE || lex_class[*p] == CLASS_COMMENT))
+        p = lex_skip_blank(lx.begin, lx.end, &t->hint, &comment);
     if (!p) {
         fail(&lx, "unterminated /* comment", comment, lx.end);
         return STATUS_ERROR;
     }
     lx.run = p;
     lx.body.create = p < lx.end && (*p | 0x20) == 'c' && begins_with_create(p, lx.end);
-    const uint8_t *from = p;
-    const uint8_t *last = tokens(&lx, p, whole, &p);
+    const uint8_t *first = p;
+    const uint8_t *last = all_tokens(&lx, first, whole, &p);
     if (!last)
         return STATUS_ERROR;
     end_run(&lx, last, 0);
-    t->statement.len = last > from ? (size_t)(last - lx.begin) : 0;
-    p = next_statement(&lx, p);
-    if (!p)
+    t->statement.len = last > first ? (size_t)(last - lx.begin) : 0;
+    if (p < lx.end && !(p = next_statement(&lx, p)))
         return STATUS_ERROR;
     finish(t, p < lx.end);
     *end_r = (struct lex_end){.next = (size_t)(p - lx.begin), .guess = lx.body.seen};

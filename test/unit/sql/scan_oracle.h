@@ -54,6 +54,10 @@ static inline bool oracle_scan(const char *sql, struct oracle_tokens *r, char *m
         r->owner->tokens[i] = r->items[r->n];
         r->items[r->n++] = t;
     }
+    /* With parentheses left open there is no statement; whether a last semicolon belongs to it is of no
+     * consequence. */
+    while (r->n > 0 && r->items[r->n - 1]->token == PG_QUERY__TOKEN__ASCII_59)
+        r->n--;
     return true;
 }
 

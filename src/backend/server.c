@@ -1,16 +1,16 @@
 /*
  * A shard's connection, taken over raw: reading replies and handing them to whoever borrowed the server.
  *
- * One read (at most one recv, into a buffer that the thread's servers share) is walked message by message. Messages that
- * may pass are not looked at one by one by the owner: they grow a run, which is forwarded when something else comes or the
- * read ends.
+ * One read (at most one recv, into a buffer that the thread's servers share) is walked message by message.
+ * Messages that may pass are not looked at one by one by the owner: they grow a run, which is forwarded when
+ * something else comes or the read ends.
  *
  *     scratch:  | rest of a message | whole messages ... | E or Z | ... | beginning of a message |
- *                 forward_left /      run: forwarded      message()        forwarded too (forward_left counts the rest),
- *                 drop_left                                                or kept in s->in until it is whole
+ *                 forward_left /      run: forwarded      message()        forwarded too (forward_left counts
+ * the rest), drop_left                                                or kept in s->in until it is whole
  *
- * Invariants (server_check): at most one of forward_left, drop_left, buf_len(in) is not zero between reads; the ring's head is the
- * expectation that the next message answers.
+ * Invariants (server_check): at most one of forward_left, drop_left, buf_len(in) is not zero between reads;
+ * the ring's head is the expectation that the next message answers.
  *
  * Not responsible for: when to send what, the transaction's fate, pooling.
  */
@@ -47,7 +47,8 @@ static void server_check(const struct server *s)
     assert(s->ring_count <= s->ring_cap);
 }
 
-struct server *server_create(struct loop *loop, struct backend_conn *conn, struct server_pool *pool, struct prepared_set *prepared)
+struct server *server_create(struct loop *loop, struct backend_conn *conn, struct server_pool *pool,
+                             struct prepared_set *prepared)
 {
     struct server *s = xcalloc(1, sizeof *s);
     s->loop = loop;
@@ -256,8 +257,8 @@ static void server_drained(void *arg)
         s->ops->drained(s->owner, s);
 }
 
-/* After ErrorResponse in the extended protocol nothing is answered until Sync. The expectation at the head failed, the
-   others up to Sync are reported; a copy of the head has been handed to message() by then. */
+/* After ErrorResponse in the extended protocol nothing is answered until Sync. The expectation at the head
+   failed, the others up to Sync are reported; a copy of the head has been handed to message() by then. */
 static void skip_to_sync(struct server *s)
 {
     struct expect *e = ring_first(s);
@@ -289,7 +290,8 @@ static bool deliver(struct server *s, const struct frame *f)
         }
         s->error_since_sync = false;
     }
-    /* The expectation leaves the queue before the owner hears of its end: it may give the server back inside. */
+    /* The expectation leaves the queue before the owner hears of its end: it may give the server back inside.
+     */
     if (end)
         ring_pop(s);
     if (f->type == MSG_ERROR)
@@ -330,7 +332,8 @@ static void forward_run(struct server *s, const uint8_t *from, const uint8_t *to
 static void bad_reply(struct server *s, const char *what)
 {
     struct error e;
-    error_set(&e, SQLSTATE_PROTOCOL_VIOLATION, "shard \"%s\" sent a malformed message", server_shard(s)->name);
+    error_set(&e, SQLSTATE_PROTOCOL_VIOLATION, "shard \"%s\" sent a malformed message",
+              server_shard(s)->name);
     error_detail(&e, "%s", what);
     server_lose(s, &e);
 }
@@ -352,7 +355,8 @@ static size_t continue_message(struct server *s, const uint8_t *p, size_t n)
     return 0;
 }
 
-/* Walks one read's bytes. Returns how many were used; what is left is the beginning of a message that must be whole first. */
+/* Walks one read's bytes. Returns how many were used; what is left is the beginning of a message that must be
+ * whole first. */
 static size_t walk(struct server *s, const uint8_t *p, size_t n)
 {
     const uint8_t *at = p + continue_message(s, p, n), *end = p + n, *run = at;
@@ -449,7 +453,8 @@ static void server_readable(void *arg)
     case IO_AGAIN:
         return;
     case IO_EOF:
-        error_set(&e, SQLSTATE_CONNECTION_FAILURE, "shard \"%s\" closed the connection", server_shard(s)->name);
+        error_set(&e, SQLSTATE_CONNECTION_FAILURE, "shard \"%s\" closed the connection",
+                  server_shard(s)->name);
         server_lose(s, &e);
         return;
     case IO_ERROR:

@@ -1,0 +1,102 @@
+/*
+ * What clients' sessions live in: one per worker, and one shared by all workers.
+ */
+#ifndef PGUNISON_SESSION_ENV_H
+#define PGUNISON_SESSION_ENV_H
+
+#include "backend/catalog.h"
+#include "backend/control.h"
+#include "backend/pool.h"
+#include "conf/config.h"
+#include "net/mailbox.h"
+#include "net/tls.h"
+#include "sql/plan_cache.h"
+#include "sql/template.h"
+
+#include <pthread.h>
+
+/* Counters of one worker; written by it alone, read by others (relaxed: each is a number of its own). */
+struct session_stats {
+    atomic_uint_fast64_t clients_total, transactions, queries, bytes_received, bytes_sent, query_us,
+        transaction_us, wait_us;
+    atomic_uint_fast64_t one_phase, two_phase, prepare_failed, in_doubt;
+    atomic_uint clients;
+};
+
+/* A histogram of times in powers of two of a microsecond; for SHOW TWO_PHASE. */
+#define TIMES_BUCKETS 32
+struct session_times {
+    atomic_uint_fast64_t n[TIMES_BUCKETS];
+};
+
+/* Shared by all workers. */
+struct session_shared {
+    atomic_uint clients;                  /* connected, of all workers: max_client_conn */
+    atomic_uint_fast64_t catalog_version; /* moves when DDL passes: catalogs and plans made before are void */
+    atomic_uint_fast64_t txid_counter, decider_counter;
+    atomic_bool draining; /* shutting down: no new clients, idle ones are told 57P01 */
+    atomic_bool paused;
+    struct session_times prepare, decide, apply;
+    atomic_uint_fast64_t resolved_commit, resolved_abort;
+    /* Transactions that a live coordinator of this process works on. Only two-phase commits come here. */
+    pthread_mutex_t owned_lock;
+    struct hashmap owned; /* txid -> struct client * (not to be followed by other threads) */
+};
+
+void session_shared_init(struct session_shared *s);
+void session_shared_deinit(struct session_shared *s);
+bool session_owns_txid(struct session_shared *s, const char *txid);
+void session_times_add(struct session_times *t, uint64_t us);
+uint64_t session_times_percentile(const struct session_times *t, unsigned percent);
+
+/* The worker that a client's process id belongs to. */
+unsigned cancel_worker_of(uint32_t pid);
+
+struct client;
+/* The console (layer admin) as clients reach it: databases pgunison and pgbouncer. */
+struct console_ops {
+    /* Runs one command; answers later or at once with client_console_reply(). */
+    void (*run)(void *arg, struct client *c, struct slice sql);
+    void (*gone)(void *arg, struct client *c); /* the client went away with a command under way */
+    void *arg;
+};
+
+/* Catalogs of one topology and catalog version. Plans that are in use keep the one they were made with
+ * (src/session/plan.c). */
+struct plan_scope;
+
+struct session_env {
+    struct loop *loop;
+    unsigned worker;
+    struct config *config; /* a reference; replaced by session_env_reconfigure */
+    struct session_shared *shared;
+    struct session_stats stats;
+    struct pool_manager *pools;
+    struct control *control;
+    struct plan_cache *plans;
+    struct plan_scope *scope; /* what the plans in the cache were made with */
+    uint64_t next_context;    /* names private catalogs of transactions in the plan cache */
+    struct hashmap
+        welcomes; /* "database\0user" -> struct varset: what the home shard reported at its start */
+    struct tls_context *tls; /* for clients; NULL: TLS is not offered */
+    const struct console_ops *console;
+    struct list clients;
+    struct hashmap cancel_keys; /* (pid, secret) -> client */
+    uint32_t next_pid;
+    /* Posts a cancel request to the worker that the key belongs to. */
+    void (*route_cancel)(void *arg, uint32_t pid, uint32_t secret);
+    void *route_cancel_arg;
+    struct list links_free;
+    struct template scratch_template; /* of the statement at hand: valid within one dispatch only */
+    struct buf scratch, scratch2;
+    struct loop_timer *janitor;
+};
+
+/* pools, control, tls and the rest are set by the caller before. */
+void session_env_init(struct session_env *env, struct loop *loop, unsigned worker, struct config *config,
+                      struct session_shared *shared);
+void session_env_deinit(struct session_env *env);
+/* A reload: clients go over to it between transactions. */
+void session_env_reconfigure(struct session_env *env, struct config *config, struct tls_context *tls);
+
+#endif

@@ -1,0 +1,490 @@
+/*
+ * A client's connection: input, output, the end.
+ *
+ * Input is walked message by message. A message that cannot begin yet (DISPATCH_AGAIN) stays where it is and
+ * is dispatched again when client_resume() says so. In steady state a read lands in a buffer that all clients
+ * of the thread share, whole messages are dispatched from there, and the client owns no input memory; only
+ * what is left over is kept in c->in.
+ *
+ * Output is queued on the stream and goes out in one send at the end of what caused it.
+ *
+ * Not responsible for: what messages mean.
+ */
+#include "session.h"
+
+#include "base/log.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define READ_BYTES 65536
+
+static void client_readable(void *arg);
+static void client_drained(void *arg);
+static void client_failed(void *arg, const struct error *why);
+static void client_tls_ready(void *arg);
+static void resume_run(void *arg);
+static void flush_run(void *arg);
+
+static const struct stream_events client_stream_events = {
+    .readable = client_readable,
+    .drained = client_drained,
+    .failed = client_failed,
+    .tls_ready = client_tls_ready,
+};
+
+/* --- beginning and end ------------------------------------------------------------------------- */
+
+void client_accept(struct session_env *env, int fd, const struct peer_address *peer)
+{
+    struct client *c = xcalloc(1, sizeof *c);
+    c->env = env;
+    c->config = config_ref(env->config);
+    c->peer = *peer;
+    c->state = CLIENT_STARTUP;
+    c->reading = true;
+    c->connected_us = c->request_us = loop_now_us(env->loop);
+    c->style = (struct datum_style){.date_order = DATE_ORDER_MDY, .iso = true};
+    c->resume = (struct deferred){.run = resume_run, .arg = c};
+    c->flush = (struct deferred){.run = flush_run, .arg = c};
+    buf_init(&c->in);
+    buf_init(&c->held);
+    list_init(&c->txn.replay);
+    list_push_back(&env->clients, &c->node);
+    atomic_fetch_add_explicit(&env->stats.clients, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&env->stats.clients_total, 1, memory_order_relaxed);
+    c->stream = stream_create(env->loop, fd, &client_stream_events, c);
+    /* The listener counted it in shared->clients; one too many is told so once its startup packet is read. */
+}
+
+static void client_free(void *arg)
+{
+    struct client *c = arg;
+    extended_deinit(c);
+    session_replay_clear(c);
+    if (c->has_cursors)
+        hashmap_free(&c->cursors, NULL);
+    varset_unref(&c->vars);
+    varset_unref(&c->reported);
+    varset_unref(&c->guc_pgunison);
+    varset_unref(&c->guc_before);
+    varset_unref(&c->vars_startup);
+    varset_unref(&c->control_vars);
+    varset_unref(&c->txn.vars_before);
+    if (c->txn.catalog)
+        catalog_destroy(&c->txn.catalog);
+    if (c->auth)
+        auth_destroy(&c->auth);
+    buf_free(&c->in);
+    buf_free(&c->held);
+    free(c->user);
+    free(c->database);
+    free(c->password);
+    free(c->links);
+    free(c->pools);
+    free(c->part_ends);
+    config_unref(&c->config);
+    free(c);
+}
+
+void client_free_if_done(struct client *c)
+{
+    if (c->state == CLIENT_CLOSING && !c->commit && c->n_links == 0 && !c->freed) {
+        c->freed = true;
+        loop_undefer(c->env->loop, &c->resume);
+        loop_undefer(c->env->loop, &c->flush);
+        loop_doom(c->env->loop, c, client_free);
+    }
+}
+
+void client_close(struct client *c)
+{
+    struct session_env *env = c->env;
+    if (c->state == CLIENT_CLOSING)
+        return;
+    if (c->config->settings.log_disconnections)
+        log_info("client %s:%d pid %u user \"%s\" database \"%s\" disconnected", c->peer.host, c->peer.port,
+                 c->pid, c->user ? c->user : "", c->database ? c->database : "");
+    c->state = CLIENT_CLOSING;
+    list_remove(&env->clients, &c->node);
+    atomic_fetch_sub_explicit(&env->stats.clients, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&env->shared->clients, 1, memory_order_relaxed);
+    cancel_unregister(c);
+    if (c->console_waiting)
+        env->console->gone(env->console->arg, c);
+    (void)stream_flush(c->stream);
+    stream_destroy(&c->stream);
+    if (c->loading)
+        plan_catalog_abort(c);
+    copy_in_free(c);
+    if (c->scatter)
+        scatter_destroy(&c->scatter);
+    session_unplan(c, &c->plan);
+    if (c->commit)
+        txn_commit_client_gone(c);
+    links_abandon(c);
+    client_free_if_done(c);
+}
+
+void client_fatal(struct client *c, const struct error *e)
+{
+    if (c->state == CLIENT_CLOSING)
+        return;
+    struct buf *b = client_scratch(c);
+    message_error(b, e, true);
+    client_send(c, b);
+    if (c->config->settings.log_pooler_errors)
+        log_info("client %s:%d user \"%s\" database \"%s\": closed: %s", c->peer.host, c->peer.port,
+                 c->user ? c->user : "", c->database ? c->database : "", e->message);
+    client_close(c);
+}
+
+void client_fatal_torn(struct client *c, const struct error *e)
+{
+    log_warning("client pid %u: closed within an answer: %s", c->pid, e->message);
+    client_close(c);
+}
+
+/* --- output ------------------------------------------------------------------------------------ */
+
+struct buf *client_scratch(struct client *c)
+{
+    buf_clear(&c->env->scratch);
+    return &c->env->scratch;
+}
+
+void client_write(struct client *c, const void *data, size_t len)
+{
+    if (c->state == CLIENT_CLOSING)
+        return;
+    stream_write(c->stream, data, len);
+    stats_add(&c->env->stats.bytes_sent, len);
+}
+
+void client_send(struct client *c, const struct buf *b)
+{
+    client_write(c, buf_head(b), buf_len(b));
+}
+
+void client_send_error(struct client *c, const struct error *e)
+{
+    struct buf *b = client_scratch(c);
+    message_error(b, e, false);
+    client_send(c, b);
+    if (c->config->settings.log_pooler_errors)
+        log_info("client %s:%d user \"%s\" database \"%s\": %s: %s", c->peer.host, c->peer.port,
+                 c->user ? c->user : "", c->database ? c->database : "", e->sqlstate, e->message);
+}
+
+void client_send_warning(struct client *c, const struct error *e)
+{
+    struct buf *b = client_scratch(c);
+    message_notice(b, "WARNING", e);
+    client_send(c, b);
+}
+
+char client_txn_status(const struct client *c)
+{
+    switch (c->txn.state) {
+    case TXN_OPEN:
+        return 'T';
+    case TXN_FAILED:
+        return 'E';
+    case TXN_NONE:
+    case TXN_IMPLICIT:
+    case TXN_IMPLICIT_FAILED:
+    case TXN_ENDING:
+        return 'I';
+    }
+    return 'I';
+}
+
+void client_ready(struct client *c)
+{
+    uint8_t z[6] = {MSG_READY, 0, 0, 0, 5, (uint8_t)client_txn_status(c)};
+    client_write(c, z, sizeof z);
+    stats_add(&c->env->stats.queries, 1);
+    c->request_us = loop_now_us(c->env->loop);
+    c->simple_open = false;
+    if (c->txn.state == TXN_NONE && c->config != c->env->config && c->state == CLIENT_READY)
+        client_reconfigure(c);
+    client_flush_later(c);
+}
+
+static void flush_run(void *arg)
+{
+    struct client *c = arg;
+    if (c->state == CLIENT_CLOSING)
+        return;
+    if (stream_queued(c->stream))
+        (void)stream_flush(c->stream); /* failure: client_failed() */
+    client_update_reading(c);
+}
+
+void client_flush_later(struct client *c)
+{
+    if (c->state != CLIENT_CLOSING)
+        loop_defer(c->env->loop, &c->flush);
+}
+
+static void client_drained(void *arg)
+{
+    struct client *c = arg;
+    run_client_drained(c);
+    client_resume(c);
+    client_update_reading(c);
+}
+
+static void client_failed(void *arg, const struct error *why)
+{
+    struct client *c = arg;
+    log_debug("client %s:%d: %s", c->peer.host, c->peer.port, why->message);
+    client_close(c);
+}
+
+/* --- input ------------------------------------------------------------------------------------- */
+
+/* Back-pressure, both ways: a client that does not read what it asked for, that runs far ahead of what is
+   dispatched, or whose copy data a shard cannot take yet, is not read from. Its end is then noticed when
+   reading goes on. */
+void client_update_reading(struct client *c)
+{
+    if (c->state == CLIENT_CLOSING)
+        return;
+    bool want =
+        stream_queued(c->stream) < BACKPRESSURE_BYTES && buf_len(&c->in) < c->need_input + INPUT_AHEAD_BYTES;
+    for (unsigned i = 0; want && i < c->n_links; i++)
+        if (c->links[i]->server && server_queued(c->links[i]->server) >= BACKPRESSURE_BYTES)
+            want = false;
+    if (want != c->reading) {
+        c->reading = want;
+        stream_set_reading(c->stream, want);
+    }
+}
+
+static enum dispatch dispatch(struct client *c, const struct frame *f)
+{
+    switch (f->type) {
+    case MSG_QUERY:
+        return simple_query(c, f);
+    case MSG_PARSE:
+    case MSG_BIND:
+    case MSG_DESCRIBE:
+    case MSG_EXECUTE:
+    case MSG_CLOSE:
+    case MSG_FLUSH:
+    case MSG_SYNC:
+        return extended_message(c, f);
+    case MSG_COPY_DATA:
+    case MSG_COPY_DONE:
+    case MSG_COPY_FAIL:
+        return copy_in_message(c, f);
+    case MSG_TERMINATE:
+        client_close(c);
+        return DISPATCH_DONE;
+    case MSG_FUNCTION_CALL: {
+        struct error e;
+        if (c->run != RUN_NONE)
+            return DISPATCH_AGAIN;
+        error_set(&e, SQLSTATE_FEATURE_NOT_SUPPORTED,
+                  "function calls by the fast-path interface are not supported");
+        error_hint(&e, "Call the function in a SELECT.");
+        client_send_error(c, &e);
+        txn_fail(c);
+        client_ready(c);
+        return DISPATCH_DONE;
+    }
+    default: {
+        struct error e;
+        error_set(&e, SQLSTATE_PROTOCOL_VIOLATION, "invalid frontend message type %u", (unsigned)f->type);
+        client_fatal(c, &e);
+        return DISPATCH_DONE;
+    }
+    }
+}
+
+/* Dispatches whole messages; returns how many bytes they took. */
+static size_t client_walk(struct client *c, const uint8_t *p, size_t n)
+{
+    size_t at = 0;
+    while (c->state == CLIENT_READY || c->state == CLIENT_AUTH) {
+        struct frame f;
+        size_t need;
+        uint32_t max = c->state == CLIENT_AUTH ? 65536 : (uint32_t)c->config->settings.max_message_bytes;
+        enum frame_result r = frame_next(slice_of(p + at, n - at), max, &f, &need);
+        if (r == FRAME_BAD) {
+            struct error e;
+            error_set(&e, SQLSTATE_PROTOCOL_VIOLATION, "invalid message length");
+            error_detail(&e, "The length is below 4 or above max_message_bytes (%u bytes).", max);
+            client_fatal(c, &e);
+            break;
+        }
+        if (r == FRAME_PARTIAL) {
+            c->need_input = need;
+            break;
+        }
+        c->rest = slice_of(p + at + f.whole.len, n - at - f.whole.len);
+        enum dispatch d = c->state == CLIENT_AUTH ? login_password(c, &f) : dispatch(c, &f);
+        if (d == DISPATCH_AGAIN)
+            break;
+        at += f.whole.len;
+    }
+    return at;
+}
+
+static void client_flush_links(struct client *c)
+{
+    for (unsigned i = 0; i < c->n_links; i++)
+        if (c->links[i]->server && server_queued(c->links[i]->server))
+            server_flush(c->links[i]->server);
+}
+
+/* After the dispatching of a batch: everything that it produced goes out. */
+static void client_finish_batch(struct client *c)
+{
+    if (c->state == CLIENT_CLOSING)
+        return;
+    client_flush_links(c);
+    if (stream_queued(c->stream))
+        (void)stream_flush(c->stream);
+    client_update_reading(c);
+}
+
+static void client_pump(struct client *c)
+{
+    if (c->state == CLIENT_STARTUP && login_read(c) == DISPATCH_AGAIN) {
+        client_finish_batch(c);
+        return;
+    }
+    if (c->state == CLIENT_WELCOME)
+        (void)login_wait(c);
+    if (c->state == CLIENT_READY || c->state == CLIENT_AUTH) {
+        size_t used = client_walk(c, buf_head(&c->in), buf_len(&c->in));
+        if (c->state == CLIENT_CLOSING)
+            return;
+        buf_consume(&c->in, used);
+    }
+    if (c->state == CLIENT_CLOSING)
+        return;
+    if (buf_len(&c->in) == 0 && c->in.cap)
+        buf_free(&c->in);
+    client_finish_batch(c);
+}
+
+static void resume_run(void *arg)
+{
+    struct client *c = arg;
+    if (c->state != CLIENT_CLOSING)
+        client_pump(c);
+}
+
+void client_resume(struct client *c)
+{
+    if (c->state != CLIENT_CLOSING)
+        loop_defer(c->env->loop, &c->resume);
+}
+
+static void client_readable(void *arg)
+{
+    struct client *c = arg;
+    static _Thread_local uint8_t scratch[READ_BYTES];
+    size_t n = 0;
+    struct error e;
+    switch (stream_read(c->stream, scratch, sizeof scratch, &n, &e)) {
+    case IO_AGAIN:
+        return;
+    case IO_EOF:
+    case IO_ERROR:
+        client_close(c);
+        return;
+    case IO_OK:
+        break;
+    }
+    stats_add(&c->env->stats.bytes_received, n);
+    if (c->state != CLIENT_READY || buf_len(&c->in) != 0) {
+        buf_append(&c->in, scratch, n);
+        client_pump(c);
+        return;
+    }
+    size_t used = client_walk(c, scratch, n);
+    if (c->state == CLIENT_CLOSING)
+        return;
+    if (used < n)
+        buf_append(&c->in, scratch + used, n - used);
+    client_finish_batch(c);
+}
+
+static void client_tls_ready(void *arg)
+{
+    struct client *c = arg;
+    if (c->state == CLIENT_TLS)
+        c->state = CLIENT_STARTUP;
+    client_resume(c);
+}
+
+/* --- for others ---------------------------------------------------------------------------------- */
+
+/* Between transactions: the session goes over to the configuration that the worker runs under now. */
+void client_reconfigure(struct client *c)
+{
+    struct config *now = c->env->config;
+    const struct database_def *db = c->console ? NULL : topology_database(&now->topology, c->database);
+    if (c->n_links != 0)
+        return; /* pinned servers: their shards' indexes belong to the old topology; after they are gone */
+    if (!c->console && !db) {
+        struct error e;
+        error_set(&e, SQLSTATE_ADMIN_SHUTDOWN, "database \"%s\" was removed from the configuration",
+                  c->database);
+        client_fatal(c, &e);
+        return;
+    }
+    struct config *old = c->config;
+    c->config = config_ref(now);
+    c->db = db;
+    free(c->pools);
+    c->pools = NULL;
+    config_unref(&old);
+}
+
+void client_close_all(struct session_env *env, bool now)
+{
+    struct error e;
+    error_set(&e, SQLSTATE_ADMIN_SHUTDOWN, "terminating connection due to administrator command");
+    list_foreach(&env->clients, node, next)
+    {
+        struct client *c = list_entry(node, struct client, node);
+        bool idle = c->state != CLIENT_READY ||
+                    (c->run == RUN_NONE && c->txn.state == TXN_NONE && c->n_links == 0 && !c->multi);
+        if (now || idle)
+            client_fatal(c, &e);
+    }
+}
+
+void client_kill_database(struct session_env *env, const char *database)
+{
+    struct error e;
+    error_set(&e, SQLSTATE_ADMIN_SHUTDOWN, "terminating connection due to administrator command");
+    list_foreach(&env->clients, node, next)
+    {
+        struct client *c = list_entry(node, struct client, node);
+        if (!c->console && c->database && (!database || strcmp(c->database, database) == 0))
+            client_fatal(c, &e);
+    }
+}
+
+bool client_is_admin(const struct client *c)
+{
+    return c->admin;
+}
+
+void client_console_reply(struct client *c, struct slice messages)
+{
+    if (c->state == CLIENT_CLOSING)
+        return;
+    c->console_waiting = false;
+    client_write(c, messages.data, messages.len);
+    console_replied(c);
+    client_resume(c);
+    client_flush_later(c);
+}

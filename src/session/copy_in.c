@@ -1,0 +1,341 @@
+/*
+ * COPY ... FROM STDIN: the client's data on its way to one shard (as it comes) or to several (cut into rows
+ * by exec/copy_split.h, each to the shard of its key).
+ *
+ *     STARTING   COPY has been sent; every shard answers CopyInResponse, then the client gets one
+ *     DATA       the client's CopyData
+ *     ENDING     CopyDone or CopyFail has been sent, or a shard has failed; waiting for every shard's
+ * ReadyForQuery
+ *
+ * After a failure the client's remaining data is dropped, as a server does.
+ */
+#include "session.h"
+
+#include "exec/copy_split.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum copy_state { COPY_STARTING, COPY_DATA, COPY_ENDING };
+
+/* Rows are gathered per shard into CopyData messages of about this size. */
+#define COPY_BATCH_BYTES 32768
+
+struct copy_in {
+    struct client *client;
+    struct plan *plan;
+    enum copy_state state;
+    struct copy_split *split; /* NULL: one shard, as it comes */
+    unsigned due_start, due_ready;
+    int64_t rows;
+    bool answered_start, failed;
+    struct shard_set shards;
+    struct buf *batch; /* [db->n_shards] */
+    bool implicit;
+};
+
+void copy_in_free(struct client *c)
+{
+    struct copy_in *k = c->copy;
+    if (!k)
+        return;
+    c->copy = NULL;
+    if (k->split)
+        copy_split_destroy(&k->split);
+    for (unsigned i = 0; k->batch && i < c->db->n_shards; i++)
+        buf_free(&k->batch[i]);
+    free(k->batch);
+    free(k);
+}
+
+/* --- rows to shards
+ * --------------------------------------------------------------------------------------------- */
+
+static void send_data(struct client *c, unsigned shard, struct slice bytes)
+{
+    struct link *l = link_find(c, shard);
+    uint8_t header[5] = {MSG_COPY_DATA};
+    uint32_t len = (uint32_t)bytes.len + 4;
+    if (!l || l->lost)
+        return;
+    for (int i = 0; i < 4; i++)
+        header[1 + i] = (uint8_t)(len >> (24 - 8 * i));
+    server_write(l->server, header, sizeof header);
+    server_write(l->server, bytes.data, bytes.len);
+}
+
+static void batch_flush(struct copy_in *k, unsigned shard)
+{
+    if (buf_len(&k->batch[shard]) > 0)
+        send_data(k->client, shard, buf_slice(&k->batch[shard]));
+    buf_clear(&k->batch[shard]);
+}
+
+static void batch_add(struct copy_in *k, unsigned shard, struct slice bytes)
+{
+    buf_slice_append(&k->batch[shard], bytes);
+    if (buf_len(&k->batch[shard]) >= COPY_BATCH_BYTES)
+        batch_flush(k, shard);
+}
+
+static void to_every_shard(void *arg, struct slice bytes)
+{
+    struct copy_in *k = arg;
+    for (int i = shard_set_next(&k->shards, 0); i >= 0; i = shard_set_next(&k->shards, i + 1))
+        batch_add(k, (unsigned)i, bytes);
+}
+
+static enum status one_row(void *arg, const struct copy_row *row, struct error *error_r)
+{
+    struct copy_in *k = arg;
+    struct bucket_target target;
+    if (k->plan->copy.replicate) {
+        to_every_shard(k, row->bytes);
+        return STATUS_OK;
+    }
+    if (k->client->transcoded && row->key.data && run_has_high_bytes(row->key)) {
+        run_transcoded_error(error_r);
+        return STATUS_ERROR;
+    }
+    if (bucket_map_find(k->plan->map, 0, row->key_format, row->key, &target, error_r) != STATUS_OK) {
+        error_detail(error_r, "COPY, line %llu.", (unsigned long long)row->line);
+        return STATUS_ERROR;
+    }
+    batch_add(k, target.shard, row->bytes);
+    return STATUS_OK;
+}
+
+/* --- the end
+ * ------------------------------------------------------------------------------------------------------ */
+
+static void fail_shards(struct client *c, const char *reason)
+{
+    struct buf b;
+    buf_init(&b);
+    message_copy_fail(&b, reason);
+    for (int i = shard_set_next(&c->copy->shards, 0); i >= 0; i = shard_set_next(&c->copy->shards, i + 1)) {
+        struct link *l = link_find(c, (unsigned)i);
+        if (l && !l->lost && l->source_due) {
+            server_write(l->server, buf_head(&b), buf_len(&b));
+            server_flush(l->server);
+        }
+    }
+    buf_free(&b);
+    c->copy->state = COPY_ENDING;
+}
+
+static void copy_fail(struct client *c, const struct error *e)
+{
+    if (!c->copy->failed)
+        run_error_answer(c, e, false);
+    c->copy->failed = true;
+    c->run_failed = true;
+    if (c->copy->state != COPY_ENDING)
+        fail_shards(c, "COPY failed in the proxy");
+}
+
+static void copy_finish(struct client *c)
+{
+    struct copy_in *k = c->copy;
+    char tag[48];
+    bool ok = !k->failed, implicit = k->implicit;
+    snprintf(tag, sizeof tag, "COPY %lld", (long long)k->rows);
+    copy_in_free(c);
+    if (c->txn.state == TXN_NONE)
+        links_put_idle(c);
+    if (ok) {
+        struct buf *b = implicit ? &c->held : client_scratch(c);
+        if (implicit)
+            buf_clear(b);
+        message_command_complete(b, tag);
+        if (!implicit)
+            client_send(c, b);
+    }
+    if (implicit) {
+        session_unplan(c, &c->plan);
+        txn_end(c, ok, AFTER_QUERY, "COMMIT", false);
+        return;
+    }
+    run_statement_done(c, ok);
+}
+
+/* --- the shards' answers
+ * -------------------------------------------------------------------------------------------- */
+
+static void shard_ready(struct client *c, struct link *l)
+{
+    struct copy_in *k = c->copy;
+    l->source_due = false;
+    if (l->in_txn && l->server->txn_status == 'I')
+        run_transaction_vanished(c, l);
+    if (--k->due_ready == 0)
+        copy_finish(c);
+}
+
+void copy_in_reply(struct client *c, struct link *l, const struct expect *e, const struct frame *f)
+{
+    struct copy_in *k = c->copy;
+    struct error bad;
+    const char *tag;
+    int64_t rows;
+    (void)e;
+    switch (f->type) {
+    case MSG_COPY_IN_RESPONSE:
+        if (k->due_start > 0 && --k->due_start == 0 && !k->failed) {
+            client_write(c, f->whole.data, f->whole.len);
+            k->state = COPY_DATA;
+            client_resume(c);
+        }
+        return;
+    case MSG_ERROR:
+        if (!k->failed) {
+            k->failed = true;
+            if (!c->preamble_failed)
+                run_shard_error(c, l, f);
+            run_failed_by_shard(c);
+            l->source_due = false; /* its copy is over: no CopyFail */
+            if (k->state != COPY_ENDING)
+                fail_shards(c, "another shard failed");
+            l->source_due = true;
+        }
+        return;
+    case MSG_COMMAND_COMPLETE:
+        if (message_read_tag(f, &tag, &rows, &bad) == STATUS_OK && rows > 0)
+            k->rows = k->plan->copy.replicate ? rows : k->rows + rows;
+        return;
+    case MSG_READY:
+        shard_ready(c, l);
+        return;
+    case MSG_NOTICE:
+        client_write(c, f->whole.data, f->whole.len);
+        return;
+    default:
+        return;
+    }
+}
+
+void copy_in_link_lost(struct client *c, struct link *l, const struct error *e)
+{
+    struct copy_in *k = c->copy;
+    if (!shard_set_has(&k->shards, l->shard) || !l->source_due) {
+        txn_fail(c);
+        return;
+    }
+    l->source_due = false;
+    copy_fail(c, e);
+    if (k->due_start > 0)
+        k->due_start--;
+    if (--k->due_ready == 0)
+        copy_finish(c);
+}
+
+/* --- the client's data
+ * ------------------------------------------------------------------------------------------------ */
+
+static void data_as_it_comes(struct client *c, const struct frame *f)
+{
+    struct link *l = link_find(c, (unsigned)shard_set_next(&c->copy->shards, 0));
+    server_write(l->server, f->whole.data, f->whole.len);
+    if (f->type != MSG_COPY_DATA)
+        c->copy->state = COPY_ENDING;
+}
+
+static void data_split(struct client *c, const struct frame *f)
+{
+    static const uint8_t done[5] = {MSG_COPY_DONE, 0, 0, 0, 4};
+    struct copy_in *k = c->copy;
+    struct error e;
+    if (f->type == MSG_COPY_FAIL) {
+        char reason[256];
+        snprintf(reason, sizeof reason, "%.*s", (int)(f->body.len < 255 ? f->body.len : 255),
+                 (const char *)f->body.data);
+        fail_shards(c, reason); /* each answers with an error; the first is the client's */
+        return;
+    }
+    if (f->type == MSG_COPY_DATA) {
+        if (copy_split_feed(k->split, f->body, &e) != STATUS_OK)
+            copy_fail(c, &e);
+        return;
+    }
+    if (copy_split_finish(k->split, &e) != STATUS_OK) {
+        copy_fail(c, &e);
+        return;
+    }
+    for (int i = shard_set_next(&k->shards, 0); i >= 0; i = shard_set_next(&k->shards, i + 1)) {
+        struct link *l = link_find(c, (unsigned)i);
+        batch_flush(k, (unsigned)i);
+        if (l && !l->lost)
+            server_write(l->server, done, sizeof done);
+    }
+    k->state = COPY_ENDING;
+}
+
+enum dispatch copy_in_message(struct client *c, const struct frame *f)
+{
+    if (c->run == RUN_PIPELINE && c->run_link &&
+        !c->sync_pending) { /* COPY by the extended protocol, on one shard */
+        server_write(c->run_link->server, f->whole.data, f->whole.len);
+        return DISPATCH_DONE;
+    }
+    if (c->run != RUN_COPY_IN)
+        return DISPATCH_DONE; /* left over after a failed COPY: ignored, as a server does */
+    switch (c->copy->state) {
+    case COPY_STARTING:
+        return DISPATCH_AGAIN;
+    case COPY_ENDING:
+        return DISPATCH_DONE;
+    case COPY_DATA:
+        break;
+    }
+    for (int i = shard_set_next(&c->copy->shards, 0); i >= 0; i = shard_set_next(&c->copy->shards, i + 1)) {
+        struct link *l = link_find(c, (unsigned)i);
+        if (l && !l->lost && server_queued(l->server) >= BACKPRESSURE_BYTES)
+            return DISPATCH_AGAIN; /* link_drained() resumes */
+    }
+    if (c->copy->split)
+        data_split(c, f);
+    else
+        data_as_it_comes(c, f);
+    return DISPATCH_DONE;
+}
+
+/* --- the beginning
+ * ------------------------------------------------------------------------------------------------------ */
+
+enum dispatch copy_in_start(struct client *c, struct plan *p, const struct template *t,
+                            const struct shard_set *shards)
+{
+    unsigned n = shard_set_count(shards);
+    struct copy_in *k = xcalloc(1, sizeof *k);
+    k->client = c;
+    k->plan = p;
+    k->shards = *shards;
+    k->due_start = k->due_ready = n;
+    k->state = COPY_STARTING;
+    c->copy = k;
+    if (n > 1) {
+        struct copy_split_options o = {
+            .spec = &p->copy,
+            .max_row_bytes = (size_t)c->config->settings.max_message_bytes,
+            .csv_end_marker = true,
+            .sink = {.row = one_row, .every_shard = to_every_shard, .arg = k},
+        };
+        k->split = copy_split_create(&o);
+        k->batch = xcalloc(c->db->n_shards, sizeof *k->batch);
+        if (c->txn.state == TXN_NONE) {
+            txn_begin_implicit(c);
+            k->implicit = !c->multi;
+        }
+    }
+    c->run = RUN_COPY_IN;
+    c->run_failed = c->preamble_failed = false;
+    for (int i = shard_set_next(shards, 0); i >= 0; i = shard_set_next(shards, i + 1)) {
+        struct link *l = link_find(c, (unsigned)i);
+        link_prepare(l);
+        link_mark(l, p);
+        l->source_due = true;
+        link_query(l, t->statement, SINK_MESSAGE, TAG_STATEMENT);
+        server_flush(l->server);
+    }
+    return DISPATCH_DONE;
+}

@@ -1,0 +1,177 @@
+/*
+ * What sessions of one worker share, what all workers share, and the janitor: timeouts are found by walking
+ * over the clients a few times a second, so that no timer has to be moved per statement.
+ */
+#include "session.h"
+
+#include "base/log.h"
+
+#include <stdlib.h>
+
+#define JANITOR_PERIOD_US 250000
+
+void session_shared_init(struct session_shared *s)
+{
+    memset(s, 0, sizeof *s);
+    atomic_store(&s->catalog_version, 1);
+    pthread_mutex_init(&s->owned_lock, NULL);
+    hashmap_init(&s->owned);
+}
+
+void session_shared_deinit(struct session_shared *s)
+{
+    hashmap_free(&s->owned, NULL);
+    pthread_mutex_destroy(&s->owned_lock);
+}
+
+bool session_owns_txid(struct session_shared *s, const char *txid)
+{
+    pthread_mutex_lock(&s->owned_lock);
+    bool owned = hashmap_get(&s->owned, slice_str(txid)) != NULL;
+    pthread_mutex_unlock(&s->owned_lock);
+    return owned;
+}
+
+void session_times_add(struct session_times *t, uint64_t us)
+{
+    int bucket = us == 0 ? 0 : 64 - __builtin_clzll(us);
+    if (bucket >= TIMES_BUCKETS)
+        bucket = TIMES_BUCKETS - 1;
+    atomic_fetch_add_explicit(&t->n[bucket], 1, memory_order_relaxed);
+}
+
+uint64_t session_times_percentile(const struct session_times *t, unsigned percent)
+{
+    uint64_t n[TIMES_BUCKETS], total = 0, seen = 0;
+    for (int i = 0; i < TIMES_BUCKETS; i++)
+        total += n[i] = atomic_load_explicit(&t->n[i], memory_order_relaxed);
+    if (total == 0)
+        return 0;
+    uint64_t wanted = (total * percent + 99) / 100;
+    for (int i = 0; i < TIMES_BUCKETS; i++) {
+        seen += n[i];
+        if (seen >= wanted) /* the upper end of the bucket, interpolated within it */
+            return i == 0 ? 0
+                          : (UINT64_C(1) << (i - 1)) +
+                                (UINT64_C(1) << (i - 1)) * (n[i] - (seen - wanted)) / n[i];
+    }
+    return 0;
+}
+
+static bool overdue(uint64_t now, uint64_t since, uint64_t limit)
+{
+    return limit != 0 && now > since && now - since > limit;
+}
+
+static void janitor_client(struct client *c, uint64_t now)
+{
+    const struct settings *s = &c->config->settings;
+    struct error e;
+    if (c->state != CLIENT_READY) {
+        if (overdue(now, c->connected_us, s->client_login_timeout_us)) {
+            error_set(&e, SQLSTATE_INVALID_AUTHORIZATION,
+                      "client_login_timeout: the connection was not established in time");
+            client_fatal(c, &e);
+        }
+        return;
+    }
+    bool running = c->run != RUN_NONE || c->multi || c->commit || c->console_waiting;
+    if (c->commit)
+        return; /* its outcome must be told */
+    if (running) {
+        if (overdue(now, c->request_us, s->query_timeout_us)) {
+            error_set(&e, SQLSTATE_QUERY_CANCELED,
+                      "canceling statement and closing the connection due to query_timeout");
+            link_cancel_all(c);
+            client_fatal(c, &e);
+        }
+    } else if (c->txn.state == TXN_NONE) {
+        if (overdue(now, c->request_us, s->client_idle_timeout_us)) {
+            error_set(&e, SQLSTATE_IDLE_TIMEOUT, "terminating connection due to client_idle_timeout");
+            client_fatal(c, &e);
+        }
+        return;
+    } else if (overdue(now, c->request_us, s->idle_transaction_timeout_us)) {
+        error_set(&e, "25P03", "terminating connection due to idle_transaction_timeout");
+        client_fatal(c, &e);
+        return;
+    }
+    if (c->state == CLIENT_READY && c->txn.state != TXN_NONE &&
+        overdue(now, c->txn.began_us, s->transaction_timeout_us)) {
+        error_set(&e, "25P04", "terminating connection due to transaction_timeout");
+        client_fatal(c, &e);
+    }
+}
+
+static void janitor(void *arg)
+{
+    struct session_env *env = arg;
+    uint64_t now = loop_now_us(env->loop);
+    struct list_node *node = list_first(&env->clients), *next;
+    for (size_t left = env->clients.count; node && left > 0; left--, node = next) {
+        next = node->next != &env->clients.head ? node->next : NULL;
+        janitor_client(list_entry(node, struct client, node), now);
+    }
+    if (atomic_load_explicit(&env->shared->draining, memory_order_relaxed))
+        client_close_all(env, false);
+    loop_timer_start(env->janitor, JANITOR_PERIOD_US);
+}
+
+void session_env_init(struct session_env *env, struct loop *loop, unsigned worker, struct config *config,
+                      struct session_shared *shared)
+{
+    memset(env, 0, sizeof *env);
+    env->loop = loop;
+    env->worker = worker;
+    env->config = config_ref(config);
+    env->shared = shared;
+    env->plans = plan_cache_create(config->settings.plan_cache_bytes, plan_destroy);
+    list_init(&env->clients);
+    list_init(&env->links_free);
+    hashmap_init(&env->cancel_keys);
+    hashmap_init(&env->welcomes);
+    template_init(&env->scratch_template);
+    buf_init(&env->scratch);
+    buf_init(&env->scratch2);
+    session_scope_renew(env);
+    env->janitor = loop_timer_create(loop, janitor, env);
+    loop_timer_start(env->janitor, JANITOR_PERIOD_US);
+}
+
+void session_env_deinit(struct session_env *env)
+{
+    loop_timer_destroy(&env->janitor);
+    plan_cache_destroy(&env->plans);
+    session_scope_drop(env);
+    hashmap_free(&env->cancel_keys, NULL);
+    login_forget_welcomes(env);
+    hashmap_free(&env->welcomes, NULL);
+    template_free(&env->scratch_template);
+    buf_free(&env->scratch);
+    buf_free(&env->scratch2);
+    struct list_node *n;
+    while ((n = list_pop_front(&env->links_free)))
+        free(list_entry(n, struct link, node));
+    config_unref(&env->config);
+}
+
+void session_env_reconfigure(struct session_env *env, struct config *config, struct tls_context *tls)
+{
+    struct config *old = env->config;
+    env->config = config_ref(config);
+    if (env->tls)
+        tls_context_destroy(&env->tls);
+    env->tls = tls;
+    session_scope_renew(env);
+    login_forget_welcomes(env);
+    pool_manager_reconfigure(env->pools, config);
+    control_reconfigure(env->control, config);
+    config_unref(&old);
+    list_foreach(&env->clients, node, next)
+    {
+        struct client *c = list_entry(node, struct client, node);
+        if (c->state == CLIENT_READY && c->run == RUN_NONE && c->txn.state == TXN_NONE && !c->multi &&
+            !c->extended_open)
+            client_reconfigure(c);
+    }
+}

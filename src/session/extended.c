@@ -1,0 +1,921 @@
+/*
+ * The extended query protocol.
+ *
+ * Messages for one shard pass to it, as a pipeline: as many as the client sends, answers as they come
+ * (RUN_PIPELINE). Whatever needs another shard, several of them, or the proxy itself waits until the pipeline
+ * has run dry (Flush makes the shard answer). In this way the order of answers is the order of messages
+ * without a queue of them.
+ *
+ * A pipeline up to Sync is one transaction. While it stays on one shard, that is the server's own implicit
+ * transaction, at no cost. When it spreads, the first shard's becomes a block after the fact
+ * (link_begin_implicit), and Sync commits over all.
+ *
+ * Errors: everything up to Sync is skipped, here and on the shard.
+ */
+#include "statements.h"
+
+#include <stdlib.h>
+
+/* --- order
+ * -------------------------------------------------------------------------------------------------------- */
+
+/* Nothing is outstanding; or it is made to come, and the message waits. */
+static bool drained(struct client *c)
+{
+    static const uint8_t flush[5] = {MSG_FLUSH, 0, 0, 0, 4};
+    struct link *l = c->run_link;
+    if (c->run == RUN_NONE)
+        return true;
+    if (c->run == RUN_PIPELINE && l && !c->sync_pending && !l->flush_sent) {
+        server_write(l->server, flush, sizeof flush);
+        l->flush_sent = true;
+    }
+    return false;
+}
+
+static enum dispatch failed(struct client *c, const struct error *e)
+{
+    run_error_answer(c, e, false);
+    run_statement_done(c, false);
+    return DISPATCH_DONE;
+}
+
+/* An error of planning, once the answers before it are there; planning again then gives it again. */
+static enum dispatch failed_in_order(struct client *c, const struct error *e)
+{
+    if (drained(c))
+        return failed(c, e);
+    c->plan_error = *e;
+    return DISPATCH_AGAIN;
+}
+
+static void reply_empty(struct client *c, uint8_t type)
+{
+    uint8_t m[5] = {type, 0, 0, 0, 4};
+    client_write(c, m, sizeof m);
+}
+
+static bool local_verb(const struct plan *p)
+{
+    switch (p->verb) {
+    case VERB_QUERY:
+    case VERB_COPY_IN:
+    case VERB_COPY_OUT:
+    case VERB_DECLARE_CURSOR:
+    case VERB_FETCH:
+    case VERB_CLOSE_CURSOR:
+    case VERB_PER_SHARD:
+        return false;
+    case VERB_SHOW:
+        return p->name && strncmp(p->name, "pgunison.", 9) == 0;
+    default:
+        return true;
+    }
+}
+
+static bool local_has_rows(const struct plan *p)
+{
+    return p->verb == VERB_SHOW || p->verb == VERB_EXPLAIN_ROUTE;
+}
+
+/* --- plans
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+/* The statement's template in the worker's scratch, and its plan. */
+static enum plan_result plan_statement(struct client *c, const struct statement_def *def,
+                                       struct plan **plan_r, struct error *error_r)
+{
+    struct template *t = &c->env->scratch_template;
+    if (template_lex(t, def->sql, error_r) != STATUS_OK)
+        return PLAN_FAILED;
+    if (t->several)
+        return error_set(error_r, SQLSTATE_SYNTAX_ERROR,
+                         "cannot insert multiple commands into a prepared statement"),
+               PLAN_FAILED;
+    enum plan_result r = session_plan(c, t, def->n_oids, def->oids, plan_r, error_r);
+    if (r == PLAN_AGAIN && c->run == RUN_PIPELINE)
+        (void)drained(c);
+    return r;
+}
+
+struct bind_params {
+    const struct msg_bind *m;
+    const struct statement_def *def;
+};
+
+static void bind_get(const void *arg, uint32_t i, struct slice *value_r, int16_t *format_r,
+                     uint32_t *type_oid_r)
+{
+    const struct bind_params *b = arg;
+    if (i >= b->m->n_params) {
+        *value_r = slice_of(NULL, 0);
+        *format_r = 0;
+        *type_oid_r = 0;
+        return;
+    }
+    msg_bind_param(b->m, (uint16_t)i, value_r, format_r);
+    *type_oid_r = i < b->def->n_oids ? b->def->oids[i] : 0;
+}
+
+/* The one link that messages for `shard` go to: acquired, joined, and the only one that may be outstanding.
+   DISPATCH_AGAIN: not yet; STATUS through *ok_r. */
+static struct link *target_link(struct client *c, unsigned shard, enum acquire *result_r,
+                                struct error *error_r)
+{
+    struct shard_set one;
+    *result_r = ACQUIRE_WAIT;
+    if (c->sync_pending || (c->run != RUN_NONE && c->run != RUN_PIPELINE))
+        return NULL;
+    if (c->run == RUN_PIPELINE && c->run_link && c->run_link->shard != shard && !drained(c))
+        return NULL;
+    for (unsigned i = 0; c->txn.state == TXN_NONE && i < c->n_links; i++)
+        if (c->links[i]->open_pipeline && c->links[i]->shard != shard) {
+            if (c->commit || !drained(c))
+                return NULL;
+            link_begin_implicit(c);
+        }
+    shard_set_clear(&one);
+    shard_set_add(&one, shard);
+    *result_r = links_acquire(c, &one, error_r);
+    if (*result_r != ACQUIRE_READY)
+        return NULL;
+    struct link *l = link_find(c, shard);
+    link_prepare(l);
+    return l;
+}
+
+static void pipeline_on(struct client *c, struct link *l)
+{
+    if (c->run == RUN_NONE)
+        c->run_failed = c->preamble_failed = false;
+    c->run = RUN_PIPELINE;
+    c->run_link = l;
+    l->open_pipeline = true;
+    l->flush_sent = false;
+}
+
+/* --- Parse
+ * ------------------------------------------------------------------------------------------------------------
+ */
+
+/* Whether Bind of this statement is what comes next. */
+static bool bind_follows(struct client *c, const char *name)
+{
+    struct frame f;
+    size_t need;
+    struct msg_bind m;
+    struct error e;
+    if (c->rest.len == 0 || c->rest.data[0] != MSG_BIND)
+        return false;
+    if (frame_next(c->rest, (uint32_t)c->config->settings.max_message_bytes, &f, &need) != FRAME_OK)
+        return false;
+    return message_read_bind(&f, &m, &e) == STATUS_OK && strcmp(m.statement, name) == 0;
+}
+
+/* Some shard that can parse the statement: one that is at hand, among those that the plan may use. */
+static unsigned parsing_shard(struct client *c, const struct plan *p)
+{
+    struct shard_set all = p->fixed;
+    const char *by_hand = c->guc_pgunison ? varset_get(c->guc_pgunison, "shard") : NULL;
+    for (unsigned i = 0; by_hand && i < c->db->n_shards; i++)
+        if (strcmp(c->db->shards[i]->name, by_hand) == 0)
+            return i;
+    if (p->verb == VERB_FETCH || p->verb == VERB_CLOSE_CURSOR) {
+        void *shard = c->has_cursors && p->name ? hashmap_get(&c->cursors, slice_str(p->name)) : NULL;
+        return shard ? (unsigned)(uintptr_t)shard - 1 : c->db->home;
+    }
+    if (shard_set_count(&all) == 0)
+        all = c->db->all_shards;
+    if (c->run_link && shard_set_has(&all, c->run_link->shard))
+        return c->run_link->shard;
+    for (unsigned i = 0; i < c->n_links; i++)
+        if (c->links[i]->server && !c->links[i]->lost && shard_set_has(&all, c->links[i]->shard))
+            return c->links[i]->shard;
+    return shard_set_has(&all, c->db->home) ? c->db->home : (unsigned)shard_set_next(&all, 0);
+}
+
+static enum status check_failed_state(struct client *c, const struct plan *p, struct error *error_r)
+{
+    if (c->txn.state == TXN_FAILED && p->verb != VERB_COMMIT && p->verb != VERB_ROLLBACK &&
+        p->verb != VERB_ROLLBACK_TO && p->verb != VERB_EMPTY)
+        return error_set(error_r, SQLSTATE_IN_FAILED_TRANSACTION,
+                         "current transaction is aborted, commands ignored until end of transaction block");
+    return STATUS_OK;
+}
+
+/* ParseComplete is due now: by a real Parse on a shard, or, for what the proxy does itself, at once. */
+static enum dispatch parse_now(struct client *c, struct client_statement *st, const char *name)
+{
+    struct plan *p = NULL;
+    struct error e;
+    enum acquire got;
+    enum dispatch d = DISPATCH_DONE;
+    switch (plan_statement(c, st->def, &p, &e)) {
+    case PLAN_AGAIN:
+        return DISPATCH_AGAIN;
+    case PLAN_FAILED:
+        if (drained(c))
+            statement_drop(c, name);
+        return failed_in_order(c, &e);
+    case PLAN_READY:
+        break;
+    }
+    if (check_failed_state(c, p, &e) != STATUS_OK ||
+        (p->kind == PLAN_REFUSE && !c->guc_pgunison && (e = *p->refusal, true))) {
+        statement_drop(c, name);
+        d = failed(c, &e);
+    } else if (local_verb(p)) {
+        if (!drained(c)) {
+            d = DISPATCH_AGAIN;
+        } else {
+            st->acknowledged = true;
+            reply_empty(c, MSG_PARSE_COMPLETE);
+        }
+    } else {
+        struct link *l = target_link(c, parsing_shard(c, p), &got, &e);
+        if (!l && got == ACQUIRE_FAILED) {
+            statement_drop(c, name);
+            d = failed(c, &e);
+        } else if (!l || (c->run == RUN_PIPELINE && prepared_set_use(l->server->prepared, st->def) &&
+                          !st->unnamed && !drained(c))) {
+            d = DISPATCH_AGAIN;
+        } else if (statement_on_server(l, st)) {
+            reply_empty(c, MSG_PARSE_COMPLETE);
+        } else {
+            pipeline_on(c, l);
+        }
+    }
+    session_unplan(c, &p);
+    return d;
+}
+
+static enum dispatch on_parse(struct client *c, const struct frame *f)
+{
+    struct msg_parse m;
+    struct error e;
+    if (message_read_parse(f, &m, &e) != STATUS_OK) {
+        client_fatal(c, &e);
+        return DISPATCH_DONE;
+    }
+    struct client_statement *st = c->parse_retry ? statement_find(c, m.name) : NULL;
+    if (!st) {
+        if (*m.name && statement_find(c, m.name)) {
+            error_set(&e, SQLSTATE_DUPLICATE_STATEMENT, "prepared statement \"%s\" already exists", m.name);
+            return drained(c) ? failed(c, &e) : DISPATCH_AGAIN;
+        }
+        uint32_t *oids = m.n_oids ? xmalloc(m.n_oids * sizeof *oids) : NULL;
+        for (uint16_t i = 0; i < m.n_oids; i++)
+            oids[i] = load_u32(m.oids + 4 * i);
+        st = statement_put(c, m.name, m.sql, m.n_oids, oids);
+        free(oids);
+    }
+    c->parse_retry = false;
+    if (bind_follows(c, m.name))
+        return DISPATCH_DONE;
+    enum dispatch d = parse_now(c, st, m.name);
+    c->parse_retry = d == DISPATCH_AGAIN;
+    return d;
+}
+
+/* --- Bind
+ * ---------------------------------------------------------------------------------------------------------------
+ */
+
+static void send_bind(struct link *l, const struct client_statement *st, const struct msg_bind *m,
+                      const struct frame *f, bool acknowledge)
+{
+    if (st->unnamed) {
+        server_write(l->server, f->whole.data, f->whole.len);
+    } else {
+        struct buf b;
+        buf_init(&b);
+        size_t begun = message_begin(&b, MSG_BIND);
+        buf_cstr(&b, m->portal);
+        buf_cstr(&b, statement_server_name(st));
+        buf_slice_append(&b, m->params_and_rest);
+        message_end(&b, begun);
+        server_write(l->server, buf_head(&b), buf_len(&b));
+        buf_free(&b);
+    }
+    server_expect(l->server, EXPECT_BIND, acknowledge ? SINK_MESSAGE : SINK_FORWARD,
+                  acknowledge ? TAG_BIND_ACK : TAG_STATEMENT, NULL);
+}
+
+/* Bind of what the proxy, or several shards, will run: kept until Execute. */
+static enum dispatch bind_later(struct client *c, struct client_statement *st, const struct msg_bind *m,
+                                const struct frame *f, struct plan *p)
+{
+    if (!drained(c))
+        return DISPATCH_AGAIN;
+    struct client_portal *portal = portal_put(c, m->portal, p, st->def, NULL);
+    portal->local = local_verb(p);
+    buf_slice_append(&portal->bind, f->whole);
+    if (!st->acknowledged) {
+        st->acknowledged = true;
+        reply_empty(c, MSG_PARSE_COMPLETE);
+    }
+    reply_empty(c, MSG_BIND_COMPLETE);
+    return DISPATCH_DONE;
+}
+
+static enum dispatch bind_planned(struct client *c, struct client_statement *st, const struct msg_bind *m,
+                                  const struct frame *f, struct plan *p, bool *kept_r)
+{
+    struct error e;
+    struct shard_set shards;
+    enum acquire got;
+    enum dispatch d;
+    struct bind_params bp = {.m = m, .def = st->def};
+    struct route_params params = {.n = m->n_params, .get = bind_get, .arg = &bp};
+    if (check_failed_state(c, p, &e) != STATUS_OK)
+        return drained(c) ? failed(c, &e) : DISPATCH_AGAIN;
+    if (local_verb(p)) {
+        d = bind_later(c, st, m, f, p);
+        *kept_r = d == DISPATCH_DONE;
+        return d;
+    }
+    if (c->transcoded && run_has_high_bytes(m->params_and_rest) && p->n_keys + p->split.n_rows > 0) {
+        run_transcoded_error(&e);
+        return drained(c) ? failed(c, &e) : DISPATCH_AGAIN;
+    }
+    if (run_resolve(c, p, &c->env->scratch_template, &params, &shards, NULL, &e) != STATUS_OK)
+        return drained(c) ? failed(c, &e) : DISPATCH_AGAIN;
+    if (shard_set_count(&shards) > 1) {
+        d = bind_later(c, st, m, f, p);
+        *kept_r = d == DISPATCH_DONE;
+        return d;
+    }
+    struct link *l = target_link(c, (unsigned)shard_set_next(&shards, 0), &got, &e);
+    if (!l)
+        return got == ACQUIRE_FAILED ? failed(c, &e) : DISPATCH_AGAIN;
+    pipeline_on(c, l);
+    bool acknowledge = statement_on_server(l, st);
+    send_bind(l, st, m, f, acknowledge);
+    run_note_cursor(c, p, &shards);
+    portal_put(c, m->portal, p, st->def, l);
+    *kept_r = true;
+    return DISPATCH_DONE;
+}
+
+static enum dispatch on_bind(struct client *c, const struct frame *f)
+{
+    struct msg_bind m;
+    struct error e;
+    struct plan *p = NULL;
+    bool kept = false;
+    if (message_read_bind(f, &m, &e) != STATUS_OK) {
+        client_fatal(c, &e);
+        return DISPATCH_DONE;
+    }
+    struct client_statement *st = statement_find(c, m.statement);
+    if (!st) {
+        if (!drained(c))
+            return DISPATCH_AGAIN;
+        if (*m.statement)
+            error_set(&e, SQLSTATE_INVALID_STATEMENT_NAME, "prepared statement \"%s\" does not exist",
+                      m.statement);
+        else
+            error_set(&e, SQLSTATE_INVALID_STATEMENT_NAME, "unnamed prepared statement does not exist");
+        return failed(c, &e);
+    }
+    switch (plan_statement(c, st->def, &p, &e)) {
+    case PLAN_AGAIN:
+        return DISPATCH_AGAIN;
+    case PLAN_FAILED:
+        return failed_in_order(c, &e);
+    case PLAN_READY:
+        break;
+    }
+    enum dispatch d = bind_planned(c, st, &m, f, p, &kept);
+    if (!kept)
+        session_unplan(c, &p);
+    return d;
+}
+
+/* --- Describe
+ * --------------------------------------------------------------------------------------------------------------
+ */
+
+static enum dispatch describe_local(struct client *c, const struct plan *p, bool statement)
+{
+    if (!drained(c))
+        return DISPATCH_AGAIN;
+    if (statement) {
+        struct buf *b = client_scratch(c);
+        size_t begun = message_begin(b, MSG_PARAMETER_DESCRIPTION);
+        buf_u16(b, 0);
+        message_end(b, begun);
+        client_send(c, b);
+    }
+    if (local_has_rows(p))
+        show_describe(c, p);
+    else
+        reply_empty(c, MSG_NO_DATA);
+    return DISPATCH_DONE;
+}
+
+static enum dispatch describe_statement(struct client *c, const char *name)
+{
+    struct error e;
+    struct plan *p = NULL;
+    enum acquire got;
+    enum dispatch d = DISPATCH_DONE;
+    struct client_statement *st = statement_find(c, name);
+    if (!st) {
+        error_set(&e, SQLSTATE_INVALID_STATEMENT_NAME, "prepared statement \"%s\" does not exist", name);
+        return drained(c) ? failed(c, &e) : DISPATCH_AGAIN;
+    }
+    switch (plan_statement(c, st->def, &p, &e)) {
+    case PLAN_AGAIN:
+        return DISPATCH_AGAIN;
+    case PLAN_FAILED:
+        return failed_in_order(c, &e);
+    case PLAN_READY:
+        break;
+    }
+    if (local_verb(p)) {
+        d = describe_local(c, p, true);
+    } else {
+        struct link *l = target_link(c, parsing_shard(c, p), &got, &e);
+        if (l) {
+            struct buf b;
+            pipeline_on(c, l);
+            (void)statement_on_server(l, st);
+            buf_init(&b);
+            message_describe(&b, 'S', statement_server_name(st));
+            server_write(l->server, buf_head(&b), buf_len(&b));
+            server_expect(l->server, EXPECT_DESCRIBE_STATEMENT, SINK_FORWARD, TAG_STATEMENT, NULL);
+            buf_free(&b);
+        } else {
+            d = got == ACQUIRE_FAILED ? failed(c, &e) : DISPATCH_AGAIN;
+        }
+    }
+    session_unplan(c, &p);
+    return d;
+}
+
+/* The columns of a portal that several shards will run: one of them is asked, with the client's own text. */
+static enum dispatch describe_spread(struct client *c, struct client_portal *portal)
+{
+    struct error e;
+    struct msg_bind m;
+    struct frame f;
+    size_t need;
+    enum acquire got;
+    struct link *l = target_link(c, parsing_shard(c, portal->plan), &got, &e);
+    if (!l)
+        return got == ACQUIRE_FAILED ? failed(c, &e) : DISPATCH_AGAIN;
+    if (frame_next(buf_slice(&portal->bind), UINT32_MAX, &f, &need) != FRAME_OK ||
+        message_read_bind(&f, &m, &e) != STATUS_OK)
+        return failed(c, &e);
+    struct buf b;
+    buf_init(&b);
+    message_parse(&b, "", portal->statement->sql, portal->statement->n_oids, portal->statement->oids);
+    size_t begun = message_begin(&b, MSG_BIND);
+    buf_cstr(&b, "");
+    buf_cstr(&b, "");
+    buf_slice_append(&b, m.params_and_rest);
+    message_end(&b, begun);
+    message_describe(&b, 'P', "");
+    pipeline_on(c, l);
+    l->server->unnamed_statement = 0;
+    server_write(l->server, buf_head(&b), buf_len(&b));
+    server_expect(l->server, EXPECT_PARSE, SINK_DROP, TAG_STATEMENT, NULL);
+    server_expect(l->server, EXPECT_BIND, SINK_DROP, TAG_STATEMENT, NULL);
+    server_expect(l->server, EXPECT_DESCRIBE_PORTAL, SINK_FORWARD, TAG_STATEMENT, NULL);
+    buf_free(&b);
+    return DISPATCH_DONE;
+}
+
+static enum dispatch no_portal(struct client *c, const char *name)
+{
+    struct error e;
+    if (!drained(c))
+        return DISPATCH_AGAIN;
+    error_set(&e, SQLSTATE_INVALID_CURSOR_NAME, "portal \"%s\" does not exist", name);
+    return failed(c, &e);
+}
+
+static enum dispatch on_describe(struct client *c, const struct frame *f)
+{
+    struct msg_target m;
+    struct error e;
+    if (message_read_target(f, &m, &e) != STATUS_OK) {
+        client_fatal(c, &e);
+        return DISPATCH_DONE;
+    }
+    if (m.kind == 'S')
+        return describe_statement(c, m.name);
+    struct client_portal *portal = portal_find(c, m.name);
+    if (!portal)
+        return no_portal(c, m.name);
+    if (portal->local)
+        return describe_local(c, portal->plan, false);
+    if (!portal->link)
+        return describe_spread(c, portal);
+    struct link *l = portal->link;
+    if ((c->run == RUN_PIPELINE && c->run_link != l && !drained(c)) ||
+        (c->run != RUN_NONE && c->run != RUN_PIPELINE))
+        return DISPATCH_AGAIN;
+    pipeline_on(c, l);
+    server_write(l->server, f->whole.data, f->whole.len);
+    server_expect(l->server, EXPECT_DESCRIBE_PORTAL, SINK_FORWARD, TAG_STATEMENT, NULL);
+    return DISPATCH_DONE;
+}
+
+/* --- Execute
+ * ----------------------------------------------------------------------------------------------------------------
+ */
+
+static enum dispatch execute_local(struct client *c, struct client_portal *portal)
+{
+    struct template *t = &c->env->scratch_template;
+    struct error e;
+    bool handled;
+    enum dispatch d;
+    if (!drained(c))
+        return DISPATCH_AGAIN;
+    if (template_lex(t, portal->statement->sql, &e) != STATUS_OK)
+        return failed(c, &e);
+    struct plan *p = portal->plan; /* kept by hand: running it may forget the portal */
+    portal->plan = NULL;
+    if (p->verb == VERB_EXPLAIN_ROUTE)
+        d = show_route(c, p, t, false);
+    else if (p->verb == VERB_SHOW)
+        d = show_pgunison(c, p, false);
+    else
+        d = session_execute_verb(c, p, t, &handled);
+    if (d == DISPATCH_AGAIN)
+        portal->plan = p;
+    else
+        session_unplan(c, &p);
+    return d;
+}
+
+/* One shard's messages of a statement that several run. */
+static void send_spread(struct client *c, struct link *l, const struct client_portal *portal,
+                        const struct msg_bind *m, const uint8_t *row_shards)
+{
+    const struct plan *p = portal->plan;
+    bool aggregate = p->merge.n_aggregates > 0;
+    struct buf b, text;
+    buf_init(&b);
+    buf_init(&text);
+    run_shard_text(p, &c->env->scratch_template, row_shards, l->shard, &text);
+    message_parse(&b, "", buf_slice(&text), portal->statement->n_oids, portal->statement->oids);
+    size_t begun = message_begin(&b, MSG_BIND);
+    buf_cstr(&b, "");
+    buf_cstr(&b, "");
+    if (aggregate) { /* partial results in binary: nothing is cut */
+        size_t rest = m->n_result_formats * 2u + 2u;
+        buf_append(&b, m->params_and_rest.data, m->params_and_rest.len - rest);
+        buf_u16(&b, 1);
+        buf_u16(&b, 1);
+    } else {
+        buf_slice_append(&b, m->params_and_rest);
+    }
+    message_end(&b, begun);
+    message_describe(&b, 'P', "");
+    message_execute(&b, "", 0);
+    message_empty(&b, MSG_SYNC);
+    l->server->unnamed_statement = 0;
+    server_write(l->server, buf_head(&b), buf_len(&b));
+    server_expect(l->server, EXPECT_PARSE, SINK_DROP, TAG_STATEMENT, NULL);
+    server_expect(l->server, EXPECT_BIND, SINK_DROP, TAG_STATEMENT, NULL);
+    server_expect(l->server, EXPECT_DESCRIBE_PORTAL, SINK_MESSAGE, TAG_STATEMENT, NULL);
+    server_expect(l->server, EXPECT_EXECUTE, SINK_MESSAGE, TAG_STATEMENT, NULL);
+    server_expect(l->server, EXPECT_SYNC, SINK_MESSAGE, TAG_STATEMENT, NULL);
+    server_flush(l->server);
+    buf_free(&b);
+    buf_free(&text);
+}
+
+/* Parameters that a shard's rows do not mention have no type there that PostgreSQL could find out. */
+static enum status check_split_types(const struct client_portal *portal, const struct msg_bind *m,
+                                     struct error *error_r)
+{
+    bool typed = portal->statement->n_oids >= m->n_params;
+    for (uint16_t i = 0; typed && i < m->n_params; i++)
+        typed = portal->statement->oids[i] != 0;
+    if (portal->plan->kind != PLAN_SPLIT || typed)
+        return STATUS_OK;
+    error_set(error_r, SQLSTATE_FEATURE_NOT_SUPPORTED,
+              "a multi-row INSERT over several shards needs the types of its parameters");
+    error_hint(error_r, "Give parameter types when preparing the statement, or insert one row at a time.");
+    return STATUS_ERROR;
+}
+
+static enum dispatch execute_spread(struct client *c, struct client_portal *portal,
+                                    const struct msg_execute *x)
+{
+    struct error e;
+    struct msg_bind m;
+    struct frame f;
+    size_t need;
+    struct shard_set shards;
+    struct template *t = &c->env->scratch_template;
+    uint8_t *row_shards = NULL;
+    if (!drained(c) || c->commit)
+        return DISPATCH_AGAIN;
+    if (portal->done) {
+        error_set(&e, "55000", "portal cannot be run again");
+        return failed(c, &e);
+    }
+    if (x->max_rows > 0 && !portal->plan->writes) {
+        error_set(&e, SQLSTATE_FEATURE_NOT_SUPPORTED,
+                  "a row limit for Execute is not supported over several shards");
+        error_hint(&e, "Fetch all rows (fetch size 0), or make the query name one value of the key.");
+        return failed(c, &e);
+    }
+    if (portal->plan->verb == VERB_PER_SHARD || portal->plan->verb == VERB_COPY_IN ||
+        portal->plan->verb == VERB_COPY_OUT) {
+        error_set(&e, SQLSTATE_FEATURE_NOT_SUPPORTED,
+                  "%s over several shards is not supported in the extended protocol",
+                  portal->plan->command ? portal->plan->command : "this statement");
+        error_hint(&e, "Send it as a simple query.");
+        return failed(c, &e);
+    }
+    if (frame_next(buf_slice(&portal->bind), UINT32_MAX, &f, &need) != FRAME_OK ||
+        message_read_bind(&f, &m, &e) != STATUS_OK ||
+        template_lex(t, portal->statement->sql, &e) != STATUS_OK ||
+        check_split_types(portal, &m, &e) != STATUS_OK)
+        return failed(c, &e);
+    struct bind_params bp = {.m = &m, .def = portal->statement};
+    struct route_params params = {.n = m.n_params, .get = bind_get, .arg = &bp};
+    if (portal->plan->kind == PLAN_SPLIT)
+        row_shards = xmalloc(portal->plan->split.n_rows ? portal->plan->split.n_rows : 1);
+    enum status s = run_resolve(c, portal->plan, t, &params, &shards, row_shards, &e);
+    enum acquire got = s == STATUS_OK ? links_acquire(c, &shards, &e) : ACQUIRE_FAILED;
+    if (got != ACQUIRE_READY) {
+        free(row_shards);
+        return got == ACQUIRE_WAIT ? DISPATCH_AGAIN : failed(c, &e);
+    }
+    if (c->txn.state == TXN_NONE)
+        link_begin_implicit(c);
+    c->multi_first = NULL;
+    c->plan = portal->plan;
+    portal->plan = NULL;
+    portal->done = true;
+    struct client_portal run = *portal;
+    run.plan = c->plan;
+    if (c->plan->changes_catalog)
+        plan_catalog_changed(c);
+    if (run_multi_create(c, c->plan, &shards, t, &params, &m, &e) != STATUS_OK) {
+        free(row_shards);
+        return failed(c, &e);
+    }
+    for (int i = shard_set_next(&shards, 0); i >= 0; i = shard_set_next(&shards, i + 1)) {
+        struct link *l = link_find(c, (unsigned)i);
+        if (l->open_pipeline)
+            link_sync(l);
+        link_prepare(l);
+        link_mark(l, c->plan);
+        send_spread(c, l, &run, &m, row_shards);
+    }
+    free(row_shards);
+    return DISPATCH_DONE;
+}
+
+static enum dispatch on_execute(struct client *c, const struct frame *f)
+{
+    struct msg_execute m;
+    struct error e;
+    if (message_read_execute(f, &m, &e) != STATUS_OK) {
+        client_fatal(c, &e);
+        return DISPATCH_DONE;
+    }
+    struct client_portal *portal = portal_find(c, m.portal);
+    if (!portal || (!portal->plan && !portal->done))
+        return no_portal(c, m.portal);
+    if (portal->local && portal->plan)
+        return execute_local(c, portal);
+    if (!portal->link)
+        return execute_spread(c, portal, &m);
+    struct link *l = portal->link;
+    if ((c->run == RUN_PIPELINE && c->run_link != l && !drained(c)) ||
+        (c->run != RUN_NONE && c->run != RUN_PIPELINE))
+        return DISPATCH_AGAIN;
+    if (portal->plan->verb == VERB_COPY_IN && portal->plan->kind != PLAN_SINGLE && portal->plan->table) {
+        error_set(&e, SQLSTATE_FEATURE_NOT_SUPPORTED,
+                  "COPY FROM STDIN into a sharded table is not supported in the extended protocol");
+        error_hint(&e, "Send it as a simple query.");
+        return drained(c) ? failed(c, &e) : DISPATCH_AGAIN;
+    }
+    if (portal->plan->changes_catalog)
+        plan_catalog_changed(c);
+    link_mark(l, portal->plan);
+    pipeline_on(c, l);
+    server_write(l->server, f->whole.data, f->whole.len);
+    server_expect(l->server, EXPECT_EXECUTE, SINK_FORWARD, TAG_STATEMENT, NULL);
+    return DISPATCH_DONE;
+}
+
+/* --- Close, Flush, Sync
+ * -----------------------------------------------------------------------------------------------------------
+ */
+
+static enum dispatch on_close(struct client *c, const struct frame *f)
+{
+    struct msg_target m;
+    struct error e;
+    if (message_read_target(f, &m, &e) != STATUS_OK) {
+        client_fatal(c, &e);
+        return DISPATCH_DONE;
+    }
+    if (m.kind == 'P') {
+        struct client_portal *portal = portal_find(c, m.name);
+        if (portal && portal->link &&
+            (c->run == RUN_NONE ||
+             (c->run == RUN_PIPELINE && c->run_link == portal->link && !c->sync_pending))) {
+            struct link *l = portal->link;
+            pipeline_on(c, l);
+            server_write(l->server, f->whole.data, f->whole.len);
+            server_expect(l->server, EXPECT_CLOSE, SINK_FORWARD, TAG_STATEMENT, NULL);
+            portal_drop(c, m.name);
+            return DISPATCH_DONE;
+        }
+    }
+    if (!drained(c))
+        return DISPATCH_AGAIN;
+    if (m.kind == 'P')
+        portal_drop(c, m.name);
+    else
+        statement_drop(c, m.name); /* servers keep theirs: other clients may use it */
+    reply_empty(c, MSG_CLOSE_COMPLETE);
+    return DISPATCH_DONE;
+}
+
+static enum dispatch on_flush(struct client *c)
+{
+    if (c->run == RUN_PIPELINE && !c->sync_pending)
+        (void)drained(c);
+    return DISPATCH_DONE;
+}
+
+/* All of the cycle has been answered. */
+static void end_cycle(struct client *c)
+{
+    c->sync_pending = false;
+    c->skip_till_sync = false;
+    c->extended_open = false;
+    c->run = RUN_NONE;
+    c->run_link = NULL;
+    if (c->txn.state == TXN_NONE) {
+        extended_forget_portals(c);
+        plan_txn_ended(c, true);
+        links_put_idle(c);
+        stats_add(&c->env->stats.transactions, 1);
+    }
+    client_ready(c);
+    client_resume(c);
+}
+
+static enum dispatch on_sync(struct client *c)
+{
+    static const uint8_t sync[5] = {MSG_SYNC, 0, 0, 0, 4};
+    if (c->run != RUN_NONE && c->run != RUN_PIPELINE)
+        return DISPATCH_AGAIN;
+    if (c->txn.state == TXN_IMPLICIT || c->txn.state == TXN_IMPLICIT_FAILED) {
+        if (!drained(c) || c->commit)
+            return DISPATCH_AGAIN;
+        c->sync_pending = true;
+        txn_end(c, c->txn.state == TXN_IMPLICIT, AFTER_SYNC, "COMMIT", false);
+        return DISPATCH_DONE;
+    }
+    c->control_due = 0;
+    for (unsigned i = 0; i < c->n_links; i++) {
+        struct link *l = c->links[i];
+        if (!l->open_pipeline || l->lost)
+            continue;
+        server_write(l->server, sync, sizeof sync);
+        server_expect(l->server, EXPECT_SYNC, SINK_MESSAGE, TAG_SYNC, NULL);
+        l->open_pipeline = l->flush_sent = false;
+        c->control_due++;
+    }
+    if (c->control_due == 0) {
+        end_cycle(c);
+        return DISPATCH_DONE;
+    }
+    c->sync_pending = true;
+    c->run = RUN_PIPELINE;
+    return DISPATCH_DONE;
+}
+
+/* A simple Query after extended messages without Sync: what they did stands as it would after one. */
+bool extended_close_pipeline(struct client *c)
+{
+    if (!drained(c))
+        return false;
+    if (c->txn.state == TXN_NONE)
+        for (unsigned i = 0; i < c->n_links; i++)
+            if (c->links[i]->open_pipeline) {
+                link_begin_implicit(c);
+                break;
+            }
+    for (unsigned i = 0; i < c->n_links; i++)
+        if (c->links[i]->open_pipeline)
+            link_sync(c->links[i]);
+    c->extended_open = false;
+    return true;
+}
+
+enum dispatch extended_message(struct client *c, const struct frame *f)
+{
+    if (c->sync_pending || c->console_waiting || (c->simple_open && c->run != RUN_COPY_IN) || c->multi)
+        return DISPATCH_AGAIN;
+    if (c->run == RUN_COPY_IN)
+        return DISPATCH_DONE; /* Sync and Flush are ignored while copying in (protocol chapter, "COPY
+                                 Operations") */
+    if (c->console)
+        return console_extended(c, f);
+    if (c->skip_till_sync && f->type != MSG_SYNC)
+        return DISPATCH_DONE;
+    if (!c->extended_open) {
+        c->extended_open = true;
+        c->request_us = loop_now_us(c->env->loop);
+    }
+    switch (f->type) {
+    case MSG_PARSE:
+        return on_parse(c, f);
+    case MSG_BIND:
+        return on_bind(c, f);
+    case MSG_DESCRIBE:
+        return on_describe(c, f);
+    case MSG_EXECUTE:
+        return on_execute(c, f);
+    case MSG_CLOSE:
+        return on_close(c, f);
+    case MSG_FLUSH:
+        return on_flush(c);
+    default:
+        return on_sync(c);
+    }
+}
+
+/* --- answers
+ * ------------------------------------------------------------------------------------------------------------------------
+ */
+
+static void pipeline_error(struct client *c, struct link *l, const struct expect *e, const struct frame *f,
+                           bool sync_due)
+{
+    if (e->tag == TAG_BIND_ACK)
+        reply_empty(c, MSG_PARSE_COMPLETE); /* Parse had been right */
+    if (!c->preamble_failed)
+        run_shard_error(c, l, f);
+    else
+        txn_fail(c);
+    c->run_failed = true;
+    extended_parse_skipped(c, l, e);
+    if (!sync_due)
+        c->skip_till_sync = true;
+}
+
+void extended_reply(struct client *c, struct link *l, const struct expect *e, const struct frame *f,
+                    bool sync_due)
+{
+    switch (f->type) {
+    case MSG_ERROR:
+        pipeline_error(c, l, e, f, sync_due);
+        return;
+    case MSG_PARSE_COMPLETE:
+        if (e->tag != TAG_PARSE_AGAIN)
+            client_write(c, f->whole.data, f->whole.len);
+        return;
+    case MSG_BIND_COMPLETE:
+        if (e->tag == TAG_BIND_ACK)
+            reply_empty(c, MSG_PARSE_COMPLETE);
+        client_write(c, f->whole.data, f->whole.len);
+        return;
+    case MSG_READY:
+        if (e->tag != TAG_SYNC)
+            return;
+        if (l->in_txn && l->server->txn_status == 'I')
+            run_transaction_vanished(c, l);
+        if (--c->control_due == 0)
+            end_cycle(c);
+        return;
+    default: /* CopyOutResponse, CopyInResponse: pass; copy data of a single shard passes too */
+        client_write(c, f->whole.data, f->whole.len);
+        return;
+    }
+}
+
+void extended_link_lost(struct client *c, struct link *l, const struct error *e)
+{
+    bool was_sync = c->sync_pending;
+    run_error_answer(c, e, false);
+    l->open_pipeline = false;
+    extended_forget_portals(c);
+    if (c->txn.state == TXN_NONE)
+        link_put(l, false);
+    if (was_sync) {
+        if (c->control_due == 0 || --c->control_due == 0)
+            end_cycle(c);
+        return;
+    }
+    c->run = RUN_NONE;
+    c->run_link = NULL;
+    client_resume(c);
+}

@@ -1,0 +1,466 @@
+/*
+ * Links: the shards that a client uses now.
+ *
+ * A link is made when a statement needs a shard, with a server from the pool. What is then sent first depends
+ * on the transaction, and goes out with the statement in one write:
+ *
+ *     server has other variables than the session had before its transaction:  Q "SET a TO ..;RESET b"
+ *     in a transaction that this shard has not joined:                          Q "BEGIN ..;SAVEPOINT a;SET
+ * LOCAL .." then                                                                      the statement
+ *
+ * After the transaction a link gives its server back, unless it is pinned (session pooling, temporary tables,
+ * LISTEN ...).
+ *
+ * Not responsible for: the answers' meaning (run.c, txn.c, txn_port.c, plan.c); it only hands them on by tag.
+ */
+#include "session.h"
+
+#include "base/log.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+static void wait_granted(struct server_wait *w, struct server *s);
+static void wait_failed(struct server_wait *w, const struct error *why);
+
+/* --- making and dropping --------------------------------------------------------------------------- */
+
+struct link *link_find(struct client *c, unsigned shard)
+{
+    for (unsigned i = 0; i < c->n_links; i++)
+        if (c->links[i]->shard == shard)
+            return c->links[i];
+    return NULL;
+}
+
+static struct link *link_create(struct client *c, unsigned shard)
+{
+    struct list_node *node = list_pop_front(&c->env->links_free);
+    struct link *l = node ? list_entry(node, struct link, node) : xmalloc(sizeof *l);
+    *l = (struct link){.client = c, .shard = shard, .may_lack_xid = true};
+    l->wait.granted = wait_granted;
+    l->wait.failed = wait_failed;
+    l->wait.arg = l;
+    if (c->n_links == c->cap_links) {
+        c->cap_links = c->cap_links ? c->cap_links * 2 : 2;
+        c->links = xrealloc(c->links, c->cap_links * sizeof(struct link *));
+    }
+    c->links[c->n_links++] = l;
+    return l;
+}
+
+static void link_remove(struct link *l)
+{
+    struct client *c = l->client;
+    for (unsigned i = 0; i < c->n_links; i++)
+        if (c->links[i] == l) {
+            memmove(&c->links[i], &c->links[i + 1], (c->n_links - i - 1) * sizeof(struct link *));
+            c->n_links--;
+            break;
+        }
+    if (c->run_link == l)
+        c->run_link = NULL;
+    list_push_front(&c->env->links_free, &l->node);
+}
+
+static bool session_pooling(const struct client *c)
+{
+    int mode = c->db->pool_mode >= 0 ? c->db->pool_mode : c->config->settings.pool_mode;
+    return mode == POOL_SESSION;
+}
+
+void link_put(struct link *l, bool clean)
+{
+    struct server *s = l->server;
+    if (!s) {
+        if (l->waiting)
+            pool_cancel_wait(&l->wait);
+        link_remove(l);
+        return;
+    }
+    if (!clean || s->dead || s->txn_status != 'I' || server_outstanding(s) != 0) {
+        server_set_owner(s, NULL, NULL);
+        pool_discard(s);
+        link_remove(l);
+        return;
+    }
+    if (l->client->state != CLIENT_CLOSING && (l->pinned || session_pooling(l->client))) {
+        l->in_txn = l->writer = l->cannot_prepare = l->open_pipeline = l->flush_sent = false;
+        l->may_lack_xid = true;
+        return;
+    }
+    server_set_owner(s, NULL, NULL);
+    if (l->pinned || session_pooling(l->client))
+        pool_reset_and_release(s);
+    else
+        pool_release(s);
+    link_remove(l);
+}
+
+void link_put_reset(struct link *l)
+{
+    struct server *s = l->server;
+    server_set_owner(s, NULL, NULL);
+    pool_reset_and_release(s);
+    link_remove(l);
+}
+
+void links_put_idle(struct client *c)
+{
+    for (unsigned i = c->n_links; i-- > 0;) {
+        struct link *l = c->links[i];
+        if (l->coordinator_has || l->ending)
+            continue;
+        if (!l->open_pipeline || l->lost)
+            link_put(l, !l->lost);
+    }
+}
+
+/* The client is gone. Servers that are clean go back; one that is idle within a transaction is rolled back
+   first; one that is busy is cancelled and closed, which rolls back as well. Links of a two-phase commit stay
+   until it is through. */
+void links_abandon(struct client *c)
+{
+    for (unsigned i = c->n_links; i-- > 0;) {
+        struct link *l = c->links[i];
+        if (l->coordinator_has || l->ending)
+            continue;
+        if (l->server && !l->lost && server_outstanding(l->server) == 0 && l->in_txn && !l->open_pipeline) {
+            link_query(l, slice_str("ROLLBACK"), SINK_DROP, TAG_CLEANUP);
+            server_flush(l->server);
+            continue; /* goes back when ReadyForQuery says so */
+        }
+        if (l->server && !l->lost && server_outstanding(l->server) != 0)
+            server_cancel(l->server);
+        link_put(l, !l->in_txn && !l->open_pipeline);
+    }
+}
+
+/* --- acquiring ---------------------------------------------------------------------------------------- */
+
+static struct server_pool *pool_of(struct client *c, unsigned shard)
+{
+    if (!c->pools)
+        c->pools = xcalloc(c->db->n_shards, sizeof(struct server_pool *));
+    if (!c->pools[shard])
+        c->pools[shard] = pool_find(c->env->pools, c->user, c->password, c->db, shard);
+    return c->pools[shard];
+}
+
+static void link_attach(struct link *l, struct server *s)
+{
+    l->server = s;
+    l->waiting = false;
+    server_set_owner(s, &link_ops, l);
+}
+
+enum acquire links_acquire(struct client *c, const struct shard_set *shards, struct error *error_r)
+{
+    if (c->acquire_error.sqlstate[0]) {
+        *error_r = c->acquire_error;
+        c->acquire_error.sqlstate[0] = 0;
+        return ACQUIRE_FAILED;
+    }
+    for (int i = shard_set_next(shards, 0); i >= 0; i = shard_set_next(shards, i + 1)) {
+        struct link *l = link_find(c, (unsigned)i);
+        if (l && (l->coordinator_has || l->ending))
+            return ACQUIRE_WAIT; /* an earlier transaction of this client is not yet applied there */
+        if (l && l->server && !l->lost)
+            continue;
+        if (l && l->lost) {
+            error_set(error_r, SQLSTATE_CONNECTION_FAILURE,
+                      "the connection to shard \"%s\" was lost in this transaction", c->db->shards[i]->name);
+            return ACQUIRE_FAILED;
+        }
+        if (l)
+            return ACQUIRE_WAIT;
+        bool holds = c->n_links > 0;
+        l = link_create(c, (unsigned)i);
+        l->wait.privileged = holds;
+        struct server *s = pool_acquire(pool_of(c, (unsigned)i), &l->wait);
+        if (!s) {
+            l->waiting = true;
+            return ACQUIRE_WAIT;
+        }
+        link_attach(l, s);
+    }
+    return ACQUIRE_READY;
+}
+
+static void wait_granted(struct server_wait *w, struct server *s)
+{
+    struct link *l = w->arg;
+    struct client *c = l->client;
+    link_attach(l, s);
+    stats_add(&c->env->stats.wait_us, loop_now_us(c->env->loop) - w->since_us);
+    client_resume(c);
+}
+
+void link_acquire_failed(struct client *c, const struct error *why)
+{
+    c->acquire_error = *why;
+    /* Links that were made for this statement alone go; those of the transaction stay. */
+    for (unsigned i = c->n_links; i-- > 0;) {
+        struct link *l = c->links[i];
+        if (!l->server) {
+            l->waiting = false;
+            link_remove(l);
+        } else if (!l->in_txn && !l->open_pipeline && server_outstanding(l->server) == 0) {
+            link_put(l, true);
+        }
+    }
+    client_resume(c);
+}
+
+static void wait_failed(struct server_wait *w, const struct error *why)
+{
+    struct link *l = w->arg;
+    l->waiting = false;
+    link_acquire_failed(l->client, why);
+}
+
+/* --- sending -------------------------------------------------------------------------------------------- */
+
+void link_query(struct link *l, struct slice sql, enum expect_sink sink, uint16_t tag)
+{
+    struct buf b;
+    buf_init(&b);
+    message_query(&b, sql);
+    server_write(l->server, buf_head(&b), buf_len(&b));
+    server_expect(l->server, EXPECT_QUERY, sink, tag, NULL);
+    buf_free(&b);
+}
+
+void link_sync(struct link *l)
+{
+    static const uint8_t sync[5] = {MSG_SYNC, 0, 0, 0, 4};
+    server_write(l->server, sync, sizeof sync);
+    server_expect(l->server, EXPECT_SYNC, SINK_DROP, TAG_SYNC_INNER, NULL);
+    l->open_pipeline = l->flush_sent = false;
+}
+
+static void append_modes(struct buf *b, const struct transaction_modes *m)
+{
+    static const char *const levels[] = {"READ UNCOMMITTED", "READ COMMITTED", "REPEATABLE READ",
+                                         "SERIALIZABLE"};
+    if (m->isolation >= 0)
+        buf_printf(b, " ISOLATION LEVEL %s", levels[m->isolation]);
+    if (m->read_only >= 0)
+        buf_str(b, m->read_only ? " READ ONLY" : " READ WRITE");
+    if (m->deferrable >= 0)
+        buf_str(b, m->deferrable ? " DEFERRABLE" : " NOT DEFERRABLE");
+}
+
+static void link_join(struct link *l)
+{
+    struct client *c = l->client;
+    struct buf *b = client_scratch(c);
+    buf_str(b, "BEGIN");
+    append_modes(b, &c->txn.modes);
+    list_foreach(&c->txn.replay, node, next)
+    {
+        buf_str(b, ";");
+        buf_str(b, list_entry(node, struct replay, node)->sql);
+    }
+    link_query(l, buf_slice(b), SINK_DROP, TAG_BEGIN);
+    l->in_txn = true;
+}
+
+void link_prepare(struct link *l)
+{
+    struct client *c = l->client;
+    if (l->in_txn || l->open_pipeline)
+        return;
+    const struct varset *wanted = c->txn.state == TXN_NONE ? c->vars : c->txn.vars_before;
+    if (l->server->vars != wanted && !varset_equal(l->server->vars, wanted)) {
+        struct buf *b = client_scratch(c);
+        varset_diff_sql(l->server->vars, wanted, b);
+        link_query(l, buf_slice(b), SINK_DROP, TAG_VARIABLES);
+        varset_unref(&l->server->vars);
+        l->server->vars = wanted ? varset_ref((struct varset *)(uintptr_t)wanted) : NULL;
+    }
+    if (c->txn.state != TXN_NONE)
+        link_join(l);
+}
+
+/* A pipeline spreads to a second shard: what the first did in the server's implicit transaction becomes part
+   of a block (BEGIN within an implicit transaction keeps what was done, src/backend/access/transam/xact.c
+   BeginTransactionBlock). Nothing may be outstanding. */
+void link_begin_implicit(struct client *c)
+{
+    assert(c->txn.state == TXN_NONE);
+    txn_begin_implicit(c);
+    for (unsigned i = 0; i < c->n_links; i++) {
+        struct link *l = c->links[i];
+        if (!l->open_pipeline || l->lost)
+            continue;
+        assert(server_outstanding(l->server) == 0);
+        link_query(l, slice_str("BEGIN"), SINK_DROP, TAG_BEGIN);
+        l->in_txn = true;
+        l->open_pipeline = l->flush_sent = false;
+    }
+}
+
+void link_mark(struct link *l, const struct plan *p)
+{
+    l->writer |= p->writes;
+    if (p->assigns_xid)
+        l->may_lack_xid = false;
+    l->cannot_prepare |= p->cannot_prepare;
+    if (p->pins_session && !l->pinned) {
+        l->pinned = true;
+        l->server->pinned_state = true;
+    }
+}
+
+void link_cancel_all(struct client *c)
+{
+    for (unsigned i = 0; i < c->n_links; i++)
+        if (c->links[i]->server && !c->links[i]->lost && server_outstanding(c->links[i]->server))
+            server_cancel(c->links[i]->server);
+}
+
+/* --- answers ----------------------------------------------------------------------------------------------
+ */
+
+/* The proxy's own words before the statement failed on the shard. */
+static void preamble_failed(struct link *l, const struct expect *e, const struct frame *f)
+{
+    struct client *c = l->client;
+    struct error why, bad;
+    if (message_read_error(f, &why, &bad) != STATUS_OK)
+        why = bad;
+    if (e->tag == TAG_VARIABLES) {
+        /* A variable that the client gave at its start, or one that this shard refuses: as PostgreSQL does at
+         * start-up. */
+        log_warning("client pid %u: shard \"%s\" refused the session's variables: %s", c->pid,
+                    c->db->shards[l->shard]->name, why.message);
+        l->lost = true;
+        client_fatal(c, &why);
+        return;
+    }
+    run_preamble_error(c, l, f);
+}
+
+static void link_message(void *owner, struct server *s, const struct expect *e, const struct frame *f)
+{
+    struct link *l = owner;
+    struct client *c = l->client;
+    if (!e) {
+        if (c->state == CLIENT_CLOSING)
+            return;
+        if (f->type == MSG_PARAMETER_STATUS)
+            vars_parameter_status(c, l, f);
+        else if (f->type == MSG_NOTIFICATION)
+            client_write(c, f->whole.data, f->whole.len);
+        else if (f->type == MSG_ERROR)
+            run_shard_error(c, l, f); /* a FATAL before the connection ends: lost() follows */
+        return;
+    }
+    switch ((enum link_tag)e->tag) {
+    case TAG_CLEANUP:
+        if (f->type == MSG_READY)
+            link_put(l, true), client_free_if_done(c);
+        return;
+    case TAG_READER:
+        if (f->type == MSG_READY) {
+            l->ending = false;
+            if (c->txn.state != TXN_ENDING || c->state == CLIENT_CLOSING)
+                link_put(l, true), client_free_if_done(c), client_resume(c);
+        }
+        return;
+    case TAG_TWO_PHASE:
+        txn_commit_message(c, l, e, f);
+        return;
+    case TAG_VARIABLES:
+    case TAG_BEGIN:
+        if (f->type == MSG_ERROR && c->state != CLIENT_CLOSING)
+            preamble_failed(l, e, f);
+        return;
+    case TAG_CATALOG:
+        plan_catalog_message(c, l, f);
+        return;
+    case TAG_END:
+        txn_message(c, l, e, f);
+        return;
+    case TAG_STATEMENT:
+    case TAG_SYNC:
+    case TAG_SYNC_INNER:
+    case TAG_PARSE:
+    case TAG_PARSE_UNNAMED:
+    case TAG_PARSE_AGAIN:
+    case TAG_BIND_ACK:
+    case TAG_CONTROL:
+    case TAG_FINAL:
+        break;
+    }
+    (void)s;
+    run_message(c, l, e, f);
+}
+
+static void link_forward(void *owner, struct server *s, const uint8_t *bytes, size_t len)
+{
+    struct link *l = owner;
+    (void)s;
+    run_forward(l->client, l, bytes, len);
+}
+
+static void link_skipped(void *owner, struct server *s, const struct expect *e)
+{
+    struct link *l = owner;
+    (void)s;
+    if (l->client->state != CLIENT_CLOSING)
+        extended_parse_skipped(l->client, l, e);
+}
+
+static void link_end_of_read(void *owner, struct server *s)
+{
+    struct link *l = owner;
+    (void)s;
+    if (l->client->state != CLIENT_CLOSING)
+        run_end_of_read(l->client, l);
+}
+
+static void link_lost(void *owner, struct server *s, const struct error *why)
+{
+    struct link *l = owner;
+    struct client *c = l->client;
+    (void)s;
+    log_warning("client pid %u: lost shard \"%s\": %s", c->pid, c->db->shards[l->shard]->name, why->message);
+    l->lost = true;
+    if (l->coordinator_has) {
+        txn_commit_lost(c, l, why);
+        return;
+    }
+    if (l->ending) {
+        l->ending = false;
+        if (c->txn.state != TXN_ENDING)
+            link_put(l, false), client_free_if_done(c), client_resume(c);
+        return;
+    }
+    if (c->state == CLIENT_CLOSING) {
+        link_put(l, false);
+        client_free_if_done(c);
+        return;
+    }
+    run_link_lost(c, l, why);
+}
+
+static void link_drained(void *owner, struct server *s)
+{
+    struct link *l = owner;
+    (void)s;
+    if (l->client->state != CLIENT_CLOSING) {
+        client_resume(l->client);
+        client_update_reading(l->client);
+    }
+}
+
+const struct server_owner_ops link_ops = {
+    .forward = link_forward,
+    .message = link_message,
+    .skipped = link_skipped,
+    .end_of_read = link_end_of_read,
+    .lost = link_lost,
+    .drained = link_drained,
+};

@@ -1,0 +1,329 @@
+/*
+ * From a statement's template to its plan: the cache, and on a miss the router, with what it wants to know of
+ * relations loaded through a server of the client's own.
+ *
+ * A scope is the set of catalogs that the plans in the cache were made with. DDL and reloads put a new one in
+ * its place; plans in use hold on to theirs. A transaction that has run DDL sees its own, private catalog
+ * until it ends: what it loads may never be seen by others.
+ *
+ * Not responsible for: what plans mean (route), where rows of the catalog come from (backend/catalog).
+ */
+#include "session.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+struct plan_scope {
+    unsigned refs; /* the environment's, and one per plan in use */
+    uint64_t version;
+    struct config *config;
+    size_t n;
+    struct catalog *catalogs[];
+};
+
+static void scope_unref(struct plan_scope *s)
+{
+    if (--s->refs)
+        return;
+    for (size_t i = 0; i < s->n; i++)
+        catalog_destroy(&s->catalogs[i]);
+    config_unref(&s->config);
+    free(s);
+}
+
+void session_scope_drop(struct session_env *env)
+{
+    if (env->scope)
+        scope_unref(env->scope);
+    env->scope = NULL;
+}
+
+void session_scope_renew(struct session_env *env)
+{
+    plan_cache_clear(env->plans);
+    session_scope_drop(env);
+    size_t n = env->config->topology.n_databases;
+    struct plan_scope *s = xcalloc(1, sizeof *s + n * sizeof s->catalogs[0]);
+    s->refs = 1;
+    s->version = atomic_load_explicit(&env->shared->catalog_version, memory_order_acquire);
+    s->config = config_ref(env->config);
+    s->n = n;
+    for (size_t i = 0; i < n; i++)
+        s->catalogs[i] = catalog_create(&env->config->topology.databases[i]);
+    env->scope = s;
+}
+
+void session_unplan(struct client *c, struct plan **plan)
+{
+    if (!*plan)
+        return;
+    struct plan_scope *s = (*plan)->scope;
+    plan_cache_unpin(c->env->plans, *plan);
+    *plan = NULL;
+    scope_unref(s);
+}
+
+/* --- what the router asks ---------------------------------------------------------------------- */
+
+static struct catalog *catalog_of(struct client *c)
+{
+    return c->txn.catalog ? c->txn.catalog : c->env->scope->catalogs[c->db->index];
+}
+
+/* Names mean what they mean to this user under this search_path. */
+static const char *name_context(struct client *c, struct buf *b)
+{
+    const char *path = varset_get(c->vars, "search_path"), *role = varset_get(c->vars, "role");
+    buf_clear(b);
+    buf_printf(b, "%s/%s/%s", c->user, role ? role : "", path ? path : "");
+    buf_u8(b, 0);
+    return (const char *)buf_head(b);
+}
+
+static void free_table_info(void *p)
+{
+    struct table_info *t = p;
+    bucket_map_destroy(&t->buckets);
+    free(t->columns);
+    free(t);
+}
+
+static struct table_info *table_info_of(const struct database_def *db, const struct catalog_relation *r)
+{
+    struct table_info *t = xcalloc(1, sizeof *t);
+    t->schema = r->schema;
+    t->name = r->name;
+    t->exists = r->exists;
+    t->relkind = r->relkind;
+    t->temporary = r->temporary;
+    t->view_of = r->view_of;
+    t->map = r->map;
+    t->n_columns = r->n_columns;
+    t->columns = xcalloc(r->n_columns ? r->n_columns : 1, sizeof *t->columns);
+    for (uint16_t i = 0; i < r->n_columns; i++) {
+        const struct catalog_column *col = &r->columns[i];
+        t->columns[i] = (struct table_column){.name = col->name,
+                                              .type_oid = col->type_oid,
+                                              .collation_oid = col->collation_oid,
+                                              .c_collation = col->c_collation,
+                                              .deterministic = col->deterministic,
+                                              .has_default = col->has_default,
+                                              .not_null = col->not_null};
+        bool is_key = r->map && r->map->column && strcmp(col->name, r->map->column) == 0;
+        if (is_key && r->map->method <= TABLE_LIST)
+            t->buckets = bucket_map_create(db, r->map, col->type_oid, col->deterministic, &t->map_error);
+    }
+    if (r->exists && r->relkind != 'i' && r->relkind != 'I' && r->map && r->map->method <= TABLE_LIST &&
+        !t->buckets && !t->map_error.sqlstate[0])
+        error_set(&t->map_error, SQLSTATE_CONFIG,
+                  "table \"%s\" has no column \"%s\", by which it is to be sharded", r->name, r->map->column);
+    return t;
+}
+
+static const struct table_info *lookup(void *arg, const char *schema, const char *name)
+{
+    struct client *c = arg;
+    struct catalog_relation *r =
+        catalog_find(catalog_of(c), name_context(c, &c->env->scratch2), schema, name);
+    if (!r) {
+        if (!c->load_name) {
+            c->load_schema = xstrdup(schema);
+            c->load_name = xstrdup(name);
+        }
+        return NULL;
+    }
+    if (!r->extra) {
+        r->extra = table_info_of(c->db, r);
+        r->free_extra = free_table_info;
+    }
+    return r->extra;
+}
+
+/* --- loading ------------------------------------------------------------------------------------- */
+
+static void load_forget(struct client *c)
+{
+    free(c->load_schema);
+    free(c->load_name);
+    c->load_schema = c->load_name = NULL;
+}
+
+void plan_catalog_abort(struct client *c)
+{
+    if (c->loading)
+        catalog_load_abort(&c->loading);
+    load_forget(c);
+}
+
+/* Runs the catalog query on the shard that has the relation, within the client's transaction if it has one.
+ * PLAN_AGAIN, or PLAN_FAILED. */
+static enum plan_result load_start(struct client *c, struct error *error_r)
+{
+    unsigned shard = catalog_load_shard(c->db, c->load_schema, c->load_name);
+    struct shard_set set;
+    shard_set_clear(&set);
+    shard_set_add(&set, shard);
+    switch (links_acquire(c, &set, error_r)) {
+    case ACQUIRE_WAIT:
+        load_forget(c);
+        return PLAN_AGAIN;
+    case ACQUIRE_FAILED:
+        load_forget(c);
+        return PLAN_FAILED;
+    case ACQUIRE_READY:
+        break;
+    }
+    struct link *l = link_find(c, shard);
+    struct buf sql;
+    buf_init(&sql);
+    catalog_load_sql(c->db, c->load_schema, c->load_name, &sql);
+    if (l->open_pipeline && txn_in_block(c))
+        link_sync(l);
+    if (l->open_pipeline) {
+        /* An implicit transaction that the server keeps until Sync: a Query in between would commit it. It
+         * becomes a block first. */
+        link_begin_implicit(c);
+    } else {
+        link_prepare(l);
+    }
+    link_query(l, buf_slice(&sql), SINK_MESSAGE, TAG_CATALOG);
+    buf_free(&sql);
+    c->loading =
+        catalog_load_begin(catalog_of(c), name_context(c, &c->env->scratch2), c->load_schema, c->load_name);
+    c->run = RUN_CATALOG;
+    c->run_link = l;
+    c->run_error.sqlstate[0] = 0;
+    return PLAN_AGAIN;
+}
+
+void plan_catalog_message(struct client *c, struct link *l, const struct frame *f)
+{
+    struct error e;
+    struct slice values[64];
+    uint16_t n;
+    switch (f->type) {
+    case MSG_DATA_ROW:
+        if (c->run_error.sqlstate[0])
+            return;
+        if (message_read_data_row(f, values, 64, &n, &e) != STATUS_OK ||
+            catalog_load_row(c->loading, values, n, &e) != STATUS_OK)
+            c->run_error = e;
+        return;
+    case MSG_ERROR:
+        if (message_read_error(f, &c->run_error, &e) != STATUS_OK)
+            c->run_error = e;
+        return;
+    case MSG_READY:
+        break;
+    default:
+        return;
+    }
+    c->run = RUN_NONE;
+    c->run_link = NULL;
+    if (c->run_error.sqlstate[0]) {
+        catalog_load_abort(&c->loading);
+        c->plan_error = c->run_error;
+        if (l->in_txn)
+            txn_fail(c);
+    } else {
+        (void)catalog_load_finish(&c->loading);
+    }
+    load_forget(c);
+    if (c->txn.state == TXN_NONE && !l->pinned && !l->open_pipeline)
+        link_put(l, true);
+    client_resume(c);
+}
+
+void plan_catalog_changed(struct client *c)
+{
+    c->txn.catalog_changed = true;
+    if (c->txn.state == TXN_NONE)
+        return; /* takes effect when the statement ends: plan_txn_ended() */
+    if (!c->txn.catalog) {
+        c->txn.catalog = catalog_create(c->db);
+    }
+    catalog_clear(c->txn.catalog);
+    c->txn.catalog_context = ++c->env->next_context;
+}
+
+void plan_txn_ended(struct client *c, bool committed)
+{
+    if (c->txn.catalog)
+        catalog_destroy(&c->txn.catalog);
+    bool changed = c->txn.catalog_changed;
+    c->txn.catalog_changed = false;
+    if (changed && committed)
+        atomic_fetch_add_explicit(&c->env->shared->catalog_version, 1, memory_order_acq_rel);
+}
+
+/* --- planning ------------------------------------------------------------------------------------- */
+
+static uint64_t mix(uint64_t h, uint64_t v)
+{
+    h ^= v + 0x9e3779b97f4a7c15u + (h << 6) + (h >> 2);
+    return h;
+}
+
+/* Everything besides the template that a plan depends on. */
+static uint64_t plan_context(struct client *c, uint32_t n_types, const uint32_t *types)
+{
+    uint64_t h = mix(c->db->index + 1, c->txn.catalog ? c->txn.catalog_context : 0);
+    h = mix(h, c->user_hash);
+    if (c->vars) {
+        const char *path = varset_get(c->vars, "search_path"), *role = varset_get(c->vars, "role");
+        if (path)
+            h = mix(h, hash_bytes64(path, strlen(path)));
+        if (role)
+            h = mix(h, hash_bytes64(role, strlen(role)) + 1);
+    }
+    for (uint32_t i = 0; i < n_types; i++)
+        h = mix(h, types[i]);
+    return mix(h, n_types);
+}
+
+enum plan_result session_plan(struct client *c, const struct template *t, uint32_t n_types,
+                              const uint32_t *types, struct plan **plan_r, struct error *error_r)
+{
+    struct session_env *env = c->env;
+    if (c->plan_error.sqlstate[0]) {
+        *error_r = c->plan_error;
+        c->plan_error.sqlstate[0] = 0;
+        return PLAN_FAILED;
+    }
+    if (env->scope->version != atomic_load_explicit(&env->shared->catalog_version, memory_order_acquire))
+        session_scope_renew(env);
+    /* A transaction that began before a reload goes on under its topology: with a private catalog, so that
+     * nobody else's plan is taken. */
+    if (c->config != env->scope->config && !c->txn.catalog) {
+        c->txn.catalog = catalog_create(c->db);
+        c->txn.catalog_context = ++env->next_context;
+    }
+    uint64_t context = plan_context(c, n_types, types);
+    struct plan *p = plan_cache_get(env->plans, t, context);
+    if (!p) {
+        if (c->run != RUN_NONE)
+            return PLAN_AGAIN; /* a miss may need the catalog, and that a server that is not busy */
+        struct router_input in = {
+            .db = c->db, .table = lookup, .arg = c, .n_param_types = n_types, .param_types = types};
+        switch (router_plan(&in, t, &p, error_r)) {
+        case ROUTER_OK:
+            break;
+        case ROUTER_NEEDS_CATALOG:
+            if (c->txn.state == TXN_FAILED || c->txn.state == TXN_IMPLICIT_FAILED) {
+                load_forget(c);
+                return error_set(
+                           error_r, SQLSTATE_IN_FAILED_TRANSACTION,
+                           "current transaction is aborted, commands ignored until end of transaction block"),
+                       PLAN_FAILED;
+            }
+            return load_start(c, error_r);
+        case ROUTER_ERROR:
+            return PLAN_FAILED;
+        }
+        plan_cache_put(env->plans, t, context, p->pinned, p->n_pinned, p, p->arena.used_bytes + sizeof *p);
+        p->scope = env->scope;
+    }
+    env->scope->refs++;
+    *plan_r = p;
+    return PLAN_READY;
+}

@@ -1,0 +1,421 @@
+/*
+ * Private to the session layer: a client and its parts.
+ *
+ * The way of a message: client.c frames it; simple.c or extended.c dispatch it; plan.c finds its plan; link.c
+ * gets the servers of the shards; run.c sends it and handles the answers; txn.c ends transactions, with
+ * txn_port.c when two phases are needed.
+ *
+ * A dispatch either has handled its message (DISPATCH_DONE), or could not yet begin, has had no effect, and
+ * has seen to it that client_resume() will be called (DISPATCH_AGAIN): the message stays in the input and is
+ * dispatched again from its beginning.
+ */
+#ifndef PGUNISON_SESSION_SESSION_H
+#define PGUNISON_SESSION_SESSION_H
+
+#include "base/arena.h"
+#include "exec/scatter.h"
+#include "route/router.h"
+#include "session/auth.h"
+#include "session/client.h"
+#include "session/env.h"
+#include "txn/coordinator.h"
+#include "wire/datum.h"
+#include "wire/message.h"
+#include "wire/startup.h"
+
+/* Bytes queued towards a peer above which whoever produces them stops being read. */
+#define BACKPRESSURE_BYTES (256u * 1024)
+/* Input kept beyond the message at hand while a client has to wait. */
+#define INPUT_AHEAD_BYTES (64u * 1024)
+
+/*
+ *  STARTUP -> TLS -> STARTUP        SSLRequest           [login_read]
+ *  STARTUP -> AUTH                  startup packet       [login_read]
+ *  AUTH    -> WELCOME               authenticated        [login_password]
+ *  WELCOME -> READY                 parameters are known [login_welcome]
+ *  any     -> CLOSING               error, Terminate, end of the connection, shutdown [client_close]
+ *
+ *  CLOSING: no more input is read, no output is written; waits for a two-phase commit that cannot be left
+ * alone, then is freed.
+ */
+enum client_state { CLIENT_STARTUP, CLIENT_TLS, CLIENT_AUTH, CLIENT_WELCOME, CLIENT_READY, CLIENT_CLOSING };
+
+/*
+ *            BEGIN                 error                COMMIT
+ *   NONE ------------> OPEN ------------------> FAILED --------> ENDING -> NONE
+ *    |                  |     ROLLBACK TO <------/                 ^
+ *    |                  \---------- COMMIT, ROLLBACK --------------/
+ *    \--------------> IMPLICIT -- end of the query, Sync ----------/
+ *      several shards,      \---- error --> IMPLICIT_FAILED -------/
+ *      several statements
+ *
+ *  OPEN, FAILED: the client opened it; ReadyForQuery says T, E. IMPLICIT: the proxy did; BEGIN has been sent
+ * to every link. ENDING: COMMIT or ROLLBACK is under way; nothing else is sent.
+ */
+enum txn_state { TXN_NONE, TXN_OPEN, TXN_FAILED, TXN_IMPLICIT, TXN_IMPLICIT_FAILED, TXN_ENDING };
+
+/* What the links' answers are for. */
+enum run_kind {
+    RUN_NONE,
+    RUN_LOGIN,    /* waiting for the first server, for its parameters */
+    RUN_CATALOG,  /* a relation is being loaded */
+    RUN_SINGLE,   /* one shard answers, bytes pass (simple query) */
+    RUN_PIPELINE, /* one shard answers extended messages, bytes pass; ends when nothing is outstanding */
+    RUN_MULTI,    /* several shards answer one statement; scatter.c merges */
+    RUN_COPY_IN,  /* the client's data goes to one or several shards */
+    RUN_CONTROL,  /* SAVEPOINT, SET, ...: the same text on every link, one answer */
+    RUN_ENDING    /* COMMIT or ROLLBACK */
+};
+
+enum dispatch { DISPATCH_DONE, DISPATCH_AGAIN };
+
+/* One shard that this client uses now: a participant of its transaction, or pinned, or answering a statement.
+ */
+struct link {
+    struct list_node node; /* env->links_free */
+    struct client *client;
+    struct server *server; /* NULL while waiting for one */
+    unsigned shard;        /* index in the database */
+    struct server_wait wait;
+    bool waiting;
+    bool in_txn; /* BEGIN has been sent */
+    bool writer; /* has, or may have, written */
+    bool may_lack_xid;
+    bool cannot_prepare;
+    bool pinned;          /* keeps its server after the transaction */
+    bool open_pipeline;   /* extended messages were sent since the last Sync */
+    bool flush_sent;      /* ... and Flush after the last of them */
+    bool ending;          /* a reader's COMMIT beside a two-phase commit is under way */
+    bool coordinator_has; /* belongs to the coordinator: a participant of a two-phase commit */
+    bool lost;
+    unsigned participant; /* number in the coordinator */
+    unsigned source;      /* number in the scatter */
+    bool source_due;      /* ... whose ReadyForQuery is still to come */
+};
+
+/* What is sent again to a shard that joins late, in order. */
+struct replay {
+    struct list_node node;
+    bool savepoint;
+    char *name; /* savepoint's */
+    char *sql;
+    struct varset *vars; /* savepoint: the client's variables when it was set */
+};
+
+struct client_statement { /* of Parse */
+    struct statement_def *def;
+    bool acknowledged; /* ParseComplete has been sent, or is on its way with a real Parse */
+    bool unnamed;
+};
+
+struct client_portal {
+    struct link *link; /* single shard: where it is; NULL otherwise */
+    struct plan *plan; /* pinned */
+    struct statement_def *statement;
+    struct buf bind; /* several shards, or local: the whole Bind message */
+    bool local;      /* the proxy runs it itself: BEGIN, COMMIT, ... */
+    bool done;       /* has been run to its end */
+};
+
+struct client_txn {
+    enum txn_state state;
+    struct transaction_modes modes;
+    struct list replay;         /* struct replay */
+    struct varset *vars_before; /* the client's variables when it began */
+    bool catalog_changed;
+    struct catalog *catalog; /* private once catalog_changed */
+    uint64_t catalog_context;
+    uint64_t began_us;
+};
+
+/* What follows when COMMIT or ROLLBACK is through. */
+enum after_end {
+    AFTER_STATEMENT, /* explicit COMMIT or ROLLBACK: CommandComplete, then as after any statement */
+    AFTER_QUERY,     /* implicit transaction of a simple query: what was held back, ReadyForQuery */
+    AFTER_SYNC,      /* implicit transaction of a pipeline: ReadyForQuery */
+    AFTER_NOTHING    /* the client is gone */
+};
+
+struct client {
+    struct list_node node; /* env->clients */
+    struct session_env *env;
+    struct stream *stream;
+    enum client_state state;
+    struct buf in;
+    struct config *config; /* a reference: what this session runs under; moves between transactions */
+    const struct database_def *db;
+    bool console, admin, console_waiting;
+    char *user, *database, *password;
+    struct peer_address peer;
+    struct auth *auth;
+    uint32_t pid, secret;
+    struct varset *vars;     /* what it has SET */
+    struct varset *reported; /* ParameterStatus values that it was told and that differ from the welcome */
+    struct datum_style style;
+    bool transcoded;      /* client_encoding differs from the shards': bytes do not sort as the shards' do */
+    bool unsafe_encoding; /* client_encoding whose second bytes may be ASCII: statements cannot be read */
+    bool nonstandard_strings;    /* standard_conforming_strings = off: statements cannot be read */
+    struct varset *vars_startup; /* of its startup packet: what RESET goes back to */
+    struct varset *guc_pgunison; /* SET pgunison.* */
+    struct varset *guc_before;   /* before the first SET LOCAL pgunison.* of this transaction */
+    bool guc_local;
+
+    struct link **links;
+    unsigned n_links, cap_links;
+    struct server_pool **pools; /* [db->n_shards], found when first needed */
+
+    enum run_kind run;
+    struct link *run_link;   /* RUN_SINGLE, RUN_PIPELINE, RUN_CATALOG */
+    struct scatter *scatter; /* RUN_MULTI */
+    struct plan *plan;       /* pinned: of the statement that runs */
+    unsigned waiting_links;  /* links without a server yet */
+    unsigned control_due;    /* RUN_CONTROL, RUN_ENDING, RUN_COPY_IN: answers still to come */
+    struct error
+        plan_error; /* of a catalog query: for the statement that needed it; sqlstate[0] == 0: none */
+    struct error acquire_error; /* of a wait for a server, likewise */
+    uint64_t user_hash;
+    struct error run_error; /* sqlstate[0] == 0: none yet */
+    bool run_failed;
+    bool preamble_failed; /* BEGIN or the replay failed: the statement's own error would say less */
+    bool multi_cancelled, multi_final, multi_rows_done;
+    struct link *multi_first;  /* the first shard that was through: does an aggregate's last step */
+    const struct frame *frame; /* the Query that is being dispatched */
+    struct buf held; /* what may be sent only after the commit: CommandComplete of an implicit transaction */
+    const char *control_tag; /* RUN_CONTROL: the tag to answer with */
+    void (*control_done)(struct client *c, bool ok);
+    struct varset *control_vars; /* SET under way: the session's variables if it succeeds */
+    bool control_has_vars;
+
+    struct client_txn txn;
+    enum after_end after_end;
+    bool commit_failed, committing;
+    const char *end_tag;
+    bool end_chain;
+    struct txn_commit *commit; /* two-phase commit under way: txn_port.c */
+    char last_commit[96];
+
+    /* simple query of several statements: where it stands */
+    bool multi;
+    size_t *part_ends; /* [2 * n_parts]: where each begins and ends in the text of the query */
+    size_t n_parts, part;
+    bool simple_retry; /* the Query could not begin yet and is dispatched again */
+    bool skip_query;   /* the Query that is dispatched again has been answered: it goes */
+    bool simple_open;  /* a Query message is being answered: ends with ReadyForQuery */
+
+    /* extended */
+    struct hashmap statements; /* name -> struct client_statement */
+    struct hashmap portals;    /* name -> struct client_portal; "" included */
+    bool has_extended;         /* the maps are initialised */
+    bool skip_till_sync;
+    bool parse_retry; /* the Parse at hand has put its statement already */
+    bool console_extended;
+    bool sync_pending;  /* Sync has been dispatched, its answer is due */
+    bool extended_open; /* messages since the last Sync */
+
+    struct copy_in *copy;   /* RUN_COPY_IN */
+    struct hashmap cursors; /* name -> link's shard + 1 */
+    bool has_cursors;
+
+    struct catalog_load *loading;
+    char *load_schema, *load_name;
+    struct catalog *load_catalog;
+
+    struct deferred flush;
+    struct deferred resume;
+    uint64_t connected_us, request_us;
+    bool reading;
+    bool freed;
+    size_t need_input; /* bytes of the message under way, as far as they are known */
+    struct slice rest; /* what follows the message that is being dispatched */
+};
+
+/* client.c */
+void client_close(struct client *c);
+void client_fatal(struct client *c, const struct error *e); /* tells the client, then closes */
+void client_fatal_torn(struct client *c,
+                       const struct error *e); /* half a message has been sent: closes without a word */
+void client_write(struct client *c, const void *data, size_t len);
+void client_send(struct client *c, const struct buf *b);
+void client_flush_later(struct client *c);
+void client_resume(struct client *c); /* goes on with the input, from the loop */
+void client_update_reading(struct client *c);
+void client_send_error(struct client *c, const struct error *e);
+void client_send_warning(struct client *c, const struct error *e);
+void client_ready(struct client *c); /* ReadyForQuery, and everything that ends with a cycle */
+char client_txn_status(const struct client *c);
+void client_free_if_done(struct client *c);
+struct buf *client_scratch(struct client *c); /* emptied; for one message to be built and sent */
+void client_reconfigure(struct client *c);
+static inline void stats_add(atomic_uint_fast64_t *counter, uint64_t n)
+{
+    /* One writer: a plain load and store, made atomic for the readers' sake only. */
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
+                          memory_order_relaxed);
+}
+
+/* cancel.c */
+void cancel_register(struct client *c);
+void cancel_unregister(struct client *c);
+
+/* console.c */
+enum dispatch console_query(struct client *c, struct slice sql, bool extended);
+void console_replied(struct client *c);
+enum dispatch console_extended(struct client *c, const struct frame *f);
+
+/* login.c */
+enum dispatch login_read(struct client *c);
+enum dispatch login_wait(struct client *c); /* WELCOME: goes on when the first server is there */
+enum dispatch login_password(struct client *c, const struct frame *f);
+void login_server_granted(struct client *c, struct server *s);
+void login_forget_welcomes(struct session_env *env);
+void login_failed(struct client *c, const struct error *why);
+
+/* simple.c */
+enum dispatch simple_query(struct client *c, const struct frame *f);
+void simple_statement_done(struct client *c, bool ok); /* the statement at hand has been answered */
+enum dispatch session_execute_verb(struct client *c, struct plan *p, const struct template *t,
+                                   bool *handled_r); /* what needs no shard */
+
+/* extended.c, statements.c */
+bool extended_has_statement(struct client *c, const char *name);
+enum dispatch extended_message(struct client *c, const struct frame *f);
+void extended_reply(struct client *c, struct link *l, const struct expect *e, const struct frame *f,
+                    bool sync_due);
+void extended_link_lost(struct client *c, struct link *l, const struct error *e);
+void extended_forget_portals(struct client *c);
+void extended_deinit(struct client *c);
+void extended_parse_skipped(struct client *c, struct link *l, const struct expect *e);
+bool extended_close_pipeline(
+    struct client *c); /* a Query comes without Sync before: false: not yet, client_resume() follows */
+void extended_deallocate(struct client *c, const char *name);
+
+/* plan.c: PLAN_AGAIN: waits for the catalog; PLAN_ERROR: *error_r */
+enum plan_result { PLAN_READY, PLAN_AGAIN, PLAN_FAILED };
+enum plan_result session_plan(struct client *c, const struct template *t, uint32_t n_types,
+                              const uint32_t *types, struct plan **plan_r, struct error *error_r);
+void plan_catalog_message(struct client *c, struct link *l, const struct frame *f);
+void plan_catalog_abort(struct client *c);
+void plan_catalog_changed(struct client *c); /* DDL was sent */
+void plan_txn_ended(struct client *c, bool committed);
+void session_unplan(struct client *c, struct plan **plan);
+void session_scope_renew(struct session_env *env); /* new catalogs; plans made so far are void */
+void session_scope_drop(struct session_env *env);
+
+/* link.c */
+/* What an expectation is for (struct expect.tag). */
+enum link_tag {
+    TAG_STATEMENT, /* the client's own: simple query, or extended messages that pass */
+    TAG_VARIABLES, /* SET ... before BEGIN */
+    TAG_BEGIN,     /* BEGIN and the replay */
+    TAG_CATALOG,
+    TAG_SYNC,          /* the client's Sync */
+    TAG_SYNC_INNER,    /* a Sync of the proxy's own */
+    TAG_PARSE,         /* Parse of a named statement of the client: arg is its client_statement */
+    TAG_PARSE_UNNAMED, /* Parse of the client's unnamed statement */
+    TAG_PARSE_AGAIN,   /* the proxy prepares it on one more server: arg is the statement_def */
+    TAG_BIND_ACK,      /* Bind before whose answer the client gets ParseComplete */
+    TAG_CONTROL,       /* RUN_CONTROL */
+    TAG_END,           /* COMMIT or ROLLBACK of one phase */
+    TAG_TWO_PHASE,     /* txn_port.c */
+    TAG_FINAL,         /* the last step of an aggregate */
+    TAG_READER,        /* COMMIT of a reader beside a two-phase commit */
+    TAG_CLEANUP        /* ROLLBACK for a client that is gone */
+};
+enum acquire { ACQUIRE_READY, ACQUIRE_WAIT, ACQUIRE_FAILED };
+struct link *link_find(struct client *c, unsigned shard);
+/* Servers of all `shards`. They are asked for in ascending order, one after the other, so that statements
+   over several shards cannot wait for each other in a circle. ACQUIRE_WAIT: client_resume() follows, and the
+   call is to be made again. */
+enum acquire links_acquire(struct client *c, const struct shard_set *shards, struct error *error_r);
+void link_sync(struct link *l); /* ends an open pipeline by a Sync of the proxy's own */
+void link_acquire_failed(struct client *c, const struct error *why);
+/* Makes the link ready for a statement: sets variables, and in a transaction sends BEGIN and the replay if it
+ * has not joined. Queues only. */
+void link_prepare(struct link *l);
+void link_begin_implicit(
+    struct client *c); /* every link that runs an implicit transaction of its own gets BEGIN */
+void link_put(struct link *l,
+              bool clean);             /* gives the server back (or keeps it, if pinned) and drops the link */
+void link_put_reset(struct link *l);   /* a pinned server is cleaned and given back */
+void links_put_idle(struct client *c); /* after a transaction */
+void links_abandon(struct client *c);  /* the client is gone */
+void link_query(struct link *l, struct slice sql, enum expect_sink sink, uint16_t tag);
+extern const struct server_owner_ops link_ops;
+void link_cancel_all(struct client *c);
+void link_mark(struct link *l, const struct plan *p);
+void session_replay_clear(struct client *c);
+
+/* txn.c */
+void txn_begin(struct client *c, const struct transaction_modes *modes);
+void txn_begin_implicit(struct client *c);
+void txn_fail(struct client *c);
+void txn_end(struct client *c, bool commit, enum after_end after, const char *tag, bool chain);
+void txn_message(struct client *c, struct link *l, const struct expect *e, const struct frame *f);
+void txn_link_lost(struct client *c, struct link *l, const struct error *why);
+enum dispatch txn_verb(struct client *c, struct plan *p,
+                       const struct template *t); /* BEGIN ... ROLLBACK TO */
+void txn_ended(struct client *c, bool committed, const struct error *error);
+void txn_add_replay(struct client *c, const char *savepoint, struct slice sql);
+bool txn_in_block(const struct client *c);
+
+/* txn_port.c */
+/* False: nothing was sent, error_r says why. Else txn_ended() follows. */
+bool txn_commit_two_phase(struct client *c, struct error *error_r);
+void txn_commit_message(struct client *c, struct link *l, const struct expect *e, const struct frame *f);
+void txn_commit_lost(struct client *c, struct link *l, const struct error *why);
+void txn_commit_client_gone(struct client *c);
+const char *txn_commit_txid(const struct client *c);
+const char *txn_commit_state(const struct client *c);
+void txn_commit_cancel(struct client *c); /* before the decision: rolls back; later: changes nothing */
+
+/* run.c: statements on shards */
+enum dispatch run_simple(struct client *c, struct plan *p, const struct template *t);
+void run_message(struct client *c, struct link *l, const struct expect *e, const struct frame *f);
+void run_forward(struct client *c, struct link *l, const uint8_t *bytes, size_t len);
+void run_link_lost(struct client *c, struct link *l, const struct error *why);
+enum status run_resolve(struct client *c, struct plan *p, const struct template *t,
+                        const struct route_params *params, struct shard_set *shards, uint8_t *row_shards,
+                        struct error *error_r) MUST_CHECK;
+enum status run_multi_create(struct client *c, struct plan *p, const struct shard_set *shards,
+                             const struct template *t, const struct route_params *params,
+                             const struct msg_bind *bind, struct error *error_r) MUST_CHECK;
+void run_shard_text(const struct plan *p, const struct template *t, const uint8_t *row_shards, unsigned shard,
+                    struct buf *out);
+bool run_has_high_bytes(struct slice s);
+void run_transcoded_error(struct error *e);
+void run_failed_by_shard(struct client *c);
+void run_transaction_vanished(struct client *c, struct link *l);
+void run_client_drained(struct client *c);
+void run_note_cursor(struct client *c, const struct plan *p, const struct shard_set *shards);
+void run_end_of_read(struct client *c, struct link *l);
+void run_shard_error(struct client *c, struct link *l, const struct frame *f);
+/* The proxy's own error as the answer to the statement (or, `quiet`, to what follows it): fails the
+   transaction, and an extended client is ignored until Sync. */
+void run_error_answer(struct client *c, const struct error *e, bool at_end);
+void run_error_add_shard(struct error *e, const char *shard);
+void run_preamble_error(struct client *c, struct link *l, const struct frame *f);
+void run_statement_done(struct client *c, bool ok); /* simple or extended: what follows a statement */
+bool run_wants_transaction(const struct client *c, const struct plan *p, unsigned n_shards);
+
+/* vars.c */
+enum dispatch vars_verb(struct client *c, struct plan *p, const struct template *t);
+void vars_parameter_status(struct client *c, struct link *l, const struct frame *f);
+void vars_restore_local(struct client *c); /* the transaction is over: SET LOCAL pgunison.* ends */
+/* Startup packet: as SQL text of SET. False: no name of a variable, or a value that cannot be written so. */
+bool vars_startup(struct client *c, const char *name, const char *value);
+void vars_note_reported(struct client *c, const char *name, const char *value);
+
+/* show.c: statements that the proxy answers itself with rows. describe: with RowDescription. */
+enum dispatch show_pgunison(struct client *c, const struct plan *p, bool describe);
+enum dispatch show_route(struct client *c, const struct plan *p, const struct template *t, bool describe);
+void show_describe(struct client *c, const struct plan *p);
+
+/* copy_in.c */
+enum dispatch copy_in_start(struct client *c, struct plan *p, const struct template *t,
+                            const struct shard_set *shards);
+enum dispatch copy_in_message(struct client *c, const struct frame *f);
+void copy_in_reply(struct client *c, struct link *l, const struct expect *e, const struct frame *f);
+void copy_in_link_lost(struct client *c, struct link *l, const struct error *why);
+void copy_in_free(struct client *c);
+
+#endif

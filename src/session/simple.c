@@ -1,0 +1,218 @@
+/*
+ * The simple query protocol: one Query message with one statement or several, one ReadyForQuery.
+ *
+ * Several statements are one transaction (unless they say otherwise): they run one after the other in an
+ * implicit block on every shard they touch, and COMMIT comes before ReadyForQuery. While they run, the
+ * message stays in the input and is dispatched again for each of them.
+ */
+#include "session.h"
+
+#include <stdlib.h>
+
+/* The Query has been answered with ReadyForQuery. A message that is still in the input is to be dropped when
+ * it is dispatched again. */
+static void query_finished(struct client *c)
+{
+    if (c->multi) {
+        c->multi = false;
+        c->skip_query = true;
+        free(c->part_ends);
+        c->part_ends = NULL;
+        c->n_parts = c->part = 0;
+    }
+}
+
+void simple_statement_done(struct client *c, bool ok)
+{
+    if (c->multi && ok && c->part < c->n_parts)
+        return; /* the next one: client_resume() has been called for */
+    bool implicit = c->txn.state == TXN_IMPLICIT || c->txn.state == TXN_IMPLICIT_FAILED;
+    query_finished(c);
+    if (implicit) {
+        buf_clear(&c->held);
+        txn_end(c, ok, AFTER_QUERY, "COMMIT", false);
+        return;
+    }
+    client_ready(c);
+}
+
+static enum dispatch failed(struct client *c, const struct error *e)
+{
+    run_error_answer(c, e, false);
+    run_statement_done(c, false);
+    return DISPATCH_DONE;
+}
+
+static bool allowed_in_failed(const struct plan *p)
+{
+    return p->verb == VERB_COMMIT || p->verb == VERB_ROLLBACK || p->verb == VERB_ROLLBACK_TO ||
+           p->verb == VERB_EMPTY;
+}
+
+enum dispatch session_execute_verb(struct client *c, struct plan *p, const struct template *t,
+                                   bool *handled_r)
+{
+    struct error e;
+    *handled_r = true;
+    if (c->txn.state == TXN_FAILED && !allowed_in_failed(p)) {
+        error_set(&e, SQLSTATE_IN_FAILED_TRANSACTION,
+                  "current transaction is aborted, commands ignored until end of transaction block");
+        return failed(c, &e);
+    }
+    switch (p->verb) {
+    case VERB_BEGIN:
+    case VERB_COMMIT:
+    case VERB_ROLLBACK:
+    case VERB_SAVEPOINT:
+    case VERB_RELEASE:
+    case VERB_ROLLBACK_TO:
+        return txn_verb(c, p, t);
+    case VERB_SET:
+    case VERB_SET_LOCAL:
+    case VERB_SET_TRANSACTION:
+    case VERB_RESET_ALL:
+    case VERB_DISCARD_ALL:
+    case VERB_SET_PGUNISON:
+    case VERB_DEALLOCATE:
+        return vars_verb(c, p, t);
+    case VERB_SHOW:
+        if (p->name && strncmp(p->name, "pgunison.", 9) == 0)
+            return show_pgunison(c, p, true);
+        break;
+    case VERB_EMPTY: {
+        struct buf *b = client_scratch(c);
+        message_empty(b, MSG_EMPTY_QUERY);
+        client_send(c, b);
+        run_statement_done(c, true);
+        return DISPATCH_DONE;
+    }
+    case VERB_EXPLAIN_ROUTE:
+    case VERB_QUERY:
+    case VERB_COPY_IN:
+    case VERB_COPY_OUT:
+    case VERB_DECLARE_CURSOR:
+    case VERB_FETCH:
+    case VERB_CLOSE_CURSOR:
+    case VERB_PER_SHARD:
+        break;
+    }
+    *handled_r = false;
+    return DISPATCH_DONE;
+}
+
+/* One statement, alone or a part of the query. DISPATCH_AGAIN has had no effect. */
+static enum dispatch statement(struct client *c, struct slice sql)
+{
+    struct template *t = &c->env->scratch_template;
+    struct plan *p = NULL;
+    struct error e;
+    bool handled;
+    if (template_lex(t, sql, &e) != STATUS_OK)
+        return failed(c, &e);
+    switch (session_plan(c, t, 0, NULL, &p, &e)) {
+    case PLAN_AGAIN:
+        return DISPATCH_AGAIN;
+    case PLAN_FAILED:
+        return failed(c, &e);
+    case PLAN_READY:
+        break;
+    }
+    if (p->verb == VERB_EXPLAIN_ROUTE) {
+        enum dispatch d = show_route(c, p, t, true);
+        session_unplan(c, &p);
+        return d;
+    }
+    enum dispatch d = session_execute_verb(c, p, t, &handled);
+    if (handled) {
+        session_unplan(c, &p);
+        return d;
+    }
+    d = run_simple(c, p, t);
+    if (c->plan != p) /* it did not begin, or has ended at once */
+        session_unplan(c, &p);
+    return d;
+}
+
+static enum dispatch several(struct client *c, struct slice sql)
+{
+    if (!c->multi) {
+        struct slice *parts;
+        size_t n;
+        struct error e;
+        if (c->commit)
+            return DISPATCH_AGAIN;
+        if (sql_split(sql, &parts, &n, &e) != STATUS_OK)
+            return failed(c, &e);
+        if (n == 0) {
+            free(parts);
+            return statement(c, slice_of(sql.data, 0));
+        }
+        c->part_ends = xmalloc(2 * n * sizeof *c->part_ends);
+        for (size_t i = 0; i < n; i++) {
+            c->part_ends[2 * i] = (size_t)(parts[i].data - sql.data);
+            c->part_ends[2 * i + 1] = c->part_ends[2 * i] + parts[i].len;
+        }
+        free(parts);
+        c->n_parts = n;
+        c->part = 0;
+        c->multi = true;
+    }
+    while (c->multi && c->run == RUN_NONE && c->state == CLIENT_READY) {
+        size_t from = c->part_ends[2 * c->part], to = c->part_ends[2 * c->part + 1];
+        if (c->txn.state == TXN_NONE)
+            txn_begin_implicit(c);
+        c->part++;
+        if (statement(c, slice_of(sql.data + from, to - from)) == DISPATCH_AGAIN) {
+            c->part--;
+            return DISPATCH_AGAIN;
+        }
+    }
+    if (c->multi)
+        return DISPATCH_AGAIN; /* a part runs: its end resumes */
+    c->skip_query = false;
+    return DISPATCH_DONE;
+}
+
+enum dispatch simple_query(struct client *c, const struct frame *f)
+{
+    struct slice sql;
+    struct error e;
+    if (c->skip_query) {
+        c->skip_query = false;
+        return DISPATCH_DONE;
+    }
+    if (c->run != RUN_NONE || c->sync_pending || c->console_waiting ||
+        (c->simple_open && !c->multi && !c->simple_retry))
+        return DISPATCH_AGAIN;
+    if (message_read_query(f, &sql, &e) != STATUS_OK) {
+        client_fatal(c, &e);
+        return DISPATCH_DONE;
+    }
+    if (c->extended_open && !extended_close_pipeline(c))
+        return DISPATCH_AGAIN;
+    if (!c->simple_open)
+        c->request_us = loop_now_us(c->env->loop);
+    c->simple_open = true;
+    c->simple_retry = false;
+    if (c->console)
+        return console_query(c, sql, false);
+    if (c->unsafe_encoding || c->nonstandard_strings) {
+        error_set(&e, SQLSTATE_FEATURE_NOT_SUPPORTED,
+                  c->unsafe_encoding ? "this client_encoding is not supported"
+                                     : "standard_conforming_strings = off is not supported");
+        error_hint(&e, c->unsafe_encoding ? "Use UTF8, or a single-byte encoding."
+                                          : "Reset it, and write E'...' where backslashes are escapes.");
+        return failed(c, &e);
+    }
+    if (c->multi)
+        return several(c, sql);
+    struct template *t = &c->env->scratch_template;
+    if (memchr(sql.data, ';', sql.len) && template_lex(t, sql, &e) == STATUS_OK && t->several)
+        return several(c, sql);
+    c->frame = f;
+    enum dispatch d = statement(c, sql);
+    c->frame = NULL;
+    if (d == DISPATCH_AGAIN)
+        c->simple_retry = true;
+    return d;
+}

@@ -1,0 +1,253 @@
+/*
+ * Prepared statements and portals of one client, and getting a statement prepared where it is needed.
+ *
+ * A client's statement is a name for a (text, parameter types) that the worker knows once
+ * (backend/statements.h). On a server it is called by the worker's name for it, so that clients share it; it
+ * is parsed there when it is first needed. The unnamed statement is parsed as the unnamed one, just before
+ * its Bind.
+ *
+ * ParseComplete: Parse is answered by a real Parse on some shard, so that errors are told when the client
+ * expects them. When Bind of the same statement follows at once, as drivers do, Parse waits for it, and goes
+ * to the shard that Bind needs.
+ */
+#include "statements.h"
+
+#include <stdlib.h>
+
+static void maps_init(struct client *c)
+{
+    if (c->has_extended)
+        return;
+    hashmap_init(&c->statements);
+    hashmap_init(&c->portals);
+    c->has_extended = true;
+}
+
+/* --- statements
+ * -------------------------------------------------------------------------------------------------- */
+
+static struct statement_registry *registry(struct client *c)
+{
+    return pool_manager_statements(c->env->pools);
+}
+
+struct client_statement *statement_find(struct client *c, const char *name)
+{
+    return c->has_extended ? hashmap_get(&c->statements, slice_str(name)) : NULL;
+}
+
+static void statement_free(struct client *c, struct client_statement *st)
+{
+    statement_unref(registry(c), &st->def);
+    free(st);
+}
+
+struct client_statement *statement_put(struct client *c, const char *name, struct slice sql, uint16_t n_oids,
+                                       const uint32_t *oids)
+{
+    struct client_statement *st = xcalloc(1, sizeof *st), *old;
+    maps_init(c);
+    st->def = statement_intern(registry(c), sql, n_oids, oids);
+    st->unnamed = *name == 0;
+    old = hashmap_put(&c->statements, slice_str(name), st);
+    if (old)
+        statement_free(c, old);
+    return st;
+}
+
+void statement_drop(struct client *c, const char *name)
+{
+    struct client_statement *st = c->has_extended ? hashmap_remove(&c->statements, slice_str(name)) : NULL;
+    if (st)
+        statement_free(c, st);
+}
+
+/* Its Parse failed, or was skipped after an error: there is no such statement. */
+static void statement_drop_pointer(struct client *c, const struct client_statement *st)
+{
+    struct hashmap_iter it;
+    struct slice key;
+    void *value;
+    for (hashmap_iter_init(&c->statements, &it); hashmap_next(&c->statements, &it, &key, &value);)
+        if (value == st) {
+            hashmap_remove(&c->statements, key);
+            statement_free(c, value);
+            return;
+        }
+}
+
+bool extended_has_statement(struct client *c, const char *name)
+{
+    return statement_find(c, name) != NULL;
+}
+
+void extended_deallocate(struct client *c, const char *name)
+{
+    struct hashmap_iter it;
+    struct slice key;
+    void *value;
+    if (!c->has_extended)
+        return;
+    if (name) {
+        statement_drop(c, name);
+        return;
+    }
+    for (hashmap_iter_init(&c->statements, &it); hashmap_next(&c->statements, &it, &key, &value);) {
+        hashmap_remove(&c->statements, key);
+        statement_free(c, value);
+    }
+}
+
+/* --- on a server
+ * ----------------------------------------------------------------------------------------------------- */
+
+static void send_parse(struct link *l, const char *server_name, const struct statement_def *def, uint16_t tag,
+                       void *arg)
+{
+    struct buf b;
+    buf_init(&b);
+    message_parse(&b, server_name, def->sql, def->n_oids, def->oids);
+    server_write(l->server, buf_head(&b), buf_len(&b));
+    server_expect(l->server, EXPECT_PARSE, SINK_MESSAGE, tag, arg);
+    buf_free(&b);
+}
+
+static void prepare_named(struct link *l, struct statement_def *def, uint16_t tag, void *arg)
+{
+    char evicted[32];
+    prepared_set_add(l->server->prepared, def, evicted);
+    if (evicted[0]) {
+        struct buf b;
+        buf_init(&b);
+        message_close(&b, 'S', evicted);
+        server_write(l->server, buf_head(&b), buf_len(&b));
+        server_expect(l->server, EXPECT_CLOSE, SINK_DROP, TAG_STATEMENT, NULL);
+        buf_free(&b);
+    }
+    send_parse(l, def->server_name, def, tag, arg);
+}
+
+const char *statement_server_name(const struct client_statement *st)
+{
+    return st->unnamed ? "" : st->def->server_name;
+}
+
+bool statement_on_server(struct link *l, struct client_statement *st)
+{
+    l->open_pipeline = true;
+    l->flush_sent = false;
+    if (st->unnamed) {
+        if (!st->acknowledged) {
+            st->acknowledged = true;
+            l->server->unnamed_statement = st->def->id;
+            send_parse(l, "", st->def, TAG_PARSE_UNNAMED, NULL);
+            return false;
+        }
+        if (l->server->unnamed_statement != st->def->id) {
+            l->server->unnamed_statement = st->def->id;
+            send_parse(l, "", st->def, TAG_PARSE_AGAIN, NULL);
+        }
+        return false;
+    }
+    bool there = prepared_set_use(l->server->prepared, st->def);
+    bool acknowledge = !st->acknowledged;
+    st->acknowledged = true;
+    if (there)
+        return acknowledge;
+    if (acknowledge)
+        prepare_named(l, st->def, TAG_PARSE, st);
+    else
+        prepare_named(l, st->def, TAG_PARSE_AGAIN, st->def);
+    return false;
+}
+
+void extended_parse_skipped(struct client *c, struct link *l, const struct expect *e)
+{
+    struct client_statement *st;
+    switch (e->tag) {
+    case TAG_PARSE:
+        st = e->arg;
+        prepared_set_remove(l->server->prepared, st->def);
+        statement_drop_pointer(c, st);
+        break;
+    case TAG_PARSE_AGAIN:
+        if (e->arg)
+            prepared_set_remove(l->server->prepared, e->arg);
+        else
+            l->server->unnamed_statement = 0;
+        break;
+    case TAG_PARSE_UNNAMED:
+        l->server->unnamed_statement = 0;
+        statement_drop(c, "");
+        break;
+    default:
+        break;
+    }
+}
+
+/* --- portals
+ * ------------------------------------------------------------------------------------------------------------
+ */
+
+static void portal_free(struct client *c, struct client_portal *p)
+{
+    session_unplan(c, &p->plan);
+    if (p->statement)
+        statement_unref(registry(c), &p->statement);
+    buf_free(&p->bind);
+    free(p);
+}
+
+struct client_portal *portal_find(struct client *c, const char *name)
+{
+    return c->has_extended ? hashmap_get(&c->portals, slice_str(name)) : NULL;
+}
+
+struct client_portal *portal_put(struct client *c, const char *name, struct plan *plan,
+                                 struct statement_def *def, struct link *l)
+{
+    struct client_portal *p = portal_find(c, name);
+    maps_init(c);
+    if (p) {
+        session_unplan(c, &p->plan);
+        statement_unref(registry(c), &p->statement);
+        buf_free(&p->bind);
+    } else {
+        p = xcalloc(1, sizeof *p);
+        hashmap_put(&c->portals, slice_str(name), p);
+    }
+    *p = (struct client_portal){.plan = plan, .statement = statement_ref(def), .link = l};
+    buf_init(&p->bind);
+    return p;
+}
+
+void portal_drop(struct client *c, const char *name)
+{
+    struct client_portal *p = c->has_extended ? hashmap_remove(&c->portals, slice_str(name)) : NULL;
+    if (p)
+        portal_free(c, p);
+}
+
+void extended_forget_portals(struct client *c)
+{
+    struct hashmap_iter it;
+    struct slice key;
+    void *value;
+    if (!c->has_extended || c->portals.count == 0)
+        return;
+    for (hashmap_iter_init(&c->portals, &it); hashmap_next(&c->portals, &it, &key, &value);) {
+        hashmap_remove(&c->portals, key);
+        portal_free(c, value);
+    }
+}
+
+void extended_deinit(struct client *c)
+{
+    if (!c->has_extended)
+        return;
+    extended_forget_portals(c);
+    extended_deallocate(c, NULL);
+    hashmap_free(&c->statements, NULL);
+    hashmap_free(&c->portals, NULL);
+    c->has_extended = false;
+}

@@ -1,0 +1,23 @@
+/* Private to the extended protocol: the client's statements and portals (statements.c). */
+#ifndef PGUNISON_SESSION_STATEMENTS_H
+#define PGUNISON_SESSION_STATEMENTS_H
+
+#include "session.h"
+
+struct client_statement *statement_find(struct client *c, const char *name);
+struct client_statement *statement_put(struct client *c, const char *name, struct slice sql, uint16_t n_oids,
+                                       const uint32_t *oids);
+void statement_drop(struct client *c, const char *name);
+/* Sees to it that messages that follow on the link find the statement there. True: ParseComplete is owed to
+   the client, and no Parse was sent that would bring it: the caller gives it with the next answer
+   (TAG_BIND_ACK). */
+bool statement_on_server(struct link *l, struct client_statement *st);
+const char *statement_server_name(const struct client_statement *st);
+
+struct client_portal *portal_find(struct client *c, const char *name);
+/* Takes plan over (a pin). */
+struct client_portal *portal_put(struct client *c, const char *name, struct plan *plan,
+                                 struct statement_def *def, struct link *l);
+void portal_drop(struct client *c, const char *name);
+
+#endif

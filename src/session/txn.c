@@ -1,0 +1,502 @@
+/*
+ * Transactions of a session: their states (session.h), what late shards must hear again, and their ends.
+ *
+ * BEGIN costs nothing: it is answered here, and shards join when a statement needs them (link.c). COMMIT
+ * looks at how many participants have, or may have, written:
+ *
+ *     0, 1   COMMIT to all at once; the writer's answer is the outcome
+ *     2+     two phases: txn_port.c
+ *
+ * A participant that failed fails the transaction; then nothing but ROLLBACK (or COMMIT, which rolls back)
+ * and ROLLBACK TO gets out.
+ */
+#include "session.h"
+
+#include "base/log.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static const unsigned legal[] = {
+    /* from            to */
+    [TXN_NONE] = 1u << TXN_OPEN | 1u << TXN_IMPLICIT | 1u << TXN_ENDING,
+    [TXN_OPEN] = 1u << TXN_FAILED | 1u << TXN_ENDING,
+    [TXN_FAILED] = 1u << TXN_OPEN | 1u << TXN_ENDING,
+    [TXN_IMPLICIT] = 1u << TXN_OPEN | 1u << TXN_IMPLICIT_FAILED | 1u << TXN_ENDING,
+    [TXN_IMPLICIT_FAILED] = 1u << TXN_ENDING,
+    [TXN_ENDING] = 1u << TXN_NONE,
+};
+
+static void txn_set_state(struct client *c, enum txn_state to)
+{
+    assert(legal[c->txn.state] & (1u << to));
+    c->txn.state = to;
+}
+
+bool txn_in_block(const struct client *c)
+{
+    return c->txn.state != TXN_NONE;
+}
+
+/* --- replay --------------------------------------------------------------------------------------------- */
+
+static void replay_free(struct client *c, struct replay *r)
+{
+    list_remove(&c->txn.replay, &r->node);
+    free(r->name);
+    free(r->sql);
+    varset_unref(&r->vars);
+    free(r);
+}
+
+void session_replay_clear(struct client *c)
+{
+    while (!list_empty(&c->txn.replay))
+        replay_free(c, list_entry(list_first(&c->txn.replay), struct replay, node));
+}
+
+void txn_add_replay(struct client *c, const char *savepoint, struct slice sql)
+{
+    struct replay *r = xcalloc(1, sizeof *r);
+    r->savepoint = savepoint != NULL;
+    r->name = savepoint ? xstrdup(savepoint) : NULL;
+    r->sql = xstrndup(sql.data, sql.len);
+    r->vars = c->vars ? varset_ref(c->vars) : NULL;
+    list_push_back(&c->txn.replay, &r->node);
+}
+
+static struct replay *savepoint_find(struct client *c, const char *name)
+{
+    for (struct list_node *n = list_last(&c->txn.replay); n && n != &c->txn.replay.head; n = n->prev) {
+        struct replay *r = list_entry(n, struct replay, node);
+        if (r->savepoint && strcmp(r->name, name) == 0)
+            return r;
+    }
+    return NULL;
+}
+
+/* RELEASE: the savepoint and those set after it are gone; variables set since stay set. */
+static void savepoint_release(struct client *c, struct replay *from)
+{
+    for (struct list_node *n = &from->node, *next; n != &c->txn.replay.head; n = next) {
+        next = n->next;
+        struct replay *r = list_entry(n, struct replay, node);
+        if (r->savepoint)
+            replay_free(c, r);
+    }
+}
+
+/* ROLLBACK TO: everything after the savepoint is undone, the savepoint stays. */
+static void savepoint_rollback(struct client *c, struct replay *to)
+{
+    while (list_last(&c->txn.replay) != &to->node)
+        replay_free(c, list_entry(list_last(&c->txn.replay), struct replay, node));
+    varset_unref(&c->vars);
+    c->vars = to->vars ? varset_ref(to->vars) : NULL;
+}
+
+/* --- beginnings --------------------------------------------------------------------------------------------
+ */
+
+static const struct transaction_modes no_modes = {.isolation = -1, .read_only = -1, .deferrable = -1};
+
+static void txn_start(struct client *c, enum txn_state state, const struct transaction_modes *modes)
+{
+    txn_set_state(c, state);
+    c->txn.modes = *modes;
+    c->txn.began_us = loop_now_us(c->env->loop);
+    varset_unref(&c->txn.vars_before);
+    c->txn.vars_before = c->vars ? varset_ref(c->vars) : NULL;
+    c->commit_failed = false;
+}
+
+void txn_begin(struct client *c, const struct transaction_modes *modes)
+{
+    if (c->txn.state == TXN_IMPLICIT) {
+        /* BEGIN within a query of several statements, or within a pipeline: what was done so far belongs to
+         * the block (as in PostgreSQL). */
+        txn_set_state(c, TXN_OPEN);
+        return;
+    }
+    txn_start(c, TXN_OPEN, modes);
+}
+
+void txn_begin_implicit(struct client *c)
+{
+    txn_start(c, TXN_IMPLICIT, &no_modes);
+}
+
+void txn_fail(struct client *c)
+{
+    if (c->txn.state == TXN_OPEN)
+        txn_set_state(c, TXN_FAILED);
+    else if (c->txn.state == TXN_IMPLICIT)
+        txn_set_state(c, TXN_IMPLICIT_FAILED);
+}
+
+/* --- ends
+ * ------------------------------------------------------------------------------------------------------ */
+
+static void end_send(struct client *c, struct link *l, const char *sql)
+{
+    if (l->open_pipeline)
+        link_sync(l);
+    link_query(l, slice_str(sql), SINK_MESSAGE, TAG_END);
+    server_flush(l->server);
+    c->control_due++;
+}
+
+static void end_everywhere(struct client *c, const char *sql)
+{
+    c->control_due = 0;
+    for (unsigned i = 0; i < c->n_links; i++) {
+        struct link *l = c->links[i];
+        if (l->in_txn && !l->lost)
+            end_send(c, l, sql);
+    }
+}
+
+/* Between shards SERIALIZABLE is no more than its parts: two transactions that each are serializable on every
+   shard may still form a circle over them. Refused, until the proxy can tell. */
+static bool refuse_serializable(struct client *c, struct error *e, unsigned participants)
+{
+    const char *level = c->vars ? varset_get(c->vars, "default_transaction_isolation") : NULL;
+    bool serializable = c->txn.modes.isolation == 3 ||
+                        (c->txn.modes.isolation < 0 && level && strcasestr(level, "serializable"));
+    if (!serializable || participants < 2)
+        return false;
+    error_set(e, SQLSTATE_FEATURE_NOT_SUPPORTED,
+              "a SERIALIZABLE transaction that spans shards is not supported");
+    error_hint(e, "Use REPEATABLE READ, or keep the transaction on one shard.");
+    return true;
+}
+
+static void commit_refused(struct client *c, const struct error *e)
+{
+    c->run_error = *e;
+    c->committing = false;
+    end_everywhere(c, "ROLLBACK");
+    if (c->control_due == 0)
+        txn_ended(c, false, &c->run_error);
+}
+
+void txn_end(struct client *c, bool commit, enum after_end after, const char *tag, bool chain)
+{
+    unsigned writers = 0, participants = 0;
+    struct error e;
+    bool failed = c->txn.state == TXN_FAILED || c->txn.state == TXN_IMPLICIT_FAILED;
+    if (failed)
+        commit = false;
+    txn_set_state(c, TXN_ENDING);
+    c->run = RUN_ENDING;
+    c->after_end = after;
+    c->end_tag = commit ? tag : "ROLLBACK";
+    c->end_chain = chain;
+    c->committing = commit;
+    c->commit_failed = false;
+    c->run_error.sqlstate[0] = 0;
+    extended_forget_portals(c);
+    for (unsigned i = 0; i < c->n_links; i++) {
+        participants += c->links[i]->in_txn;
+        writers += c->links[i]->in_txn && c->links[i]->writer;
+    }
+    if (!commit) {
+        end_everywhere(c, "ROLLBACK");
+        if (c->control_due == 0)
+            txn_ended(c, false, NULL);
+        return;
+    }
+    if (refuse_serializable(c, &e, participants)) {
+        commit_refused(c, &e);
+        return;
+    }
+    if (writers >= 2) {
+        if (!c->config->settings.two_phase_commit) {
+            error_set(&e, SQLSTATE_FEATURE_NOT_SUPPORTED,
+                      "the transaction wrote on %u shards, and two_phase_commit is off", writers);
+            error_hint(&e, "Set two_phase_commit = on, or keep writes on one shard.");
+            commit_refused(c, &e);
+            return;
+        }
+        if (!txn_commit_two_phase(c, &e))
+            commit_refused(c, &e);
+        return;
+    }
+    end_everywhere(c, "COMMIT");
+    if (writers == 1)
+        stats_add(&c->env->stats.one_phase, 1);
+    if (c->control_due == 0)
+        txn_ended(c, true, NULL);
+}
+
+/* An answer to COMMIT or ROLLBACK of one phase. */
+void txn_message(struct client *c, struct link *l, const struct expect *e, const struct frame *f)
+{
+    struct error bad;
+    const char *tag;
+    int64_t rows;
+    (void)e;
+    switch (f->type) {
+    case MSG_ERROR:
+        if (c->committing && (l->writer || !c->run_error.sqlstate[0]) &&
+            message_read_error(f, &c->run_error, &bad) == STATUS_OK)
+            c->commit_failed = true;
+        return;
+    case MSG_COMMAND_COMPLETE:
+        if (c->committing && message_read_tag(f, &tag, &rows, &bad) == STATUS_OK &&
+            strcmp(tag, "COMMIT") != 0 && !c->commit_failed) {
+            error_set(&c->run_error, SQLSTATE_SERIALIZATION_FAILURE,
+                      "shard \"%s\" rolled the transaction back at COMMIT", c->db->shards[l->shard]->name);
+            c->commit_failed = true;
+        }
+        return;
+    case MSG_NOTICE:
+        client_write(c, f->whole.data, f->whole.len);
+        return;
+    case MSG_READY:
+        break;
+    default:
+        return;
+    }
+    if (--c->control_due == 0)
+        txn_ended(c, c->committing && !c->commit_failed, c->commit_failed ? &c->run_error : NULL);
+}
+
+/* A shard was lost while COMMIT or ROLLBACK of one phase ran there. */
+void txn_link_lost(struct client *c, struct link *l, const struct error *why)
+{
+    if (c->committing && l->writer) {
+        error_set(&c->run_error, SQLSTATE_OUTCOME_UNKNOWN,
+                  "the connection to shard \"%s\" was lost during COMMIT", c->db->shards[l->shard]->name);
+        error_detail(&c->run_error, "%s It is not known whether the transaction was committed.",
+                     why->message);
+        c->commit_failed = true;
+    }
+    if (c->control_due > 0 && --c->control_due == 0)
+        txn_ended(c, c->committing && !c->commit_failed, c->commit_failed ? &c->run_error : NULL);
+}
+
+static void note_last_commit(struct client *c, bool committed)
+{
+    const char *txid = txn_commit_txid(c);
+    if (!committed)
+        snprintf(c->last_commit, sizeof c->last_commit, "rolled back");
+    else if (txid)
+        snprintf(c->last_commit, sizeof c->last_commit, "two-phase %s", txid);
+    else
+        snprintf(c->last_commit, sizeof c->last_commit, "one-phase");
+}
+
+static void command_complete(struct client *c, const char *tag)
+{
+    struct buf *b = client_scratch(c);
+    message_command_complete(b, tag);
+    client_send(c, b);
+}
+
+/* The transaction is over; the client is told, and its session goes on. */
+void txn_ended(struct client *c, bool committed, const struct error *error)
+{
+    enum after_end after = c->after_end;
+    struct transaction_modes modes = c->txn.modes;
+    note_last_commit(c, committed);
+    for (unsigned i = 0; i < c->n_links; i++) {
+        struct link *l = c->links[i];
+        if (!l->in_txn || !l->server)
+            continue;
+        varset_unref(&l->server->vars);
+        struct varset *now = committed ? c->vars : c->txn.vars_before;
+        l->server->vars = now ? varset_ref(now) : NULL;
+    }
+    if (!committed) {
+        varset_unref(&c->vars);
+        c->vars = c->txn.vars_before ? varset_ref(c->txn.vars_before) : NULL;
+    }
+    varset_unref(&c->txn.vars_before);
+    session_replay_clear(c);
+    plan_txn_ended(c, committed);
+    vars_restore_local(c);
+    txn_set_state(c, TXN_NONE);
+    c->run = RUN_NONE;
+    if (c->has_cursors) {
+        hashmap_free(&c->cursors, NULL);
+        c->has_cursors = false;
+    }
+    stats_add(&c->env->stats.transactions, 1);
+    links_put_idle(c);
+    if (c->state == CLIENT_CLOSING) {
+        client_free_if_done(c);
+        return;
+    }
+    if (error)
+        run_error_answer(c, error, after != AFTER_STATEMENT);
+    switch (after) {
+    case AFTER_STATEMENT:
+        if (!error)
+            command_complete(c, c->end_tag);
+        if (c->end_chain)
+            txn_start(c, TXN_OPEN, &modes);
+        run_statement_done(c, !error);
+        break;
+    case AFTER_QUERY:
+        if (!error)
+            client_send(c, &c->held);
+        buf_free(&c->held);
+        client_ready(c);
+        break;
+    case AFTER_SYNC:
+        c->sync_pending = false;
+        c->skip_till_sync = false;
+        c->extended_open = false;
+        client_ready(c);
+        break;
+    case AFTER_NOTHING:
+        break;
+    }
+    client_resume(c);
+    client_flush_later(c);
+}
+
+/* --- the verbs
+ * ---------------------------------------------------------------------------------------------------- */
+
+static void warn(struct client *c, const char *sqlstate, const char *text)
+{
+    struct error e;
+    error_set(&e, sqlstate, "%s", text);
+    client_send_warning(c, &e);
+}
+
+/* What has been done already is answered with its tag, without a shard. */
+static enum dispatch answer_now(struct client *c, const char *tag)
+{
+    command_complete(c, tag);
+    run_statement_done(c, true);
+    return DISPATCH_DONE;
+}
+
+static enum dispatch refuse(struct client *c, const struct error *e)
+{
+    run_error_answer(c, e, false);
+    run_statement_done(c, false);
+    return DISPATCH_DONE;
+}
+
+static enum dispatch verb_begin(struct client *c, struct plan *p)
+{
+    if (c->txn.state == TXN_OPEN)
+        warn(c, SQLSTATE_ACTIVE_TRANSACTION, "there is already a transaction in progress");
+    else if (c->txn.state == TXN_IMPLICIT && c->n_links > 0 && p->modes.isolation >= 0) {
+        struct error e;
+        error_set(&e, SQLSTATE_ACTIVE_TRANSACTION,
+                  "SET TRANSACTION ISOLATION LEVEL must be called before any query");
+        return refuse(c, &e);
+    } else
+        txn_begin(c, &p->modes);
+    return answer_now(c, "BEGIN");
+}
+
+static enum dispatch verb_end(struct client *c, struct plan *p, bool commit)
+{
+    if (c->txn.state == TXN_NONE) {
+        if (p->chain) {
+            struct error e;
+            error_set(&e, SQLSTATE_NO_ACTIVE_TRANSACTION,
+                      "%s AND CHAIN can only be used in transaction blocks", commit ? "COMMIT" : "ROLLBACK");
+            return refuse(c, &e);
+        }
+        warn(c, SQLSTATE_NO_ACTIVE_TRANSACTION, "there is no transaction in progress");
+        return answer_now(c, commit ? "COMMIT" : "ROLLBACK");
+    }
+    if (c->txn.state == TXN_IMPLICIT)
+        warn(c, SQLSTATE_NO_ACTIVE_TRANSACTION, "there is no transaction in progress");
+    txn_end(c, commit, AFTER_STATEMENT, commit ? "COMMIT" : "ROLLBACK", p->chain);
+    return DISPATCH_DONE;
+}
+
+/* The same text goes to every participant; the answer is one tag (run.c ends it). */
+static void control_everywhere(struct client *c, struct slice sql, const char *tag)
+{
+    c->control_due = 0;
+    c->control_tag = tag;
+    c->run_error.sqlstate[0] = 0;
+    for (unsigned i = 0; i < c->n_links; i++) {
+        struct link *l = c->links[i];
+        if (!l->in_txn || l->lost)
+            continue;
+        if (l->open_pipeline)
+            link_sync(l);
+        link_query(l, sql, SINK_MESSAGE, TAG_CONTROL);
+        c->control_due++;
+    }
+    c->run = RUN_CONTROL;
+}
+
+static enum dispatch verb_savepoint(struct client *c, struct plan *p, struct slice sql)
+{
+    struct error e;
+    struct replay *r = NULL;
+    if (c->txn.state == TXN_NONE || (c->txn.state == TXN_IMPLICIT && !c->multi)) {
+        error_set(&e, SQLSTATE_NO_ACTIVE_TRANSACTION, "%s can only be used in transaction blocks",
+                  p->verb == VERB_SAVEPOINT ? "SAVEPOINT"
+                  : p->verb == VERB_RELEASE ? "RELEASE SAVEPOINT"
+                                            : "ROLLBACK TO SAVEPOINT");
+        return refuse(c, &e);
+    }
+    if (p->verb != VERB_SAVEPOINT && !(r = savepoint_find(c, p->name))) {
+        error_set(&e, SQLSTATE_INVALID_SAVEPOINT, "savepoint \"%s\" does not exist", p->name);
+        return refuse(c, &e);
+    }
+    if (p->verb == VERB_ROLLBACK_TO) {
+        for (unsigned i = 0; i < c->n_links; i++)
+            if (c->links[i]->lost) {
+                error_set(&e, SQLSTATE_CONNECTION_FAILURE,
+                          "the connection to shard \"%s\" was lost in this transaction",
+                          c->db->shards[c->links[i]->shard]->name);
+                error_hint(&e, "Use ROLLBACK.");
+                return refuse(c, &e);
+            }
+    }
+    const char *tag = p->verb == VERB_SAVEPOINT ? "SAVEPOINT"
+                      : p->verb == VERB_RELEASE ? "RELEASE"
+                                                : "ROLLBACK";
+    control_everywhere(c, sql, tag);
+    if (p->verb == VERB_SAVEPOINT) {
+        txn_add_replay(c, p->name, sql);
+    } else if (p->verb == VERB_RELEASE) {
+        savepoint_release(c, r);
+    } else {
+        savepoint_rollback(c, r);
+        if (c->txn.state == TXN_FAILED)
+            txn_set_state(c, TXN_OPEN);
+    }
+    if (c->control_due == 0) {
+        c->run = RUN_NONE;
+        return answer_now(c, tag);
+    }
+    return DISPATCH_DONE;
+}
+
+enum dispatch txn_verb(struct client *c, struct plan *p, const struct template *t)
+{
+    struct error e;
+    if (c->commit)
+        return DISPATCH_AGAIN; /* commit_ack = decided: the one before is still being applied */
+    if (c->txn.state == TXN_FAILED &&
+        (p->verb == VERB_SAVEPOINT || p->verb == VERB_RELEASE || p->verb == VERB_BEGIN)) {
+        error_set(&e, SQLSTATE_IN_FAILED_TRANSACTION,
+                  "current transaction is aborted, commands ignored until end of transaction block");
+        return refuse(c, &e);
+    }
+    switch (p->verb) {
+    case VERB_BEGIN:
+        return verb_begin(c, p);
+    case VERB_COMMIT:
+        return verb_end(c, p, true);
+    case VERB_ROLLBACK:
+        return verb_end(c, p, false);
+    default:
+        return verb_savepoint(c, p, t->statement);
+    }
+}

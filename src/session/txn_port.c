@@ -1,0 +1,388 @@
+/*
+ * The commit protocol's port to the world: what txn/coordinator asks for is done on the session's links and
+ * on control connections.
+ *
+ * A commit outlives its client if it must. Its participants' links belong to it (link.coordinator_has) until
+ * released() or drop(). Events of the coordinator are never delivered from inside a call of its own: they
+ * come from the loop, or are deferred.
+ *
+ * Not responsible for: the protocol (txn), readers (they are committed here beside it, before the first
+ * message of the protocol).
+ */
+#include "session.h"
+
+#include "base/log.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+struct part {
+    struct txn_commit *commit;
+    struct link *link; /* NULL: released or dropped */
+    const struct shard_def *shard;
+    unsigned index;
+    bool outstanding; /* a message was sent, its answer is due */
+    bool lost_due;    /* ... and will not come: to be reported from the loop */
+    char tag[64];
+    bool failed;
+    struct error error;
+};
+
+struct txn_commit {
+    struct client *client;
+    struct coordinator *coordinator;
+    struct config *config; /* a reference: shard definitions are used until the end */
+    char txid[TXID_MAX_BYTES + 1];
+    struct loop_timer *timer;
+    struct deferred finish, lost;
+    bool answered;
+    struct error error; /* the answer's */
+    unsigned n;
+    struct part parts[];
+};
+
+static struct client *client_of(void *port)
+{
+    return ((struct txn_commit *)port)->client;
+}
+
+/* --- actions of the coordinator ------------------------------------------------------------------------ */
+
+static void port_send(void *port, unsigned p, const char *sql)
+{
+    struct txn_commit *t = port;
+    struct part *part = &t->parts[p];
+    assert(part->link);
+    part->tag[0] = 0;
+    part->failed = false;
+    part->outstanding = true;
+    if (part->link->lost) {
+        part->lost_due = true;
+        error_set(&part->error, SQLSTATE_CONNECTION_FAILURE, "the connection to shard \"%s\" was lost",
+                  part->shard->name);
+        loop_defer(t->client->env->loop, &t->lost);
+        return;
+    }
+    if (part->link->open_pipeline)
+        link_sync(part->link);
+    link_query(part->link, slice_str(sql), SINK_MESSAGE, TAG_TWO_PHASE);
+    server_flush(part->link->server);
+}
+
+static void control_done(void *arg, const struct control_result *r)
+{
+    struct part *part = arg;
+    struct txn_reply reply = {
+        .kind = r->ok     ? TXN_REPLY_OK
+                : r->lost ? TXN_REPLY_LOST
+                          : TXN_REPLY_ERROR,
+        .tag = r->tag,
+        .error = r->error,
+        .txn_status = r->txn_status,
+        .n_rows = r->n_rows,
+        .n_columns = r->n_columns,
+        .rows = r->rows,
+    };
+    coordinator_control_reply(part->commit->coordinator, part->index, &reply);
+}
+
+#define CONTROL_TIMEOUT_US 10000000
+
+static void port_control(void *port, unsigned p, const char *sql)
+{
+    struct txn_commit *t = port;
+    control_query(t->client->env->control, t->parts[p].shard, sql, CONTROL_TIMEOUT_US, control_done,
+                  &t->parts[p]);
+}
+
+static void port_released(void *port, unsigned p)
+{
+    struct txn_commit *t = port;
+    struct link *l = t->parts[p].link;
+    t->parts[p].link = NULL;
+    l->coordinator_has = false;
+    if (t->answered || l->client->state == CLIENT_CLOSING) {
+        link_put(l, !l->lost);
+        client_resume(t->client);
+    } /* else: txn_ended() puts all links back once the client has been answered */
+}
+
+static void port_drop(void *port, unsigned p)
+{
+    struct txn_commit *t = port;
+    struct link *l = t->parts[p].link;
+    t->parts[p].link = NULL;
+    l->coordinator_has = false;
+    link_put(l, false);
+}
+
+static void lost_run(void *arg)
+{
+    struct txn_commit *t = arg;
+    for (unsigned i = 0; i < t->n; i++)
+        if (t->parts[i].lost_due) {
+            struct txn_reply reply = {.kind = TXN_REPLY_LOST, .error = &t->parts[i].error};
+            t->parts[i].lost_due = t->parts[i].outstanding = false;
+            coordinator_reply(t->coordinator, i, &reply);
+        }
+}
+
+static void timer_fired(void *arg)
+{
+    struct txn_commit *t = arg;
+    coordinator_timer(t->coordinator);
+}
+
+static void port_timer(void *port, uint64_t after_us)
+{
+    struct txn_commit *t = port;
+    if (after_us == 0) {
+        if (t->timer)
+            loop_timer_stop(t->timer);
+        return;
+    }
+    if (!t->timer)
+        t->timer = loop_timer_create(t->client->env->loop, timer_fired, t);
+    loop_timer_start(t->timer, after_us);
+}
+
+static uint64_t port_now(void *port)
+{
+    return loop_now_us(client_of(port)->env->loop);
+}
+
+static void port_answer(void *port, const struct txn_result *r)
+{
+    struct txn_commit *t = port;
+    struct client *c = t->client;
+    struct session_shared *shared = c->env->shared;
+    t->answered = true;
+    if (r->prepare_us)
+        session_times_add(&shared->prepare, r->prepare_us);
+    if (r->decide_us)
+        session_times_add(&shared->decide, r->decide_us);
+    if (r->apply_us)
+        session_times_add(&shared->apply, r->apply_us);
+    if (r->outcome == TXN_OUTCOME_UNKNOWN || (r->outcome == TXN_COMMITTED && !r->applied_everywhere))
+        stats_add(&c->env->stats.in_doubt, 1);
+    if (c->state == CLIENT_CLOSING)
+        return;
+    if (r->outcome == TXN_COMMITTED) {
+        stats_add(&c->env->stats.two_phase, 1);
+        if (!r->applied_everywhere) {
+            struct error w;
+            error_set(&w, "01000", "the transaction is committed, but not yet applied on every shard");
+            error_detail(&w, "Shards: %s. Transaction: %s.", r->unapplied ? r->unapplied : "", t->txid);
+            error_hint(&w,
+                       "It is applied as soon as they can be reached; SHOW UNRESOLVED on the console tells.");
+            client_send_warning(c, &w);
+        }
+        txn_ended(c, true, NULL);
+        return;
+    }
+    if (!r->prepare_us)
+        stats_add(&c->env->stats.prepare_failed, 1);
+    t->error = *r->error;
+    if (r->error_participant < t->n)
+        run_error_add_shard(&t->error, t->parts[r->error_participant].shard->name);
+    txn_ended(c, false, &t->error);
+}
+
+static void control_forget_all(struct txn_commit *t)
+{
+    for (unsigned i = 0; i < t->n; i++)
+        control_forget(t->client->env->control, &t->parts[i]);
+}
+
+static void finish_run(void *arg)
+{
+    struct txn_commit *t = arg;
+    struct client *c = t->client;
+    struct session_shared *shared = c->env->shared;
+    pthread_mutex_lock(&shared->owned_lock);
+    hashmap_remove(&shared->owned, slice_str(t->txid));
+    pthread_mutex_unlock(&shared->owned_lock);
+    loop_undefer(c->env->loop, &t->lost);
+    control_forget_all(t);
+    coordinator_destroy(&t->coordinator);
+    if (t->timer)
+        loop_timer_destroy(&t->timer);
+    config_unref(&t->config);
+    c->commit = NULL;
+    free(t);
+    if (c->state == CLIENT_CLOSING)
+        client_free_if_done(c);
+    else
+        client_resume(c);
+}
+
+static void port_done(void *port)
+{
+    struct txn_commit *t = port;
+    loop_defer(t->client->env->loop, &t->finish);
+}
+
+static const struct coordinator_ops ops = {
+    .send = port_send,
+    .control = port_control,
+    .released = port_released,
+    .drop = port_drop,
+    .timer = port_timer,
+    .now_us = port_now,
+    .answer = port_answer,
+    .done = port_done,
+};
+
+/* --- events ------------------------------------------------------------------------------------------------
+ */
+
+static struct part *part_of(struct client *c, struct link *l)
+{
+    return &c->commit->parts[l->participant];
+}
+
+void txn_commit_message(struct client *c, struct link *l, const struct expect *e, const struct frame *f)
+{
+    struct error bad;
+    const char *tag;
+    int64_t rows;
+    (void)e;
+    if (!c->commit || !l->coordinator_has)
+        return;
+    struct part *part = part_of(c, l);
+    switch (f->type) {
+    case MSG_ERROR:
+        part->failed = true;
+        if (message_read_error(f, &part->error, &bad) != STATUS_OK)
+            part->error = bad;
+        return;
+    case MSG_COMMAND_COMPLETE:
+        if (message_read_tag(f, &tag, &rows, &bad) == STATUS_OK)
+            snprintf(part->tag, sizeof part->tag, "%s", tag);
+        return;
+    case MSG_NOTICE:
+        if (c->state != CLIENT_CLOSING && !c->commit->answered)
+            client_write(c, f->whole.data, f->whole.len);
+        return;
+    case MSG_READY:
+        break;
+    default:
+        return;
+    }
+    part->outstanding = false;
+    struct txn_reply reply = {
+        .kind = part->failed ? TXN_REPLY_ERROR : TXN_REPLY_OK,
+        .tag = part->tag,
+        .error = &part->error,
+        .txn_status = l->server->txn_status,
+    };
+    coordinator_reply(c->commit->coordinator, part->index, &reply);
+}
+
+void txn_commit_lost(struct client *c, struct link *l, const struct error *why)
+{
+    struct part *part = part_of(c, l);
+    if (!part->outstanding || part->lost_due)
+        return; /* the coordinator hears of it when it sends there next */
+    struct txn_reply reply = {.kind = TXN_REPLY_LOST, .error = why};
+    part->outstanding = false;
+    coordinator_reply(c->commit->coordinator, part->index, &reply);
+}
+
+void txn_commit_client_gone(struct client *c)
+{
+    coordinator_cancel(c->commit->coordinator);
+}
+
+void txn_commit_cancel(struct client *c)
+{
+    coordinator_cancel(c->commit->coordinator);
+}
+
+const char *txn_commit_txid(const struct client *c)
+{
+    return c->commit ? c->commit->txid : NULL;
+}
+
+const char *txn_commit_state(const struct client *c)
+{
+    return c->commit ? coordinator_state_name(c->commit->coordinator) : NULL;
+}
+
+/* --- the beginning
+ * --------------------------------------------------------------------------------------------- */
+
+static void make_txid(struct client *c, char txid_r[TXID_MAX_BYTES + 1])
+{
+    uint8_t random[16];
+    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
+        abort();
+    txid_make(random, atomic_fetch_add_explicit(&c->env->shared->txid_counter, 1, memory_order_relaxed),
+              txid_r);
+}
+
+/* Readers are released beside the first phase: what they read cannot change the outcome, and they keep no
+   locks that matter (a row lock counts as a write). Their answers go nowhere, but their links are put back
+   only when all is over. */
+static void readers_commit(struct client *c)
+{
+    for (unsigned i = 0; i < c->n_links; i++) {
+        struct link *l = c->links[i];
+        if (!l->in_txn || l->writer || l->lost)
+            continue;
+        if (l->open_pipeline)
+            link_sync(l);
+        link_query(l, slice_str("COMMIT"), SINK_DROP, TAG_READER);
+        l->ending = true;
+        server_flush(l->server);
+    }
+}
+
+bool txn_commit_two_phase(struct client *c, struct error *error_r)
+{
+    struct session_shared *shared = c->env->shared;
+    const struct settings *s = &c->config->settings;
+    struct txn_participant participants[SHARD_SET_MAX];
+    struct txn_commit *t = xcalloc(1, sizeof *t + c->n_links * sizeof t->parts[0]);
+    t->client = c;
+    t->lost = (struct deferred){.run = lost_run, .arg = t};
+    t->finish = (struct deferred){.run = finish_run, .arg = t};
+    for (unsigned i = 0; i < c->n_links; i++) {
+        struct link *l = c->links[i];
+        if (!l->in_txn || !l->writer)
+            continue;
+        struct part *part = &t->parts[t->n];
+        *part = (struct part){.commit = t, .link = l, .shard = c->db->shards[l->shard], .index = t->n};
+        participants[t->n] = (struct txn_participant){
+            .shard = part->shard->name, .cannot_prepare = l->cannot_prepare, .may_lack_xid = l->may_lack_xid};
+        l->participant = t->n++;
+    }
+    make_txid(c, t->txid);
+    struct coordinator_options options = {
+        .cluster = s->cluster,
+        .txid = t->txid,
+        .decider_hint =
+            (unsigned)atomic_fetch_add_explicit(&shared->decider_counter, 1, memory_order_relaxed),
+        .ack_decided = s->commit_ack == COMMIT_ACK_DECIDED,
+        .resolve_timeout_us = s->commit_resolve_timeout_us,
+        .retry_us = 200000,
+        .apply_timeout_us = s->commit_resolve_timeout_us,
+    };
+    t->coordinator = coordinator_create(&options, participants, t->n, &ops, t, error_r);
+    if (!t->coordinator) {
+        free(t);
+        return false;
+    }
+    t->config = config_ref(c->config);
+    for (unsigned i = 0; i < t->n; i++)
+        t->parts[i].link->coordinator_has = true;
+    pthread_mutex_lock(&shared->owned_lock);
+    hashmap_put(&shared->owned, slice_str(t->txid), t);
+    pthread_mutex_unlock(&shared->owned_lock);
+    c->commit = t;
+    readers_commit(c);
+    coordinator_start(t->coordinator);
+    return true;
+}

@@ -2,13 +2,14 @@
 
 BUILD ?= build
 PREFIX ?= /usr/local
+DESTDIR ?=
 CC = gcc
 VERSION := 0.1.0
 
 # Lower layers first; a layer may include headers of earlier floors only (tools/layers.py checks it).
 LAYERS := base wire conf net sql txn route backend exec session admin app
 
-WARN := -Wall -Wextra -Wshadow -Wconversion -Werror
+WARN ?= -Wall -Wextra -Wshadow -Wconversion -Werror
 OPT ?= -O2 -g
 SAN ?=
 CPPFLAGS += -Iinclude -D_GNU_SOURCE -DPGUNISON_VERSION='"$(VERSION)"' -I/usr/include/postgresql
@@ -21,10 +22,15 @@ srcs = $(sort $(wildcard src/$(1)/*.c))
 objs = $(patsubst src/%.c,$(BUILD)/obj/%.o,$(filter-out src/app/main.c,$(call srcs,$(1))))
 
 .PHONY: all
-all: $(BUILD)/pgunison
+all: $(BUILD)/pgunison ## build build/pgunison (release, -O2 -g)
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 define LAYER_RULES
 $(call lib,$(1)): $(call objs,$(1))
+	@mkdir -p $$(@D)
 	@rm -f $$@
 	@ar rcs $$@ $(call objs,$(1))
 endef
@@ -38,19 +44,112 @@ $(BUILD)/obj/%.o: src/%.c
 reverse = $(if $(1),$(call reverse,$(wordlist 2,99,$(1))) $(firstword $(1)))
 upto = $(if $(filter $(1),$(firstword $(2))),$(firstword $(2)),$(firstword $(2)) $(call upto,$(1),$(wordlist 2,99,$(2))))
 libs_upto = $(foreach l,$(call reverse,$(call upto,$(1),$(LAYERS))),$(call lib,$(l)))
+group = -Wl,--start-group $(1) -Wl,--end-group
 ALL_LIBS := $(foreach l,$(call reverse,$(LAYERS)),$(call lib,$(l)))
 
 $(BUILD)/pgunison: $(BUILD)/obj/app/main.o $(ALL_LIBS)
-	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(ALL_LIBS) -Wl,--end-group $(LDLIBS)
+	$(CC) $(LDFLAGS) -o $@ $< $(call group,$(ALL_LIBS)) $(LDLIBS)
 
-# --- unit tests: test/unit/<layer>/test_<module>.c links that layer and those below it ---------
+# --- dependencies: groups of packages, in tools/deps.sh. Nothing happens when they are there. ----------------
+.PHONY: deps deps-lint deps-all
+deps: ## install what building and testing needs (apt-get; as root or through sudo)
+	@tools/deps.sh build test
+deps-lint:
+	@tools/deps.sh build clang
+deps-all: ## the same for every target, bench and lint too
+	@tools/deps.sh build test clang bench
+
+# --- tests -----------------------------------------------------------------------------------------------
+# Every suite ends with a line "N passed, N failed"; tools/test.sh adds them up.
+SUITES ?= layers check-unit $(if $(wildcard test/sim/rules.mk),check-sim) check-integration
+JOBS ?= $(shell nproc)
+
+.PHONY: test
+test: deps ## everything: deps, build, layers, unit, simulation, integration
+	@MAKE="$(MAKE)" BUILD="$(BUILD)" JOBS="$(JOBS)" tools/test.sh $(SUITES)
+
+.PHONY: layers
+layers: ## who includes whom: DESIGN's rules
+	@/usr/bin/python3 tools/layers.py
+
+# A unit test test/unit/<layer>/test_<module>.c links that layer and those below it.
 UNIT_SRCS := $(sort $(wildcard test/unit/*/test_*.c))
 UNIT_BINS := $(patsubst test/unit/%.c,$(BUILD)/unit/%,$(UNIT_SRCS))
 define UNIT_RULES
 $(BUILD)/unit/$(1)/test_%: test/unit/$(1)/test_%.c $(call libs_upto,$(1))
 	@mkdir -p $$(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -Wno-conversion -MMD -MP -o $$@ $$< $(LDFLAGS) -Wl,--start-group $(call libs_upto,$(1)) -Wl,--end-group -lcmocka $(LDLIBS)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -Wno-conversion -MMD -MP -o $$@ $$< $(LDFLAGS) $(call group,$(call libs_upto,$(1))) -lcmocka $(LDLIBS)
 endef
 $(foreach l,$(LAYERS),$(eval $(call UNIT_RULES,$(l))))
+
+.PHONY: unit check-unit
+unit: $(UNIT_BINS)
+check-unit: $(UNIT_BINS) ## unit tests; UNIT="build/unit/wire/test_frame" for one
+	@tools/unit.sh $(or $(UNIT),$(UNIT_BINS))
+
+# The simulator of the commit protocol brings its own rules, check-sim among them.
+-include test/sim/rules.mk
+
+# What an integration test runs beside the proxy: test/integration/<name>.c.
+$(BUILD)/integration/hash_probe: test/integration/hash_probe.c $(call libs_upto,route)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -o $@ $< $(LDFLAGS) $(call group,$(call libs_upto,route)) $(LDLIBS)
+
+.PHONY: check-integration
+check-integration: $(BUILD)/pgunison $(BUILD)/integration/hash_probe ## against real PostgreSQL servers; TESTS="…" for pytest's choice of tests
+	@BUILD="$(BUILD)" tools/integration.sh $(TESTS)
+
+# --- other builds ------------------------------------------------------------------------------------------
+UNDER = $(MAKE) -j$(JOBS) OPT="-O1 -g -fno-omit-frame-pointer"
+
+.PHONY: asan tsan
+asan: deps ## all suites under AddressSanitizer and UBSan, in build-asan
+	@MAKE="$(UNDER) BUILD=build-asan SAN=-fsanitize=address,undefined" BUILD=build-asan JOBS="$(JOBS)" tools/test.sh $(filter-out layers,$(SUITES))
+tsan: deps ## all suites under ThreadSanitizer, in build-tsan
+	@MAKE="$(UNDER) BUILD=build-tsan SAN=-fsanitize=thread" BUILD=build-tsan JOBS="$(JOBS)" tools/test.sh $(filter-out layers,$(SUITES))
+
+FUZZ_SECONDS ?= 60
+FUZZ_BINS := $(patsubst test/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard test/fuzz/fuzz_*.c)))
+FUZZ ?= $(FUZZ_BINS)
+.PHONY: fuzz fuzz-bins
+fuzz: deps-lint ## each target of test/fuzz for FUZZ_SECONDS (60), in build-fuzz
+	@$(MAKE) -j$(JOBS) BUILD=build-fuzz CC=clang WARN= OPT="-O1 -g" SAN=-fsanitize=fuzzer-no-link,address,undefined fuzz-bins
+	@BUILD=build-fuzz tools/fuzz.sh $(FUZZ_SECONDS)
+fuzz-bins: $(FUZZ_BINS)
+$(BUILD)/fuzz/fuzz_%: test/fuzz/fuzz_%.c $(ALL_LIBS)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -o $@ $< $(LDFLAGS) -fsanitize=fuzzer $(call group,$(ALL_LIBS)) $(LDLIBS)
+
+.PHONY: coverage
+coverage: deps ## lines that the suites reach, per file, in build-cov
+	@find build-cov -name '*.gcda' -delete 2>/dev/null; true
+	@MAKE="$(MAKE) OPT='-O0 -g' BUILD=build-cov SAN=--coverage" BUILD=build-cov JOBS="$(JOBS)" tools/test.sh $(filter-out layers,$(SUITES))
+	@/usr/bin/python3 tools/coverage.py build-cov
+
+.PHONY: lint
+lint: deps-lint ## clang-tidy and clang-format, changing nothing
+	@CPPFLAGS='$(CPPFLAGS)' tools/lint.sh
+
+# --- demo, install ---------------------------------------------------------------------------------------
+.PHONY: demo demo-stop demo-clean
+demo: deps ## four shards, the proxy and pgbench through it; SHARDS= SCALE= SECONDS= PORT=
+	@$(MAKE) -j$(JOBS) all
+	@DEMO_SHARDS="$(SHARDS)" DEMO_SCALE="$(SCALE)" DEMO_SECONDS="$(SECONDS)" DEMO_PORT="$(PORT)" BUILD="$(BUILD)" tools/demo.sh start
+demo-stop: ## stop the demo's servers and proxy
+	@tools/demo.sh stop
+demo-clean: ## stop them, and remove demo/
+	@tools/demo.sh clean
+
+.PHONY: install
+install: all ## into PREFIX (/usr/local), below DESTDIR
+	install -D -m 755 $(BUILD)/pgunison $(DESTDIR)$(PREFIX)/bin/pgunison
+	install -D -m 644 etc/pgunison.ini $(DESTDIR)$(PREFIX)/share/pgunison/pgunison.ini
+	install -D -m 640 etc/userlist.txt $(DESTDIR)$(PREFIX)/share/pgunison/userlist.txt
+	install -d $(DESTDIR)$(PREFIX)/share/doc/pgunison
+	install -m 644 README.md LICENSE docs/*.md $(DESTDIR)$(PREFIX)/share/doc/pgunison/
+
+.PHONY: clean
+clean: ## remove everything built
+	rm -rf build build-asan build-tsan build-fuzz build-cov
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

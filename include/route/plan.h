@@ -47,7 +47,9 @@ struct key_ref {
     uint8_t source;   /* enum key_source */
     bool negate;      /* -literal */
     uint32_t index;   /* literal's number in the template, or parameter number - 1 */
-    uint32_t type_oid; /* type that a cast gives it, 0: as the column */
+    uint32_t type_oid; /* type that a cast gives it, 0: as the column; of arrays: the elements' */
+    bool untyped;      /* PARAM: no type was given, and the server may have found another than the column's: only text format is read */
+    uint8_t map;       /* 0: plan->map; else plan->more_maps[map - 1] */
 };
 
 enum aggregate_func { AGG_COUNT, AGG_SUM, AGG_MIN, AGG_MAX, AGG_AVG, AGG_BOOL_AND, AGG_BOOL_OR };
@@ -55,6 +57,9 @@ struct merge_aggregate {
     uint8_t func;          /* enum aggregate_func */
     uint16_t shard_column; /* column of the shards' row; AVG: the sum, the count is shard_column + 1 */
     const char *name;      /* output column name, as the server would name it */
+    bool c_collated;       /* MIN, MAX: as in merge_sort_key */
+    const char *collation; /* MIN, MAX: the argument's collation as COLLATE takes it: pg_catalog."C", pg_catalog."default"; NULL: not known, then
+                              character types are refused when the shards describe them */
 };
 struct merge_sort_key {
     uint16_t column; /* of the shards' rows, 0-based */
@@ -64,11 +69,12 @@ struct merge_sort_key {
 struct merge_spec {
     struct merge_sort_key *sort;
     uint16_t n_sort;
+    uint16_t n_columns; /* of the shards' rows, when sort keys count on it (another number means that the catalog was stale); 0: any */
     uint16_t n_hidden; /* trailing columns of the shards' rows that the client must not see (sort keys not in its list) */
     struct merge_aggregate *aggregates; /* every output column, when it is an ungrouped aggregate query */
     uint16_t n_aggregates;
     bool has_limit, has_offset;
-    struct key_ref limit, offset; /* LITERAL or PARAM; a NULL or missing limit: all. The shards' text already asks for limit + offset rows */
+    struct key_ref limit, offset; /* for route_limit_value(): LITERAL, PARAM, or TRUE, which is 1 (FETCH FIRST ROW ONLY); a NULL or missing limit: all. The shards' text already asks for limit + offset rows */
 };
 
 struct split_row {
@@ -116,6 +122,9 @@ struct plan {
     /* Shards. With keys: each execution's keys name them; without: `fixed`. */
     const struct table_map *table;    /* whose keys; NULL: none */
     const struct bucket_map *map;     /* owned by the catalog entry that the plan was made with */
+    const struct bucket_map **more_maps; /* of further tables with another kind of key */
+    uint8_t n_more_maps;
+    bool stores_keys;                 /* INSERT: a NULL key, or one that no shard has, is an error; else it only means that no row matches */
     struct key_ref *keys;             /* shards = union over keys; for SPLIT the rows' keys are used instead */
     uint32_t n_keys;
     struct shard_set fixed;
@@ -136,6 +145,7 @@ struct plan {
     uint32_t n_params;                /* highest $n */
     uint32_t *pinned;                 /* literals whose values the plan depends on */
     size_t n_pinned;
+    void *scope;                      /* the session's: what the plan was made with and must outlive it */
     struct arena arena;               /* holds all of the above */
 };
 

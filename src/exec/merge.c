@@ -132,6 +132,12 @@ static enum status check_sort_key(const struct merge *m, const struct merge_sort
 /* m->columns and m->n_columns are filled in. */
 static enum status set_columns(struct merge *m, struct error *error_r)
 {
+    if (m->spec->n_columns &&
+        m->spec->n_columns != m->n_columns) { /* sort keys are counted from a * that grew */
+        error_set(error_r, SQLSTATE_FEATURE_NOT_SUPPORTED, "cached plan must not change result type");
+        error_hint(error_r, "The columns of a table changed; run the statement again.");
+        return STATUS_ERROR;
+    }
     if (m->spec->n_hidden > m->n_columns)
         return error_set(error_r, SQLSTATE_INTERNAL, "%u hidden columns in a row with %u columns",
                          m->spec->n_hidden, m->n_columns);

@@ -460,8 +460,8 @@ static void what_cannot_be_ordered_is_refused(void **state)
     (void)state;
     struct error error = {0};
     struct merge_sort_key c_key = {.column = 0, .c_collated = true}, beyond = {.column = 1};
-    struct merge_spec c_sorted = {.sort = &c_key, .n_sort = 1}, bad = {.sort = &beyond, .n_sort = 1},
-                      hidden = {.n_hidden = 2};
+    struct merge_spec counted = {.n_columns = 2}, c_sorted = {.sort = &c_key, .n_sort = 1},
+                      bad = {.sort = &beyond, .n_sort = 1}, hidden = {.n_hidden = 2};
     assert_int_equal(describe_status(&sorted, OID_TEXT, false, &error), STATUS_ERROR);
     assert_string_equal(error.sqlstate, SQLSTATE_FEATURE_NOT_SUPPORTED);
     assert_non_null(strstr(error.hint, "COLLATE"));
@@ -474,6 +474,8 @@ static void what_cannot_be_ordered_is_refused(void **state)
     assert_int_equal(describe_status(&unsorted, 3802, false, &error), STATUS_OK);
     assert_int_equal(describe_status(&bad, OID_INT4, false, &error), STATUS_ERROR);
     assert_string_equal(error.sqlstate, SQLSTATE_INTERNAL);
+    assert_int_equal(describe_status(&counted, OID_INT4, false, &error), STATUS_ERROR);
+    assert_string_equal(error.message, "cached plan must not change result type");
     assert_int_equal(describe_status(&hidden, OID_INT4, false, &error), STATUS_ERROR);
     assert_string_equal(error.sqlstate, SQLSTATE_INTERNAL);
 }

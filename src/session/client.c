@@ -308,6 +308,7 @@ static enum dispatch dispatch(struct client *c, const struct frame *f)
 static size_t client_walk(struct client *c, const uint8_t *p, size_t n)
 {
     size_t at = 0;
+    c->need_input = 0;
     while (c->state == CLIENT_READY || c->state == CLIENT_AUTH) {
         struct frame f;
         size_t need;

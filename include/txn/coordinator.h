@@ -26,7 +26,8 @@ enum txn_outcome {
 
 struct txn_result {
     enum txn_outcome outcome;
-    bool applied_everywhere; /* COMMITTED: false: answer COMMIT with a WARNING; unapplied names the shards */
+    bool applied_everywhere; /* COMMITTED: false: answer COMMIT with a WARNING; unapplied names the shards. With ack_decided
+                                applying has just begun and nothing is known to be late: true */
     const char *unapplied;   /* comma-separated shard names, or NULL */
     const struct error *error;
     unsigned error_participant; /* whose error it is, or UINT_MAX: the proxy's own */
@@ -38,7 +39,9 @@ struct coordinator_ops {
        outstanding a participant. */
     void (*send)(void *port, unsigned p, const char *sql);
     /* Sends one simple Query on a connection of the control role to participant p's shard; answered by
-       coordinator_control_reply(c, p, …). At most one outstanding a participant. */
+       coordinator_control_reply(c, p, …), with TXN_REPLY_LOST at the latest when the port's own patience ends: done() waits for
+       it. At most one outstanding a participant. That connection has no statement_timeout: COMMIT PREPARED must be alone in
+       its message. A connection that was lost while idle is reported as LOST when it is used. */
     void (*control)(void *port, unsigned p, const char *sql);
     /* Participant p's own connection is idle, outside a transaction, and the session's again. */
     void (*released)(void *port, unsigned p);
@@ -73,7 +76,8 @@ void coordinator_start(struct coordinator *c);
 void coordinator_reply(struct coordinator *c, unsigned p, const struct txn_reply *reply);
 void coordinator_control_reply(struct coordinator *c, unsigned p, const struct txn_reply *reply);
 void coordinator_timer(struct coordinator *c);
-/* The client is gone or cancels: before the decision was sent, the transaction is rolled back; later this changes nothing. */
+/* The client is gone or cancels: before the decision was sent, the transaction is rolled back; later this changes nothing.
+   After start(). */
 void coordinator_cancel(struct coordinator *c);
 /* SQL that the session appends to the last statement's message when may_lack_xid could be true: assigns an xid. */
 extern const char coordinator_assign_xid_sql[];

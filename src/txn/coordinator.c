@@ -12,164 +12,23 @@
  * can commit it;
  *   - after it was sent, only the decider's own word or the decision table tells the outcome, and "aborted"
  * in the table counts only together with a prepared member that this coordinator itself rolled back;
- *   - nothing is allocated after create().
+ *   - nothing is allocated after coordinator_create().
  *
  * Not responsible for: what it leaves behind (recovery.c), readers, the gate, and telling the client.
  */
 #include "coordinator_private.h"
 
 #include <limits.h>
-#include <stdlib.h>
 
 /* An idle decider waits for the others' PREPARE; the client's idle timeout must not end it there. */
 #define ASSIGN_PREFIX "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0; "
 #define ASSIGN_SQL    "SELECT pg_catalog.pg_current_xact_id()"
-
-/* SAVEPOINT fails outside a transaction block, where PREPARE would quietly prepare an empty transaction. */
-#define PREPARE_PREFIX                                                                                       \
-    "SAVEPOINT pgunison; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; PREPARE TRANSACTION "
 
 const char coordinator_assign_xid_sql[] = ASSIGN_SQL;
 
 uint64_t coordinator_now(const struct coordinator *c)
 {
     return c->ops->now_us(c->port);
-}
-
-/* --- create ----------------------------------------------------------------------------------------- */
-
-static enum status choose_decider(const struct coordinator_options *options,
-                                  const struct txn_participant *participants, unsigned n, unsigned *decider_r,
-                                  struct error *error_r)
-{
-    unsigned bound = UINT_MAX;
-    for (unsigned p = 0; p < n; p++) {
-        if (!participants[p].cannot_prepare)
-            continue;
-        if (bound != UINT_MAX) {
-            error_set(error_r, SQLSTATE_FEATURE_NOT_SUPPORTED,
-                      "cannot commit a transaction that cannot be prepared on shards \"%s\" and \"%s\"",
-                      participants[bound].shard, participants[p].shard);
-            error_detail(
-                error_r,
-                "A transaction that used temporary objects, LISTEN, NOTIFY or a cursor WITH HOLD cannot "
-                "be prepared; one shard may have done so, not two.");
-            error_hint(
-                error_r,
-                "Use temporary objects on one shard only, or outside transactions that write on several.");
-            return STATUS_ERROR;
-        }
-        bound = p;
-    }
-    *decider_r = bound != UINT_MAX ? bound : options->decider_hint % n;
-    return STATUS_OK;
-}
-
-static const char *finished_text(struct coordinator *c, struct buf *b)
-{
-    const char *text = arena_strndup(&c->arena, buf_head(b), buf_len(b));
-    buf_clear(b);
-    return text;
-}
-
-static enum status prepare_texts(struct coordinator *c, const char *cluster, struct error *error_r)
-{
-    struct gid gid;
-    char text[GID_MAX_BYTES + 1];
-    if (!gid_name_valid(slice_str(cluster)) || !gid_name_valid(slice_str(c->members[c->decider].shard)) ||
-        !txid_valid(slice_str(c->txid)))
-        return error_set(error_r, SQLSTATE_PROGRAM_LIMIT,
-                         "cluster \"%s\", shard \"%s\" and transaction \"%s\" cannot be put into a name of a "
-                         "prepared transaction",
-                         cluster, c->members[c->decider].shard, c->txid);
-    strcpy(gid.cluster, cluster);
-    strcpy(gid.decider, c->members[c->decider].shard);
-    strcpy(gid.txid, c->txid);
-    for (unsigned p = 0; p < c->n; p++) {
-        struct member *m = &c->members[p];
-        if (p == c->decider)
-            continue;
-        if (!gid_name_valid(slice_str(m->shard)))
-            return error_set(error_r, SQLSTATE_PROGRAM_LIMIT,
-                             "shard \"%s\" cannot be put into a name of a prepared transaction", m->shard);
-        strcpy(gid.participant, m->shard);
-        if (gid_format(&gid, text, error_r))
-            return STATUS_ERROR;
-        m->prepare_sql = arena_printf(&c->arena, PREPARE_PREFIX "'%s'", text);
-        m->commit_sql = arena_printf(&c->arena, "COMMIT PREPARED '%s'", text);
-        m->rollback_sql = arena_printf(&c->arena, "ROLLBACK PREPARED '%s'", text);
-    }
-    return STATUS_OK;
-}
-
-static void decision_texts(struct coordinator *c, const char *cluster)
-{
-    const char **names = arena_alloc(&c->arena, c->n * sizeof *names);
-    size_t n_names = 0, unapplied_bytes = 1;
-    for (unsigned p = 0; p < c->n; p++) {
-        if (p != c->decider)
-            names[n_names++] = c->members[p].shard;
-        unapplied_bytes += strlen(c->members[p].shard) + 2;
-    }
-    struct buf b;
-    buf_init(&b);
-    decision_shards_format(&b, cluster, c->members[c->decider].shard, names, n_names);
-    const char *shards = finished_text(c, &b);
-    decision_decide_sql(&b, c->txid, shards);
-    c->decide_sql = finished_text(c, &b);
-    decision_fence_sql(&b, c->txid, shards);
-    c->fence_sql = finished_text(c, &b);
-    buf_free(&b);
-    c->unapplied = arena_zalloc(&c->arena, unapplied_bytes);
-}
-
-struct coordinator *coordinator_create(const struct coordinator_options *options,
-                                       const struct txn_participant *participants, unsigned n,
-                                       const struct coordinator_ops *ops, void *port, struct error *error_r)
-{
-    TXN_ASSERT(n >= 2);
-    unsigned decider;
-    if (choose_decider(options, participants, n, &decider, error_r))
-        return NULL;
-
-    struct coordinator *c = xcalloc(1, sizeof *c);
-    arena_init(&c->arena);
-    c->state = CO_NEW;
-    c->ops = ops;
-    c->port = port;
-    c->txid = arena_strdup(&c->arena, options->txid);
-    c->n = n;
-    c->decider = decider;
-    c->assign_first = participants[decider].may_lack_xid && !SEEDED_BUG(BUG_NO_XID);
-    c->ack_decided = options->ack_decided;
-    c->resolve_timeout_us = options->resolve_timeout_us;
-    c->retry_us = options->retry_us;
-    c->apply_timeout_us = options->apply_timeout_us;
-    c->members = arena_zalloc(&c->arena, n * sizeof *c->members);
-    for (unsigned p = 0; p < n; p++)
-        c->members[p].shard = arena_strdup(&c->arena, participants[p].shard);
-    if (prepare_texts(c, options->cluster, error_r)) {
-        coordinator_abandon(&c);
-        return NULL;
-    }
-    decision_texts(c, options->cluster);
-    coordinator_check(c);
-    return c;
-}
-
-void coordinator_abandon(struct coordinator **c)
-{
-    if (!*c)
-        return;
-    arena_free(&(*c)->arena);
-    free(*c);
-    *c = NULL;
-}
-
-void coordinator_destroy(struct coordinator **c)
-{
-    TXN_ASSERT(!*c || (*c)->state == CO_DONE || (*c)->state == CO_NEW);
-    coordinator_abandon(c);
 }
 
 const char *coordinator_txid(const struct coordinator *c)
@@ -342,14 +201,14 @@ static void act(struct coordinator *c)
         return;
     case CO_IN_DOUBT:
         if (expired)
-            answer_unknown(c, "cannot be reached");
+            answer_unknown(c, "was lost while committing and did not tell in time");
         else if (decider->state == M_FENCE_WAIT && decider->retry_at_us <= coordinator_now(c))
             control(c, c->decider, M_FENCING, c->fence_sql);
         return;
     case CO_CONFIRMING:
         finish_members(c);
         if (all_over(c) || expired)
-            answer_unknown(c, "was lost while committing, and what was prepared was ended by others");
+            answer_unknown(c, "was lost while committing, and others ended what was prepared");
         return;
     case CO_APPLYING:
         act_applying(c, expired);

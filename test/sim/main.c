@@ -1,0 +1,201 @@
+/*
+ * Which runs to make.
+ *
+ *   sim                      everything, in the size of a test run
+ *   sim --random N [SEED]    N random schedules, from that seed on
+ *   sim --seed SEED          one of them, with its trace
+ *   sim --plan SCENARIO step:fault[,step:fault…]   one planned run, with its trace
+ *   sim --expect-failure     stops at the first failure, and fails if there is none: for seeded bugs
+ *
+ * Every failure prints the command that replays it.
+ */
+#include "sim.h"
+
+#include "base/log.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+struct tally {
+    unsigned long runs, failed;
+    unsigned long outcomes[3];
+    bool expect_failure;
+};
+
+static char current[256]; /* how to replay the run that is being made */
+static volatile sig_atomic_t expecting_failure;
+
+/* An assertion in src/txn is a failure like any other, but the process ends with it. */
+static void on_abort(int signal_number)
+{
+    (void)signal_number;
+    static const char text[] = "an assertion failed; replay: ";
+    (void)!write(STDOUT_FILENO, text, sizeof text - 1);
+    (void)!write(STDOUT_FILENO, current, strlen(current));
+    (void)!write(STDOUT_FILENO, "\n", 1);
+    _exit(expecting_failure ? 0 : 1);
+}
+
+static const char *replay_of(const struct scenario *s)
+{
+    static char text[256];
+    if (s->random) {
+        snprintf(text, sizeof text, "sim --seed %llu", (unsigned long long)s->seed);
+        return text;
+    }
+    int n = snprintf(text, sizeof text, "sim --plan %u%s%s ", s->n_shards, s->lacks_xid ? "x" : "",
+                     s->ack_decided ? "d" : "");
+    for (unsigned i = 0; i < s->n_faults; i++)
+        n += snprintf(text + n, sizeof text - (size_t)n, "%s%u:%s", i ? "," : "", s->faults[i].step,
+                      fault_name(s->faults[i].kind));
+    return text;
+}
+
+/* Makes one run; returns how many steps it had. */
+static unsigned run(struct tally *tally, const struct scenario *s, bool trace)
+{
+    struct world *w = xmalloc(sizeof *w);
+    snprintf(current, sizeof current, "%s", replay_of(s));
+    world_init(w, s, trace);
+    world_run(w);
+    tally->runs++;
+    for (int i = 0; i < 3; i++)
+        tally->outcomes[i] += w->outcomes[i];
+    if (w->failed) {
+        tally->failed++;
+        printf("%s\n  replay: %s\n", w->why, current);
+    }
+    unsigned steps = w->steps;
+    world_free(w);
+    free(w);
+    return steps;
+}
+
+static bool enough(const struct tally *t)
+{
+    return t->failed >= (t->expect_failure ? 1 : 10);
+}
+
+/* Every fault at every step; with two, every second fault at the same step or any later one of what the first
+ * led to. */
+static void every_fault(struct tally *tally, struct scenario s, unsigned n_faults)
+{
+    s.n_faults = 0;
+    unsigned steps = run(tally, &s, false);
+    for (unsigned i = 0; i < steps && !enough(tally); i++) {
+        for (unsigned kind = 1; kind < N_FAULTS && !enough(tally); kind++) {
+            s.n_faults = 1;
+            s.faults[0] = (struct fault){(enum fault_kind)kind, i};
+            unsigned after = run(tally, &s, false);
+            for (unsigned j = i; n_faults > 1 && j < after && !enough(tally); j++) {
+                for (unsigned second = 1; second < N_FAULTS && !enough(tally); second++) {
+                    bool same_side = (kind >= PROXY_CRASH_BEFORE) == (second >= PROXY_CRASH_BEFORE);
+                    if (j == i && (same_side || second < kind))
+                        continue;
+                    s.n_faults = 2;
+                    s.faults[1] = (struct fault){(enum fault_kind)second, j};
+                    run(tally, &s, false);
+                }
+            }
+        }
+    }
+}
+
+static struct scenario random_scenario(uint64_t seed)
+{
+    static const double rates[] = {0.01, 0.05, 0.15, 0.4};
+    uint64_t bits = seed * UINT64_C(0x9e3779b97f4a7c15) >> 20;
+    struct scenario s = {.random = true, .seed = seed};
+    s.n_shards = 2 + (unsigned)(bits % 3);
+    s.n_proxies = 1 + (unsigned)(bits / 3 % 3);
+    s.n_txns = 1 + (unsigned)(bits / 9 % MAX_TXNS);
+    s.fault_rate = rates[bits / 64 % 4];
+    s.ack_decided = bits / 256 % 4 == 0;
+    s.two_clusters = s.n_proxies == 3 && bits / 1024 % 3 == 0;
+    return s;
+}
+
+static void random_runs(struct tally *tally, unsigned long n, uint64_t first_seed)
+{
+    for (unsigned long i = 0; i < n && !enough(tally); i++) {
+        struct scenario s = random_scenario(first_seed + i);
+        run(tally, &s, false);
+    }
+}
+
+static void everything(struct tally *tally)
+{
+    static const struct scenario scenarios[] = {
+        {.n_shards = 2, .n_proxies = 2, .n_txns = 1},
+        {.n_shards = 2, .n_proxies = 2, .n_txns = 1, .lacks_xid = true},
+        {.n_shards = 2, .n_proxies = 2, .n_txns = 1, .ack_decided = true},
+        {.n_shards = 3, .n_proxies = 2, .n_txns = 1},
+        {.n_shards = 3, .n_proxies = 2, .n_txns = 1, .lacks_xid = true, .ack_decided = true},
+    };
+    for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++)
+        every_fault(tally, scenarios[i], 1);
+    random_runs(tally, 2000, 1);
+    for (size_t i = 0; i < 4; i++)
+        every_fault(tally, scenarios[i], 2);
+    random_runs(tally, 20000, 2001);
+}
+
+static bool parse_plan(struct scenario *s, const char *shape, const char *faults)
+{
+    *s = (struct scenario){.n_shards = (unsigned)atoi(shape), .n_proxies = 2, .n_txns = 1};
+    s->lacks_xid = strchr(shape, 'x') != NULL;
+    s->ack_decided = strchr(shape, 'd') != NULL;
+    if (s->n_shards < 2 || s->n_shards > MAX_SHARDS)
+        return false;
+    while (*faults && s->n_faults < MAX_FAULTS) {
+        char name[32];
+        struct fault f = {.kind = FAULT_NONE};
+        int used = 0;
+        if (sscanf(faults, "%u:%31[a-z_]%n", &f.step, name, &used) != 2)
+            return false;
+        for (unsigned k = 1; k < N_FAULTS; k++)
+            if (strcmp(name, fault_name((enum fault_kind)k)) == 0)
+                f.kind = (enum fault_kind)k;
+        if (f.kind == FAULT_NONE)
+            return false;
+        s->faults[s->n_faults++] = f;
+        faults += used + (faults[used] == ',');
+    }
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    struct tally tally = {0};
+    struct scenario s;
+    signal(SIGABRT, on_abort);
+    log_set_level(LOG_LEVEL_ERROR);
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    if (argc == 2 && strcmp(argv[1], "--expect-failure") == 0) {
+        expecting_failure = 1;
+        tally.expect_failure = true;
+        everything(&tally);
+        return tally.failed ? 0 : 1;
+    }
+    if (argc >= 3 && strcmp(argv[1], "--random") == 0) {
+        random_runs(&tally, strtoul(argv[2], NULL, 10), argc > 3 ? strtoull(argv[3], NULL, 10) : 1);
+    } else if (argc == 3 && strcmp(argv[1], "--seed") == 0) {
+        s = random_scenario(strtoull(argv[2], NULL, 10));
+        run(&tally, &s, true);
+    } else if ((argc == 3 || argc == 4) && strcmp(argv[1], "--plan") == 0 &&
+               parse_plan(&s, argv[2], argc == 4 ? argv[3] : "")) {
+        run(&tally, &s, true);
+    } else if (argc == 1) {
+        everything(&tally);
+    } else {
+        fprintf(stderr,
+                "usage: sim [--expect-failure | --random N [SEED] | --seed SEED | --plan SCENARIO FAULTS]\n");
+        return 2;
+    }
+    printf("sim: %lu runs (%lu committed, %lu rolled back, %lu unknown), %lu failed\n", tally.runs,
+           tally.outcomes[TXN_COMMITTED], tally.outcomes[TXN_ROLLED_BACK],
+           tally.outcomes[TXN_OUTCOME_UNKNOWN], tally.failed);
+    return tally.failed ? 1 : 0;
+}

@@ -165,7 +165,7 @@ FIXTURE void client_send(struct client *c, const char *sql)
     c->why = (struct error){0};
 }
 
-static const char *client_query(struct client *c, const char *sql)
+FIXTURE const char *client_query(struct client *c, const char *sql)
 {
     client_send(c, sql);
     worker_run(c->worker, 1);

@@ -17,6 +17,7 @@ struct table_column {
     bool deterministic;
     bool has_default;       /* or identity, or generated */
     bool not_null;
+    bool generated;         /* GENERATED ALWAYS AS (...) STORED: not among the columns of a COPY without a list */
 };
 struct table_info {
     const char *schema, *name;
@@ -39,6 +40,9 @@ struct router_input {
     void *arg;
     uint32_t n_param_types;
     const uint32_t *param_types;  /* from Parse; 0: unspecified */
+    /* Routing by hand for every statement, as SET pgunison.shard and pgunison.key leave it: "shard=s1" or "key=42"; empty: none. A hint comment
+       in the statement goes before it. Both are part of what a plan depends on: fold them into the plan cache's context. */
+    struct slice routing;
 };
 enum router_result { ROUTER_OK, ROUTER_NEEDS_CATALOG, ROUTER_ERROR /* syntax error and the like: error_r */ };
 

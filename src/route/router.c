@@ -1,0 +1,325 @@
+/*
+ * From a template to a plan: parses, then sorts the statement by its kind. What each kind needs is in
+ * router_query.c, router_write.c, router_copy.c and router_ddl.c; router_private.h tells how they work
+ * together.
+ *
+ * Not responsible for: transactions, sessions, sending anything.
+ */
+#include "router_private.h"
+#include <stdlib.h>
+
+static void plan_local(struct router *r, enum plan_verb verb)
+{
+    r->plan->verb = verb;
+    r->plan->kind = PLAN_LOCAL;
+}
+
+static bool one_shard_only(const struct router *r)
+{
+    return shard_set_count(&r->in->db->all_shards) <= 1;
+}
+
+/* --- variables ------------------------------------------------------------------------------------- */
+
+static void plan_set(struct router *r, const struct sql_statement *stmt)
+{
+    struct plan *p = r->plan;
+    bool ours = strncmp(stmt->name, "pgunison.", 9) == 0;
+    p->name = keep_string(r, stmt->name);
+    p->value = stmt->value_default ? NULL : keep_string(r, stmt->value);
+    p->value_default = stmt->value_default;
+    p->local = stmt->local;
+    /* The value is in the text: the plan holds for it alone. */
+    for (uint32_t i = 0; i < r->t->n_literals; i++)
+        plan_pin(r, i);
+    plan_local(r, ours ? VERB_SET_PGUNISON : stmt->local ? VERB_SET_LOCAL : VERB_SET);
+}
+
+static void plan_show(struct router *r, const struct sql_statement *stmt)
+{
+    r->plan->name = keep_string(r, stmt->name);
+    plan_local(r, VERB_SHOW);
+    if (!stmt->name || strncmp(stmt->name, "pgunison.", 9) != 0)
+        plan_home(r);
+}
+
+static void plan_discard(struct router *r, const struct sql_statement *stmt)
+{
+    if (strcmp(stmt->name, "ALL") == 0) {
+        plan_local(r, VERB_DISCARD_ALL);
+        return;
+    }
+    plan_home(r);
+    r->plan->writes = strcmp(stmt->name, "TEMP") == 0;
+}
+
+/* --- queries and what holds them ------------------------------------------------------------------- */
+
+static void plan_query_statement(struct router *r, const struct sql_statement *stmt)
+{
+    struct block *b = bind_statement(r, stmt->query);
+    if (b && !plan_by_hint(r))
+        plan_query(r, b);
+}
+
+/* The inner statement must be for one shard: what holds it cannot be merged. */
+static void require_one_shard(struct router *r, const char *what, const char *hint)
+{
+    struct plan *p = r->plan;
+    if (p->kind != PLAN_SCATTER && p->kind != PLAN_BROADCAST && p->kind != PLAN_SPLIT)
+        return;
+    if (p->kind == PLAN_SPLIT) { /* its keys are the rows' */
+        p->keys = arena_alloc(r->keep, p->split.n_rows * sizeof(*p->keys));
+        p->n_keys = p->split.n_rows;
+        for (uint32_t i = 0; i < p->split.n_rows; i++)
+            p->keys[i] = p->split.rows[i].key;
+    }
+    p->has_rewrite = false;
+    p->tag_of_one = false;
+    memset(&p->merge, 0, sizeof(p->merge));
+    memset(&p->split, 0, sizeof(p->split));
+    plan_refuse_if_several(r, hint, "%s of a statement over several shards is not supported", what);
+}
+
+/* The inner statement's span: behind EXPLAIN's options. */
+static bool find_inner(struct router *r)
+{
+    struct sql_tokens tokens;
+    struct error e;
+    uint32_t i = 1, depth = 0;
+    if (sql_scan(r->t->statement, r->arena, &tokens, &e) != STATUS_OK || tokens.count < 3)
+        return false;
+    do {
+        depth += tokens.items[i].c == '(';
+        depth -= tokens.items[i].c == ')';
+        i++;
+    } while (i < tokens.count && depth > 0);
+    if (i >= tokens.count)
+        return false;
+    r->plan->inner_from = rewrite_template_offset(r->t, tokens.items[i].from);
+    r->plan->inner_to = (uint32_t)buf_len(&r->t->text);
+    return true;
+}
+
+static void plan_explain(struct router *r, const struct sql_statement *stmt)
+{
+    if (stmt->explain_route) {
+        plan_local(r, VERB_EXPLAIN_ROUTE);
+        if (!find_inner(r))
+            plan_refuse(r, SQLSTATE_SYNTAX_ERROR, "Write EXPLAIN (ROUTE) statement.",
+                        "EXPLAIN (ROUTE) cannot be read");
+        return;
+    }
+    plan_statement(r, stmt->inner);
+    r->plan->command = "EXPLAIN";
+    require_one_shard(r, "EXPLAIN",
+                      "EXPLAIN (ROUTE) shows what the proxy does; give the key for one shard's plan.");
+    if (!stmt->explain_analyze) {
+        r->plan->writes = r->plan->assigns_xid = false;
+        r->plan->changes_catalog = r->plan->cannot_prepare = r->plan->pins_session = false;
+        r->plan->stores_keys = false;
+    }
+}
+
+static void plan_declare(struct router *r, const struct sql_statement *stmt)
+{
+    struct plan *p = r->plan;
+    plan_statement(r, stmt->inner);
+    p->verb = VERB_DECLARE_CURSOR;
+    p->command = "DECLARE CURSOR";
+    p->name = keep_string(r, stmt->name);
+    p->cursor_hold = stmt->hold;
+    p->cannot_prepare |= stmt->hold;
+    p->pins_session |= stmt->hold;
+    require_one_shard(r, "DECLARE CURSOR", "Give the key in WHERE, or run the query without a cursor.");
+}
+
+static void plan_named(struct router *r, const struct sql_statement *stmt, enum plan_verb verb)
+{
+    r->plan->name = keep_string(r, stmt->name);
+    plan_local(r, verb);
+}
+
+static void plan_prepare(struct router *r)
+{
+    if (one_shard_only(r)) {
+        plan_home(r);
+        r->plan->writes = r->plan->pins_session = true;
+        return;
+    }
+    plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED,
+                "Use the protocol's prepared statements: drivers do that by themselves.",
+                "PREPARE and EXECUTE as SQL statements are not supported");
+}
+
+static void plan_notify(struct router *r, bool listen)
+{
+    plan_home(r);
+    r->plan->writes = r->plan->cannot_prepare = true;
+    r->plan->pins_session = listen;
+}
+
+static void plan_code(struct router *r, const struct sql_statement *stmt)
+{
+    r->plan->writes = true;
+    if (plan_by_hint(r))
+        return;
+    plan_home(r);
+    if (!one_shard_only(r))
+        plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED,
+                    "Say where it is to run: /* pgunison: shard=NAME */ before the statement.",
+                    "%s is not supported without saying on which shard: its code could use any table",
+                    stmt->command);
+}
+
+static void plan_control(struct router *r, const struct sql_statement *stmt, enum plan_verb verb)
+{
+    struct plan *p = r->plan;
+    plan_named(r, stmt, verb);
+    p->chain = stmt->chain;
+    p->modes =
+        (struct transaction_modes){stmt->modes.isolation, stmt->modes.read_only, stmt->modes.deferrable};
+}
+
+void plan_statement(struct router *r, const struct sql_statement *stmt)
+{
+    struct plan *p = r->plan;
+    p->command = stmt->command;
+    p->verb = VERB_QUERY;
+    switch (stmt->kind) {
+    case SQL_STMT_EMPTY:
+        plan_local(r, VERB_EMPTY);
+        return;
+    case SQL_STMT_QUERY:
+        plan_query_statement(r, stmt);
+        return;
+    case SQL_STMT_BEGIN:
+        plan_control(r, stmt, VERB_BEGIN);
+        return;
+    case SQL_STMT_COMMIT:
+        plan_control(r, stmt, VERB_COMMIT);
+        return;
+    case SQL_STMT_ROLLBACK:
+        plan_control(r, stmt, VERB_ROLLBACK);
+        return;
+    case SQL_STMT_SAVEPOINT:
+        plan_control(r, stmt, VERB_SAVEPOINT);
+        return;
+    case SQL_STMT_RELEASE:
+        plan_control(r, stmt, VERB_RELEASE);
+        return;
+    case SQL_STMT_ROLLBACK_TO:
+        plan_control(r, stmt, VERB_ROLLBACK_TO);
+        return;
+    case SQL_STMT_SET_TRANSACTION:
+        plan_control(r, stmt, VERB_SET_TRANSACTION);
+        return;
+    case SQL_STMT_PREPARED_TRANSACTION:
+        plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED, "Use COMMIT: it is atomic over all shards.",
+                    "PREPARE TRANSACTION, COMMIT PREPARED and ROLLBACK PREPARED are not supported");
+        return;
+    case SQL_STMT_SET:
+    case SQL_STMT_RESET:
+        plan_set(r, stmt);
+        return;
+    case SQL_STMT_RESET_ALL:
+        plan_local(r, VERB_RESET_ALL);
+        return;
+    case SQL_STMT_SHOW:
+        plan_show(r, stmt);
+        return;
+    case SQL_STMT_DISCARD:
+        plan_discard(r, stmt);
+        return;
+    case SQL_STMT_PREPARE:
+    case SQL_STMT_EXECUTE:
+        plan_prepare(r);
+        return;
+    case SQL_STMT_DEALLOCATE:
+        plan_named(r, stmt, VERB_DEALLOCATE);
+        return;
+    case SQL_STMT_DECLARE:
+        plan_declare(r, stmt);
+        return;
+    case SQL_STMT_FETCH:
+        plan_named(r, stmt, VERB_FETCH);
+        return;
+    case SQL_STMT_CLOSE:
+        plan_named(r, stmt, VERB_CLOSE_CURSOR);
+        return;
+    case SQL_STMT_EXPLAIN:
+        plan_explain(r, stmt);
+        return;
+    case SQL_STMT_LISTEN:
+        plan_notify(r, true);
+        return;
+    case SQL_STMT_NOTIFY:
+        plan_notify(r, false);
+        return;
+    case SQL_STMT_DO:
+        plan_code(r, stmt);
+        return;
+    case SQL_STMT_COPY:
+        plan_copy(r, stmt);
+        return;
+    case SQL_STMT_CREATE_TABLE_AS:
+        plan_create_as(r, stmt);
+        return;
+    case SQL_STMT_TABLES:
+    case SQL_STMT_CREATE_TABLE:
+    case SQL_STMT_CREATE_VIEW:
+    case SQL_STMT_HOME:
+    case SQL_STMT_EVERYWHERE:
+        plan_ddl(r, stmt);
+        return;
+    case SQL_STMT_REFUSED:
+        plan_refuse(r, stmt->sqlstate ? stmt->sqlstate : SQLSTATE_FEATURE_NOT_SUPPORTED, stmt->hint, "%s",
+                    stmt->message);
+        return;
+    }
+}
+
+/* Strings in the statement's tree are of the arena that dies with this call, or literals in the code. */
+static void keep_strings(struct router *r)
+{
+    r->plan->command = keep_string(r, r->plan->command);
+    r->plan->n_params = r->stmt->n_params;
+}
+
+static enum router_result make_plan(struct router *r, struct error *error_r)
+{
+    struct sql_statement *stmt;
+    if (r->t->several) {
+        r->plan->multi_statement = true;
+        r->plan->command = "";
+        plan_local(r, VERB_QUERY);
+        return ROUTER_OK;
+    }
+    if (sql_parse(r->t, r->arena, &stmt, error_r) != STATUS_OK)
+        return ROUTER_ERROR;
+    r->stmt = stmt;
+    r->param_good = arena_zalloc(r->arena, (stmt->n_params + 1U) * sizeof(*r->param_good));
+    plan_statement(r, stmt);
+    if (r->needs_catalog)
+        return ROUTER_NEEDS_CATALOG;
+    keep_strings(r);
+    return ROUTER_OK;
+}
+
+enum router_result router_plan(const struct router_input *in, const struct template *t, struct plan **plan_r,
+                               struct error *error_r)
+{
+    struct arena arena;
+    arena_init(&arena);
+    struct plan *plan = xcalloc(1, sizeof(*plan));
+    arena_init(&plan->arena);
+    plan->modes = (struct transaction_modes){-1, -1, -1};
+    struct router r = {.in = in, .t = t, .arena = &arena, .plan = plan, .keep = &plan->arena};
+    enum router_result result = make_plan(&r, error_r);
+    arena_free(&arena);
+    if (result == ROUTER_OK)
+        *plan_r = plan;
+    else
+        plan_destroy(plan);
+    return result;
+}

@@ -1,0 +1,692 @@
+/*
+ * Names: which relation a name means, whose column a column is, and what each condition states.
+ *
+ * A column that cannot be told for sure is no term, and its conditions say nothing. CTEs are bound anew at
+ * every reference, as if they were written there, so that each reference may be narrowed by its own
+ * surroundings; a CTE that writes is bound once.
+ *
+ * Columns of derived tables: when filters on the output may as well be applied inside (no grouping, LIMIT,
+ * DISTINCT, window or set operation), an output column *is* the inner column's term. Otherwise the derived
+ * table has terms of its own.
+ */
+#include "router_private.h"
+
+static void bind_expr(struct router *r, struct block *b, const struct sql_expr *e,
+                      const struct from_node *join, struct scope *scope);
+
+/* --- relations ------------------------------------------------------------------------------------- */
+
+static bool is_system(const struct sql_relation *rel)
+{
+    if (rel->schema)
+        return strcmp(rel->schema, "pg_catalog") == 0 || strcmp(rel->schema, "information_schema") == 0 ||
+               strcmp(rel->schema, "pg_toast") == 0;
+    return strncmp(rel->name, "pg_", 3) == 0;
+}
+
+const struct table_column *find_column(const struct table_info *info, const char *name, uint32_t *index_r)
+{
+    for (uint16_t i = 0; info && i < info->n_columns; i++)
+        if (strcmp(info->columns[i].name, name) == 0) {
+            if (index_r)
+                *index_r = i;
+            return &info->columns[i];
+        }
+    return NULL;
+}
+
+static void place_leaf(struct router *r, struct leaf *leaf)
+{
+    const struct table_info *info = leaf->info;
+    leaf->map = info->map;
+    leaf->place = PLACE_HOME;
+    if (info->view_of)
+        r->view = leaf;
+    if (!info->exists && !r->missing)
+        r->missing = leaf;
+    if (!info->map || info->temporary)
+        return;
+    switch (info->map->method) {
+    case TABLE_REFERENCE:
+        leaf->place = PLACE_REFERENCE;
+        return;
+    case TABLE_SINGLE:
+        leaf->place = PLACE_SINGLE;
+        return;
+    case TABLE_HASH:
+    case TABLE_RANGE:
+    case TABLE_LIST:
+        break;
+    }
+    leaf->place = PLACE_KEYED;
+    leaf->key = info->map->column;
+    const struct table_column *column = find_column(info, leaf->key, NULL);
+    leaf->key_type = column ? column->type_oid : 0;
+    if (info->exists && !info->buckets && !r->map_error) {
+        r->map_error = arena_alloc(r->arena, sizeof(*r->map_error));
+        *r->map_error = info->map_error;
+        if (!info->map_error.sqlstate[0])
+            error_set(r->map_error, SQLSTATE_CONFIG, "table \"%s\" has no column \"%s\" to be sharded by",
+                      info->name, leaf->key);
+    }
+}
+
+struct leaf *bind_relation(struct router *r, const struct sql_relation *relation)
+{
+    struct leaf *leaf = arena_zalloc(r->arena, sizeof(*leaf));
+    leaf->relation = relation;
+    leaf->place = PLACE_HOME;
+    if (r->n_leaves >= ROUTER_MAX_LEAVES) {
+        r->too_many = true;
+        return leaf;
+    }
+    if (r->n_leaves == r->cap_leaves) {
+        uint32_t cap = r->cap_leaves ? r->cap_leaves * 2 : 16;
+        struct leaf **grown = arena_alloc(r->arena, cap * sizeof(struct leaf *));
+        if (r->n_leaves)
+            memcpy(grown, r->leaves, r->n_leaves * sizeof(struct leaf *));
+        r->leaves = grown;
+        r->cap_leaves = cap;
+    }
+    r->leaves[r->n_leaves++] = leaf;
+    if (is_system(relation))
+        return leaf;
+    leaf->info = r->in->table(r->in->arg, relation->schema ? relation->schema : "", relation->name);
+    if (!leaf->info)
+        r->needs_catalog = true;
+    else
+        place_leaf(r, leaf);
+    return leaf;
+}
+
+/* --- columns --------------------------------------------------------------------------------------- */
+
+static bool term_of_leaf(struct leaf *leaf, const char *name, struct term *term_r)
+{
+    const struct sql_relation *rel = leaf->relation;
+    for (uint32_t i = 0; i < rel->n_columns; i++) /* t AS x (a, b) */
+        if (strcmp(rel->columns[i], name) == 0) {
+            if (!leaf->info || i >= leaf->info->n_columns)
+                return false;
+            name = leaf->info->columns[i].name;
+            break;
+        }
+    uint32_t index;
+    const struct table_column *column = find_column(leaf->info, name, &index);
+    if (!column)
+        return false;
+    *term_r = (struct term){.leaf = leaf, .column = column->name, .type_oid = column->type_oid};
+    /* Equality under a nondeterministic collation is not equality of bytes: nothing follows from it here. */
+    if (hash_family_of(column->type_oid) == HASH_TEXT && column->collation_oid != 0 && !column->deterministic)
+        term_r->leaf = NULL;
+    return true;
+}
+
+/* 1: found (the term's leaf is NULL if nothing is known of it); 0: this node has no such column; -1: it
+ * might. */
+static int column_of_node(const struct from_node *node, const char *name, struct term *term_r)
+{
+    if (node->from->kind == SQL_FROM_TABLE && node->leaf && node->leaf->place != PLACE_DERIVED)
+        return term_of_leaf(node->leaf, name, term_r) ? 1 : node->leaf->info ? 0 : -1;
+    bool unsure = !node->outputs_known;
+    for (uint32_t i = 0; i < node->n_outputs; i++) {
+        unsure |= !node->outputs[i].name;
+        if (node->outputs[i].name && strcmp(node->outputs[i].name, name) == 0) {
+            *term_r = node->outputs[i].term;
+            return 1;
+        }
+    }
+    return unsure ? -1 : 0;
+}
+
+static bool node_is_called(const struct from_node *node, const struct sql_expr *e)
+{
+    const char *qualifier = e->names[e->n_names - 2];
+    const struct sql_relation *rel = &node->from->relation;
+    if (rel->alias)
+        return e->n_names == 2 && strcmp(rel->alias, qualifier) == 0;
+    if (!rel->name || strcmp(rel->name, qualifier) != 0)
+        return false;
+    return e->n_names == 2 || (rel->schema && strcmp(rel->schema, e->names[e->n_names - 3]) == 0);
+}
+
+bool resolve_column(const struct router *r, const struct sql_expr *e, const struct scope *scope,
+                    struct term *term_r)
+{
+    (void)r;
+    *term_r = (struct term){0};
+    if (e->kind != SQL_EXPR_COLUMN || e->n_names == 0)
+        return false;
+    const char *name = e->names[e->n_names - 1];
+    for (; scope; scope = scope->outer) {
+        for (uint32_t i = 0; i < scope->n_nodes && e->n_names > 1; i++)
+            if (node_is_called(scope->nodes[i], e))
+                return column_of_node(scope->nodes[i], name, term_r) == 1 && term_r->leaf;
+        if (e->n_names > 1)
+            continue;
+        for (const struct merged_column *m = scope->merged; m; m = m->next)
+            if (strcmp(m->name, name) == 0) {
+                *term_r = m->term;
+                return term_r->leaf != NULL;
+            }
+        bool unsure = scope->opaque;
+        for (uint32_t i = 0; i < scope->n_nodes; i++) {
+            int found = column_of_node(scope->nodes[i], name, term_r);
+            if (found == 1)
+                return !scope->opaque && term_r->leaf != NULL;
+            unsure |= found < 0;
+        }
+        if (unsure)
+            return false;
+    }
+    return false;
+}
+
+/* --- FROM ------------------------------------------------------------------------------------------ */
+
+static void scope_add(struct router *r, struct scope *s, struct from_node *node)
+{
+    if (s->n_nodes == s->cap_nodes) {
+        uint32_t cap = s->cap_nodes ? s->cap_nodes * 2 : 8;
+        struct from_node **grown = arena_alloc(r->arena, cap * sizeof(struct from_node *));
+        if (s->n_nodes)
+            memcpy(grown, s->nodes, s->n_nodes * sizeof(struct from_node *));
+        s->nodes = grown;
+        s->cap_nodes = cap;
+    }
+    s->nodes[s->n_nodes++] = node;
+}
+
+/* Gives a derived table's columns their names, and terms of its own where they are not passed through. */
+static void name_outputs(struct router *r, struct from_node *node, const char **columns, uint32_t n_columns)
+{
+    const struct block *b = node->block;
+    if (!b)
+        return;
+    node->n_outputs = b->n_outputs;
+    node->outputs_known = b->outputs_known;
+    node->outputs = arena_zalloc(r->arena, (b->n_outputs + 1) * sizeof(*node->outputs));
+    node->leaf = arena_zalloc(r->arena, sizeof(*node->leaf));
+    node->leaf->place = PLACE_DERIVED;
+    for (uint32_t i = 0; i < b->n_outputs; i++) {
+        struct output *o = &node->outputs[i];
+        *o = b->outputs[i];
+        if (i < n_columns)
+            o->name = columns[i];
+        if (b->passes_through && o->term.leaf)
+            continue;
+        uint32_t type = b->outputs[i].term.type_oid;
+        if (o->is_value)
+            type = o->value.type_oid ? o->value.type_oid : 0;
+        o->term =
+            (struct term){.leaf = type && o->name ? node->leaf : NULL, .column = o->name, .type_oid = type};
+    }
+}
+
+static struct bound_cte *find_cte(const struct router *r, const struct sql_relation *rel)
+{
+    if (rel->schema)
+        return NULL;
+    for (struct bound_cte *c = r->ctes; c; c = c->next)
+        if (strcmp(c->cte->name, rel->name) == 0)
+            return c;
+    return NULL;
+}
+
+static struct block *bind_cte_query(struct router *r, struct bound_cte *c)
+{
+    struct bound_cte *saved = r->ctes;
+    r->ctes = c->visible;
+    bool binding = c->binding;
+    c->binding = true;
+    struct block *b = bind_query(r, c->cte->query, c->scope);
+    c->binding = binding;
+    r->ctes = saved;
+    return b;
+}
+
+static void bind_cte_reference(struct router *r, struct from_node *node, struct bound_cte *c)
+{
+    const struct sql_relation *rel = &node->from->relation;
+    c->n_references++;
+    node->recursive = c->recursive;
+    if (c->binding ||
+        r->n_leaves >= ROUTER_MAX_LEAVES) /* a recursive query's reference to itself: columns unknown */
+        return;
+    if (c->writes && c->block) {
+        node->block = c->block;
+    } else {
+        node->block = bind_cte_query(r, c);
+        node->own_block = true;
+    }
+    if (c->recursive)
+        node->block->passes_through = false;
+    name_outputs(r, node, rel->n_columns ? rel->columns : c->cte->columns,
+                 rel->n_columns ? rel->n_columns : c->cte->n_columns);
+}
+
+static struct from_node *bind_from(struct router *r, struct block *b, const struct sql_from *from);
+
+/* The column of this name in what is under a join; its column is NULL if there is none. */
+static struct term term_under(const struct from_node *node, const char *name, bool *unsure)
+{
+    struct term term = {0};
+    if (node->from->kind != SQL_FROM_JOIN) {
+        int found = column_of_node(node, name, &term);
+        *unsure |= found < 0;
+        if (found == 1 && !term.column)
+            term.column = name;
+        return term;
+    }
+    term = term_under(node->left, name, unsure);
+    return term.column ? term : term_under(node->right, name, unsure);
+}
+
+static void merge_column(struct router *r, struct scope *scope, struct from_node *node, const char *name)
+{
+    struct merged_column *m = arena_zalloc(r->arena, sizeof(*m));
+    bool unsure = false;
+    struct term left = term_under(node->left, name, &unsure), right = term_under(node->right, name, &unsure);
+    m->name = name;
+    m->next = scope->merged;
+    scope->merged = m;
+    if (unsure)
+        return;
+    if (node->from->join == SQL_JOIN_INNER || node->from->join == SQL_JOIN_LEFT)
+        m->term = left;
+    else if (node->from->join == SQL_JOIN_RIGHT)
+        m->term = right;
+    eqset_add(r, node->on, left, right);
+}
+
+/* NATURAL: the names that a table on the left shares with something on the right. */
+static void merge_natural(struct router *r, struct scope *scope, struct from_node *node,
+                          const struct from_node *left)
+{
+    bool unsure = false;
+    if (left->from->kind == SQL_FROM_JOIN) {
+        merge_natural(r, scope, node, left->left);
+        merge_natural(r, scope, node, left->right);
+        return;
+    }
+    if (!left->leaf || !left->leaf->info || left->from->relation.n_columns > 0) {
+        scope->opaque = true;
+        return;
+    }
+    for (uint16_t i = 0; i < left->leaf->info->n_columns; i++) {
+        const char *name = left->leaf->info->columns[i].name;
+        if (term_under(node->right, name, &unsure).column)
+            merge_column(r, scope, node, name);
+    }
+    scope->opaque |= unsure;
+}
+
+/* ON sees the tables of its own join only; they were added to the block's scope since `first`. */
+static struct scope *join_scope(struct router *r, struct block *b, uint32_t first,
+                                struct merged_column *merged_before)
+{
+    struct scope *s = arena_zalloc(r->arena, sizeof(*s));
+    s->outer = b->scope.outer;
+    s->opaque = b->scope.opaque;
+    s->n_nodes = b->scope.n_nodes - first;
+    s->nodes = arena_alloc(r->arena, (s->n_nodes + 1) * sizeof(struct from_node *));
+    memcpy(s->nodes, b->scope.nodes + first, s->n_nodes * sizeof(struct from_node *));
+    for (struct merged_column *m = b->scope.merged; m != merged_before; m = m->next) {
+        struct merged_column *copy = arena_alloc(r->arena, sizeof(*copy));
+        *copy = *m;
+        copy->next = s->merged;
+        s->merged = copy;
+    }
+    return s;
+}
+
+static struct from_node *bind_join(struct router *r, struct block *b, struct from_node *node)
+{
+    const struct sql_from *from = node->from;
+    uint32_t first = b->scope.n_nodes;
+    struct merged_column *merged_before = b->scope.merged;
+    node->on = eqset_new(r);
+    node->left = bind_from(r, b, from->left);
+    node->right = bind_from(r, b, from->right);
+    if (from->on) {
+        struct scope *scope = join_scope(r, b, first, merged_before);
+        collect_equalities(r, from->on, scope, node->on);
+        bind_expr(r, b, from->on, node, scope);
+    }
+    for (uint32_t i = 0; i < from->n_using; i++)
+        merge_column(r, &b->scope, node, from->using_names[i]);
+    if (from->natural)
+        merge_natural(r, &b->scope, node, node->left);
+    return node;
+}
+
+static struct from_node *bind_from(struct router *r, struct block *b, const struct sql_from *from)
+{
+    struct from_node *node = arena_zalloc(r->arena, sizeof(*node));
+    node->from = from;
+    if (from->kind == SQL_FROM_JOIN)
+        return bind_join(r, b, node);
+    if (from->kind == SQL_FROM_QUERY && from->query) {
+        node->block = bind_query(r, from->query, from->lateral ? &b->scope : b->scope.outer);
+        node->own_block = true;
+        name_outputs(r, node, from->relation.columns, from->relation.n_columns);
+    } else if (from->kind == SQL_FROM_TABLE) {
+        struct bound_cte *c = find_cte(r, &from->relation);
+        if (c)
+            bind_cte_reference(r, node, c);
+        else
+            node->leaf = bind_relation(r, &from->relation);
+    }
+    bind_expr(r, b, from->expr, NULL, &b->scope); /* function arguments may refer to tables before it */
+    scope_add(r, &b->scope, node);
+    return node;
+}
+
+/* --- expressions ----------------------------------------------------------------------------------- */
+
+static void bind_sublink(struct router *r, struct block *b, const struct sql_expr *e,
+                         const struct from_node *join, struct scope *scope)
+{
+    if (!e->query)
+        return;
+    struct sublink *s = arena_zalloc(r->arena, sizeof(*s));
+    s->block = bind_query(r, e->query, scope);
+    s->join = join;
+    s->expr = e;
+    s->next = b->sublinks;
+    b->sublinks = s;
+}
+
+static void bind_expr(struct router *r, struct block *b, const struct sql_expr *e,
+                      const struct from_node *join, struct scope *scope)
+{
+    if (!e)
+        return;
+    r->current_of |= e->kind == SQL_EXPR_CURRENT_OF;
+    for (uint32_t i = 0; i < e->n_args; i++)
+        bind_expr(r, b, e->args[i], join, scope);
+    if (e->kind == SQL_EXPR_SUBLINK)
+        bind_sublink(r, b, e, join, scope);
+}
+
+/* x IN (SELECT y ...), required to be true: then rows with another y do not matter inside. */
+static void bind_required_in(struct router *r, struct block *b, const struct sql_expr *e)
+{
+    struct term term;
+    if (!e)
+        return;
+    for (uint32_t i = 0; e->kind == SQL_EXPR_AND && i < e->n_args; i++)
+        bind_required_in(r, b, e->args[i]);
+    if (e->kind != SQL_EXPR_SUBLINK || e->sublink != SQL_SUBLINK_IN || e->n_args == 0)
+        return;
+    for (struct sublink *s = b->sublinks; s; s = s->next) {
+        if (s->expr != e || s->join)
+            continue;
+        s->extra = eqset_new(r);
+        if (s->block->passes_through && s->block->n_outputs == 1 &&
+            resolve_column(r, e->args[0], &b->scope, &term))
+            eqset_add(r, s->extra, term, s->block->outputs[0].term);
+    }
+}
+
+/* --- blocks ---------------------------------------------------------------------------------------- */
+
+static void keep_cte_block(struct router *r, struct block *b)
+{
+    if (r->n_cte_blocks == r->cap_cte_blocks) {
+        uint32_t cap = r->cap_cte_blocks ? r->cap_cte_blocks * 2 : 8;
+        struct block **grown = arena_alloc(r->arena, cap * sizeof(struct block *));
+        if (r->n_cte_blocks)
+            memcpy(grown, r->cte_blocks, r->n_cte_blocks * sizeof(struct block *));
+        r->cte_blocks = grown;
+        r->cap_cte_blocks = cap;
+    }
+    r->cte_blocks[r->n_cte_blocks++] = b;
+}
+
+static void bind_ctes(struct router *r, const struct sql_query *q, struct block *b)
+{
+    for (uint32_t i = 0; i < q->n_ctes; i++) {
+        struct bound_cte *c = arena_zalloc(r->arena, sizeof(*c));
+        c->cte = &q->ctes[i];
+        c->scope = b->scope.outer;
+        c->recursive = q->recursive;
+        c->next = r->ctes;
+        c->visible = q->recursive ? c : r->ctes;
+        if (!c->cte->query)
+            continue;
+        c->writes = c->cte->query->kind >= SQL_INSERT;
+        if (q->recursive) /* all of WITH RECURSIVE see each other; forward references are an error of the
+                             server's */
+            c->visible = c;
+        r->ctes = c;
+        if (c->writes) {
+            r->writing_cte = true;
+            c->block = bind_cte_query(r, c);
+            keep_cte_block(r, c->block);
+        }
+    }
+}
+
+/* A CTE that nothing refers to is not executed, but its tables must exist and its writes happen. */
+static void bind_unused_ctes(struct router *r, const struct bound_cte *outside)
+{
+    for (struct bound_cte *c = r->ctes; c != outside; c = c->next)
+        if (c->n_references == 0 && !c->writes && c->cte->query)
+            keep_cte_block(r, bind_cte_query(r, c));
+}
+
+/* The columns of a star: of all tables and derived tables in order, if all are known and none are merged. */
+static void add_star(struct router *r, struct block *b, const struct sql_expr *star)
+{
+    for (uint32_t i = 0; i < b->scope.n_nodes; i++) {
+        const struct from_node *node = b->scope.nodes[i];
+        struct sql_expr column = {
+            .names = (const char *[]){star->n_names ? star->names[star->n_names - 1] : "", ""}, .n_names = 2};
+        if (star->n_names > 0 && !node_is_called(node, &column))
+            continue;
+        bool table = node->from->kind == SQL_FROM_TABLE && node->leaf && node->leaf->place != PLACE_DERIVED;
+        uint32_t n = table ? (node->leaf->info ? node->leaf->info->n_columns : 0) : node->n_outputs;
+        if (table ? !node->leaf->info : !node->outputs_known)
+            b->outputs_known = false;
+        struct output *grown = arena_zalloc(r->arena, (b->n_outputs + n + 1) * sizeof(*grown));
+        if (b->n_outputs)
+            memcpy(grown, b->outputs, b->n_outputs * sizeof(*grown));
+        b->outputs = grown;
+        for (uint32_t c = 0; c < n; c++) {
+            struct output *o = &b->outputs[b->n_outputs++];
+            if (!table) {
+                *o = node->outputs[c];
+                continue;
+            }
+            const struct sql_relation *rel =
+                node->from->relation.n_columns > c ? &node->from->relation : NULL;
+            o->name = rel ? rel->columns[c] : node->leaf->info->columns[c].name;
+            column_of_node(node, o->name, &o->term);
+        }
+    }
+    if (b->scope.merged || b->scope.opaque) /* USING and NATURAL change the order */
+        b->outputs_known = false;
+}
+
+/* As src/backend/parser/parse_target.c's FigureColname() does it; strength: how sure a name is, a cast's type
+ * gives way to a column. */
+static const char *figure_name(const struct sql_expr *e, int *strength_r)
+{
+    const char *name;
+    *strength_r = 0;
+    switch (e->kind) {
+    case SQL_EXPR_COLUMN:
+    case SQL_EXPR_FUNCTION:
+        *strength_r = 2;
+        return e->n_names ? e->names[e->n_names - 1] : NULL;
+    case SQL_EXPR_COLLATE:
+        return e->n_args ? figure_name(e->args[0], strength_r) : NULL;
+    case SQL_EXPR_CAST:
+        name = e->n_args ? figure_name(e->args[0], strength_r) : NULL;
+        if (!name || *strength_r > 1)
+            return name;
+        *strength_r = 1;
+        return e->n_names ? e->names[e->n_names - 1] : NULL;
+    case SQL_EXPR_LITERAL:
+    case SQL_EXPR_PARAM:
+    case SQL_EXPR_NULL:
+    case SQL_EXPR_OPERATOR:
+    case SQL_EXPR_AND:
+    case SQL_EXPR_OR:
+    case SQL_EXPR_NOT:
+        return "?column?";
+    default: /* the server has names for these too, which do not matter enough to repeat its rules */
+        return NULL;
+    }
+}
+
+const char *output_name(const struct sql_expr *e)
+{
+    int strength;
+    return figure_name(e, &strength);
+}
+
+static void name_targets(struct router *r, struct block *b, const struct sql_target *targets, uint32_t n)
+{
+    b->outputs_known = true;
+    for (uint32_t i = 0; i < n; i++) {
+        const struct sql_expr *e = targets[i].value;
+        if (e && e->kind == SQL_EXPR_STAR) {
+            add_star(r, b, e);
+            continue;
+        }
+        struct output *grown = arena_zalloc(r->arena, (b->n_outputs + 2) * sizeof(*grown));
+        if (b->n_outputs)
+            memcpy(grown, b->outputs, b->n_outputs * sizeof(*grown));
+        b->outputs = grown;
+        struct output *o = &b->outputs[b->n_outputs++];
+        if (!e)
+            continue;
+        o->name = targets[i].name ? targets[i].name : output_name(e);
+        if (!resolve_column(r, e, &b->scope, &o->term) && e->kind == SQL_EXPR_CAST && e->type_oid)
+            o->is_value = constant_of(r, e, e->type_oid, &o->value);
+    }
+}
+
+static void bind_targets(struct router *r, struct block *b, const struct sql_target *targets, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        bind_expr(r, b, targets[i].value, NULL, &b->scope);
+}
+
+static void bind_list(struct router *r, struct block *b, struct sql_expr **list, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++)
+        bind_expr(r, b, list[i], NULL, &b->scope);
+}
+
+static void bind_select(struct router *r, struct block *b)
+{
+    const struct sql_query *q = b->query;
+    bind_targets(r, b, q->targets, q->n_targets);
+    bind_list(r, b, q->distinct_on, q->n_distinct_on);
+    bind_list(r, b, q->group, q->n_group);
+    bind_list(r, b, q->windows, q->n_windows);
+    bind_expr(r, b, q->having, NULL, &b->scope);
+    name_targets(r, b, q->targets, q->n_targets);
+    classify_functions(b);
+    b->passes_through = !q->distinct && q->n_group == 0 && !q->having && q->n_windows == 0 && !q->limit &&
+                        !q->offset && !q->locks_rows && !b->has_aggregates && !b->has_windows;
+}
+
+static void bind_values(struct router *r, struct block *b)
+{
+    const struct sql_query *q = b->query;
+    uint32_t n = q->n_rows ? q->rows[0].n_values : 0;
+    for (uint32_t i = 0; i < q->n_rows; i++)
+        bind_list(r, b, q->rows[i].values, q->rows[i].n_values);
+    b->outputs_known = true;
+    b->n_outputs = n;
+    b->outputs = arena_zalloc(r->arena, (n + 1) * sizeof(*b->outputs));
+    for (uint32_t i = 0; i < n; i++)
+        b->outputs[i].name = arena_printf(r->arena, "column%u", i + 1);
+}
+
+/* The written relation is in scope like one of FROM; ON CONFLICT also knows it as excluded. */
+static void bind_target(struct router *r, struct block *b)
+{
+    struct sql_from *from = arena_zalloc(r->arena, sizeof(*from));
+    from->relation = *b->query->relation;
+    b->target_node = arena_zalloc(r->arena, sizeof(*b->target_node));
+    b->target_node->from = from;
+    b->target = bind_relation(r, &from->relation);
+    b->target->written = true;
+    b->target_node->leaf = b->target;
+    scope_add(r, &b->scope, b->target_node);
+}
+
+static void bind_insert(struct router *r, struct block *b)
+{
+    const struct sql_query *q = b->query;
+    if (q->source)
+        b->source = bind_query(r, q->source, b->scope.outer);
+    bind_target(r, b);
+    bind_targets(r, b, q->conflict_set, q->n_conflict_set);
+    b->insert_key = UINT32_MAX;
+    if (b->target->place != PLACE_KEYED)
+        return;
+    uint32_t index;
+    for (uint32_t i = 0; i < q->n_targets; i++)
+        if (strcmp(q->targets[i].name, b->target->key) == 0)
+            b->insert_key = i;
+    if (q->n_targets == 0 && find_column(b->target->info, b->target->key, &index))
+        b->insert_key = index;
+}
+
+static void bind_setop(struct router *r, struct block *b)
+{
+    b->left = bind_query(r, b->query->left, b->scope.outer);
+    b->right = bind_query(r, b->query->right, b->scope.outer);
+    b->n_outputs = b->left->n_outputs;
+    b->outputs_known = b->left->outputs_known;
+    b->outputs = arena_zalloc(r->arena, (b->n_outputs + 1) * sizeof(*b->outputs));
+    for (uint32_t i = 0; i < b->n_outputs; i++)
+        b->outputs[i].name = b->left->outputs[i].name;
+}
+
+struct block *bind_query(struct router *r, const struct sql_query *q, struct scope *outer)
+{
+    struct block *b = arena_zalloc(r->arena, sizeof(*b));
+    struct bound_cte *outside = r->ctes;
+    b->query = q;
+    b->scope.outer = outer;
+    b->where = eqset_new(r);
+    r->locks_rows |= q->locks_rows;
+    r->writes |= q->kind >= SQL_INSERT;
+    bind_ctes(r, q, b);
+    if (q->kind == SQL_SETOP)
+        bind_setop(r, b);
+    else if (q->kind == SQL_INSERT)
+        bind_insert(r, b);
+    else if (q->relation)
+        bind_target(r, b);
+    b->from = arena_alloc(r->arena, (q->n_from + 1) * sizeof(struct from_node *));
+    for (uint32_t i = 0; i < q->n_from; i++)
+        b->from[b->n_from++] = bind_from(r, b, q->from[i]);
+    collect_equalities(r, q->where, &b->scope, b->where);
+    bind_expr(r, b, q->where, NULL, &b->scope);
+    bind_required_in(r, b, q->where);
+    if (q->kind == SQL_SELECT)
+        bind_select(r, b);
+    else if (q->kind == SQL_VALUES)
+        bind_values(r, b);
+    else if (q->kind == SQL_UPDATE)
+        bind_targets(r, b, q->targets, q->n_targets);
+    bind_list(r, b, q->others, q->n_others);
+    bind_targets(r, b, q->returning, q->n_returning);
+    if (q->n_returning)
+        name_targets(r, b, q->returning, q->n_returning);
+    for (uint32_t i = 0; i < q->n_sort; i++)
+        bind_expr(r, b, q->sort[i].expr, NULL, &b->scope);
+    bind_expr(r, b, q->limit, NULL, &b->scope);
+    bind_expr(r, b, q->offset, NULL, &b->scope);
+    bind_unused_ctes(r, outside);
+    r->ctes = outside;
+    return b;
+}

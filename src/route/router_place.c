@@ -1,0 +1,273 @@
+/* Where the relations of a statement live, and the parts that plans are put together from. */
+#include "router_private.h"
+#include <stdio.h>
+
+void *keep_copy(struct router *r, const void *data, size_t n)
+{
+    void *copy = arena_alloc(r->keep, n + 1);
+    if (n)
+        memcpy(copy, data, n);
+    return copy;
+}
+
+const char *keep_string(struct router *r, const char *s)
+{
+    return s ? arena_strdup(r->keep, s) : NULL;
+}
+
+const char *leaf_name(const struct leaf *leaf)
+{
+    return leaf->relation && leaf->relation->name ? leaf->relation->name : "?";
+}
+
+void table_shards(const struct database_def *db, const struct table_map *map, struct shard_set *shards_r)
+{
+    shard_set_clear(shards_r);
+    if (!map) {
+        shard_set_add(shards_r, db->home);
+        return;
+    }
+    switch (map->method) {
+    case TABLE_REFERENCE:
+        *shards_r = db->all_shards;
+        return;
+    case TABLE_SINGLE:
+        shard_set_add(shards_r, map->single_shard);
+        return;
+    case TABLE_HASH:
+        for (uint32_t i = 0; i < db->buckets; i++)
+            shard_set_add(shards_r, db->bucket_shard[i]);
+        return;
+    case TABLE_RANGE:
+        for (size_t i = 0; i < map->n_ranges; i++)
+            shard_set_add(shards_r, map->ranges[i].shard);
+        return;
+    case TABLE_LIST:
+        for (size_t i = 0; i < map->n_lists; i++)
+            shard_set_add(shards_r, map->lists[i].shard);
+        return;
+    }
+}
+
+void plan_single(struct router *r, const struct shard_set *shards)
+{
+    r->plan->kind = PLAN_SINGLE;
+    r->plan->fixed = *shards;
+}
+
+void plan_home(struct router *r)
+{
+    struct shard_set home;
+    shard_set_clear(&home);
+    shard_set_add(&home, r->in->db->home);
+    plan_single(r, &home);
+}
+
+void plan_pin(struct router *r, uint32_t literal)
+{
+    struct plan *p = r->plan;
+    size_t at = 0;
+    while (at < p->n_pinned && p->pinned[at] < literal)
+        at++;
+    if (at < p->n_pinned && p->pinned[at] == literal)
+        return;
+    uint32_t *grown = arena_alloc(r->keep, (p->n_pinned + 1) * sizeof(*grown));
+    if (p->n_pinned) {
+        memcpy(grown, p->pinned, at * sizeof(*grown));
+        memcpy(grown + at + 1, p->pinned + at, (p->n_pinned - at) * sizeof(*grown));
+    }
+    grown[at] = literal;
+    p->pinned = grown;
+    p->n_pinned++;
+}
+
+/* --- refusals -------------------------------------------------------------------------------------- */
+
+static struct error *new_refusal(struct router *r, const char *sqlstate, const char *hint, const char *fmt,
+                                 va_list args)
+{
+    char message[sizeof(((struct error *)NULL)->message)];
+    struct error *e = arena_zalloc(r->keep, sizeof(*e));
+    vsnprintf(message, sizeof(message), fmt, args);
+    error_set(e, sqlstate, "%s", message);
+    if (hint)
+        error_hint(e, "%s", hint);
+    return e;
+}
+
+void plan_refuse(struct router *r, const char *sqlstate, const char *hint, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    r->plan->refusal = new_refusal(r, sqlstate, hint, fmt, args);
+    va_end(args);
+    r->plan->kind = PLAN_REFUSE;
+    r->plan->refuse_if_several = false;
+}
+
+void plan_refuse_if_several(struct router *r, const char *hint, const char *fmt, ...)
+{
+    struct plan *p = r->plan;
+    va_list args;
+    va_start(args, fmt);
+    p->refusal = new_refusal(r, SQLSTATE_FEATURE_NOT_SUPPORTED, hint, fmt, args);
+    va_end(args);
+    p->kind = PLAN_SINGLE;
+    p->refuse_if_several = true;
+    if (p->n_keys == 0 && shard_set_count(&p->fixed) > 1) {
+        p->kind = PLAN_REFUSE;
+        p->refuse_if_several = false;
+    }
+}
+
+/* --- relations ------------------------------------------------------------------------------------- */
+
+bool plan_obstacles(struct router *r)
+{
+    static const char hint_view[] = "Write the view's query instead, with the key in WHERE.";
+    if (r->too_many) {
+        plan_refuse(r, SQLSTATE_PROGRAM_LIMIT, "Use fewer tables, or fewer references to WITH queries.",
+                    "too many tables in one statement");
+        return true;
+    }
+    if (r->missing) { /* the server says it in its own words */
+        struct shard_set shards, first;
+        table_shards(r->in->db, r->missing->info->map, &shards);
+        shard_set_clear(&first);
+        int s = shard_set_next(&shards, 0);
+        shard_set_add(&first, s < 0 ? r->in->db->home : (unsigned)s);
+        plan_single(r, &first);
+        return true;
+    }
+    if (r->map_error) {
+        r->plan->kind = PLAN_REFUSE;
+        r->plan->refusal = keep_copy(r, r->map_error, sizeof(*r->map_error));
+        return true;
+    }
+    if (r->view && shard_set_count(&r->in->db->all_shards) > 1) {
+        plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED, hint_view,
+                    "view \"%s\" reads the sharded table \"%s\"", leaf_name(r->view), r->view->info->view_of);
+        return true;
+    }
+    return false;
+}
+
+void take_census(const struct router *r, struct census *c_r)
+{
+    *c_r = (struct census){0};
+    for (uint32_t i = 0; i < r->n_leaves; i++) {
+        const struct leaf *leaf = r->leaves[i];
+        switch (leaf->place) {
+        case PLACE_KEYED:
+            c_r->keyed++;
+            c_r->a_keyed = c_r->a_keyed ? c_r->a_keyed : leaf;
+            break;
+        case PLACE_REFERENCE:
+            c_r->reference++;
+            c_r->a_reference = leaf;
+            c_r->reference_written += leaf->written;
+            break;
+        case PLACE_HOME:
+            shard_set_add(&c_r->fixed, r->in->db->home);
+            c_r->a_fixed = leaf;
+            break;
+        case PLACE_SINGLE:
+            shard_set_add(&c_r->fixed, leaf->map->single_shard);
+            c_r->a_fixed = leaf;
+            break;
+        case PLACE_DERIVED:
+            break;
+        }
+    }
+}
+
+/* --- keys ------------------------------------------------------------------------------------------ */
+
+/* Number of a bucket map among the plan's; tables hashed by one family of types share the first one's. */
+static bool map_number(struct router *r, const struct leaf *leaf, uint8_t *number_r)
+{
+    struct plan *p = r->plan;
+    if (!p->map) {
+        p->map = leaf->info->buckets;
+        p->table = leaf->map;
+        r->first_keyed = leaf;
+    }
+    *number_r = 0;
+    if (leaf->info->buckets == p->map ||
+        (leaves_agree(leaf, r->first_keyed) && leaf->map->method == TABLE_HASH))
+        return true;
+    for (uint8_t i = 0; i < p->n_more_maps; i++)
+        if (p->more_maps[i] == leaf->info->buckets) {
+            *number_r = (uint8_t)(i + 1);
+            return true;
+        }
+    if (p->n_more_maps == 250)
+        return false;
+    const struct bucket_map **grown =
+        arena_alloc(r->keep, (size_t)(p->n_more_maps + 1) * sizeof(struct bucket_map *));
+    if (p->n_more_maps)
+        memcpy(grown, p->more_maps, p->n_more_maps * sizeof(struct bucket_map *));
+    grown[p->n_more_maps++] = leaf->info->buckets;
+    p->more_maps = grown;
+    *number_r = p->n_more_maps;
+    return true;
+}
+
+static bool same_ref(const struct key_ref *a, const struct key_ref *b)
+{
+    return a->source == b->source && a->negate == b->negate && a->index == b->index &&
+           a->type_oid == b->type_oid && a->map == b->map;
+}
+
+/* Appends without doubles; big lists (IN with thousands of members) are taken as they are. */
+static void add_key(struct key_ref *keys, uint32_t *n, struct key_ref ref)
+{
+    for (uint32_t i = 0; *n < 64 && i < *n; i++)
+        if (same_ref(&keys[i], &ref))
+            return;
+    keys[(*n)++] = ref;
+}
+
+static void use_pins(struct router *r)
+{
+    struct plan *p = r->plan;
+    uint32_t total = 0;
+    for (uint32_t i = 0; i < r->n_leaves; i++)
+        total += r->leaves[i]->n_pins;
+    p->keys = arena_alloc(r->keep, (total + 1) * sizeof(*p->keys));
+    for (uint32_t i = 0; i < r->n_leaves; i++) {
+        const struct leaf *leaf = r->leaves[i];
+        uint8_t number = 0;
+        if (leaf->place != PLACE_KEYED || !map_number(r, leaf, &number))
+            continue;
+        for (uint32_t k = 0; k < leaf->n_pins; k++) {
+            struct key_ref ref = leaf->pins[k];
+            ref.map = number;
+            if (ref.untyped)
+                ref.untyped = r->param_good[ref.index] < r->stmt->param_uses[ref.index];
+            add_key(p->keys, &p->n_keys, ref);
+        }
+    }
+}
+
+bool plan_keys(struct router *r, bool *all_pinned_r)
+{
+    struct plan *p = r->plan;
+    struct shard_set shards;
+    *all_pinned_r = true;
+    for (uint32_t i = 0; i < r->n_leaves; i++) {
+        const struct leaf *leaf = r->leaves[i];
+        if (leaf->place != PLACE_KEYED)
+            continue;
+        table_shards(r->in->db, leaf->map, &shards);
+        shard_set_union(&p->fixed, &shards);
+        *all_pinned_r &= leaf->pinned;
+    }
+    p->kind = PLAN_SINGLE;
+    if (*all_pinned_r)
+        use_pins(r);
+    if (shard_set_count(&p->fixed) <= 1)
+        return true;
+    return *all_pinned_r && p->n_keys == 1 && p->keys[0].source != KEY_PARAM_ARRAY &&
+           p->keys[0].source != KEY_LITERAL_ARRAY;
+}

@@ -1,0 +1,321 @@
+/*
+ * Inside the router (src/route/router*.c). One router_plan() call, in this order:
+ *
+ *   bind     (router_bind.c)   names to relations: blocks, leaves, terms, and the equalities that each WHERE
+ * and ON states flow     (router_flow.c)   which equalities hold for the rows of each leaf that can matter;
+ * the keys that pin it scatter  (router_scatter.c) whether each shard can compute its part of a block alone
+ *   decide   (router.c, router_query.c, router_write.c, router_ddl.c, ...) the plan
+ *
+ * A leaf is one occurrence of a relation. A term is a column of a leaf (or of a derived table whose columns
+ * are not simply those of a leaf). Equalities are strict: they are true only if both sides are not NULL.
+ */
+#ifndef PGUNISON_SRC_ROUTE_ROUTER_PRIVATE_H
+#define PGUNISON_SRC_ROUTE_ROUTER_PRIVATE_H
+
+#include "route/hash.h"
+#include "route/router.h"
+#include "sql/parse.h"
+
+#define ROUTER_MAX_LEAVES 1000 /* occurrences of relations; CTEs count once a reference */
+
+enum place {
+    PLACE_HOME,
+    PLACE_SINGLE,
+    PLACE_REFERENCE,
+    PLACE_KEYED,
+    PLACE_DERIVED /* no relation: a term's owner only */
+};
+
+struct eqset;
+struct leaf {
+    enum place place;
+    const struct sql_relation *relation;
+    const struct table_info *info; /* NULL: a system catalog, or DERIVED */
+    const struct table_map *map;   /* NULL: unlisted */
+    const char *key;               /* KEYED: the key column */
+    uint32_t key_type;
+    bool written;
+    const struct eqset *env; /* what holds for its rows that matter */
+    struct key_ref *pins;    /* the keys they can have */
+    uint32_t n_pins;
+    bool pinned;
+};
+
+struct term {
+    const struct leaf *leaf; /* NULL: unknown */
+    const char *column;
+    uint32_t type_oid; /* 0: unknown */
+};
+
+/* term = other, or term = one of values */
+struct eq {
+    struct eq *next;
+    struct term a, b; /* b.leaf NULL: values */
+    struct key_ref *values;
+    uint32_t n_values;
+};
+struct eqset {
+    struct eq *eqs;
+    const struct eqset *parts[3];
+};
+
+struct output {
+    const char *name; /* NULL: unknown or none */
+    struct term term;
+    bool is_value; /* a literal or parameter: value */
+    struct key_ref value;
+};
+
+struct block;
+struct bound_cte {
+    const struct sql_cte *cte;
+    struct bound_cte *next;    /* outward */
+    struct bound_cte *visible; /* to its own query */
+    struct scope *scope;       /* its query's outer scope */
+    bool recursive, writes;
+    bool binding;        /* its query is just being bound: a reference is to itself */
+    struct block *block; /* the one of a writing CTE; else the latest */
+    uint32_t n_references;
+};
+
+struct from_node {
+    const struct sql_from *from;
+    struct leaf *leaf;   /* TABLE; a derived table's own leaf when its columns are not passed through */
+    struct block *block; /* QUERY, or a CTE; NULL: none, or a recursive reference */
+    bool own_block;      /* the block is flowed from here (not a writing CTE's) */
+    bool recursive;      /* a recursive CTE, or its reference to itself */
+    struct from_node *left, *right;
+    struct eqset *on;       /* JOIN */
+    struct output *outputs; /* of a block or function: renamed by the alias */
+    uint32_t n_outputs;
+    bool outputs_known;
+    /* flow */
+    const struct eqset *valid; /* holds for every row that comes out */
+    const struct eqset *env;
+    const struct eqset *pairs; /* JOIN: holds for every pair that matches */
+};
+
+/* USING (c): what the bare name c means. */
+struct merged_column {
+    struct merged_column *next;
+    const char *name;
+    struct term term;
+};
+
+struct scope {
+    struct scope *outer;
+    struct from_node **nodes; /* tables, queries and functions, no joins */
+    uint32_t n_nodes, cap_nodes;
+    struct merged_column *merged;
+    bool opaque; /* bare names cannot be told: NATURAL RIGHT JOIN of unknown columns and the like */
+};
+
+struct sublink {
+    struct sublink *next;
+    struct block *block;
+    const struct sql_expr *expr;
+    const struct from_node *join; /* it stands in this join's ON; NULL: elsewhere */
+    struct eqset *extra;          /* term IN (SELECT term): when false means no row */
+};
+
+struct block {
+    const struct sql_query *query;
+    struct scope scope;
+    struct leaf *target; /* of INSERT, UPDATE, DELETE, MERGE */
+    struct from_node *target_node;
+    struct from_node **from;
+    uint32_t n_from;
+    struct eqset *where;
+    struct output *outputs;
+    uint32_t n_outputs;
+    bool outputs_known;
+    struct sublink *sublinks;
+    struct block *left, *right; /* SETOP */
+    struct block *source;       /* INSERT */
+    uint32_t insert_key; /* INSERT into a KEYED table: the key's position in its rows; UINT32_MAX: not among
+                            them */
+    bool passes_through; /* its outputs are terms of its own leaves, and filters on them may be applied inside
+                          */
+    bool has_aggregates; /* aggregates, or functions that may be */
+    bool has_windows;
+    const struct eqset *valid, *env;
+};
+
+/* Where rows of a result live: each row is on the shard of term's value, which is of leaf's kind of key. */
+struct located {
+    struct located *next;
+    struct term term;
+    const struct leaf *leaf;
+    bool firm; /* term is never NULL because of an outer join */
+};
+struct parts {
+    bool sharded;    /* reads KEYED tables */
+    bool unstable;   /* not sharded, but shards may each come to another result: LIMIT */
+    const char *why; /* NULL: the parts of the shards, put together, are the result */
+    const char *hint;
+    struct located *located;
+};
+
+struct good_use {
+    struct good_use *next;
+    const struct sql_expr *expr;
+};
+
+struct text_edit {
+    struct text_edit *next;
+    uint32_t at, len; /* in the statement */
+    struct slice insert;
+};
+
+struct router {
+    const struct router_input *in;
+    const struct template *t;
+    const struct sql_statement *stmt;
+    struct arena *arena; /* of this call */
+    struct plan *plan;
+    struct arena *keep; /* the plan's */
+    bool needs_catalog;
+    bool too_many;
+    const struct leaf *missing; /* a relation that does not exist */
+    struct error *map_error;
+    const struct leaf *view; /* a view over sharded tables */
+    struct leaf **leaves;
+    uint32_t n_leaves, cap_leaves;
+    struct bound_cte *ctes;
+    struct block **cte_blocks; /* writing ones, and those that nothing refers to */
+    uint32_t n_cte_blocks, cap_cte_blocks;
+    bool writing_cte, current_of;
+    bool writes, locks_rows; /* somewhere in the statement */
+    uint16_t *param_good;    /* uses of an untyped parameter that give it the key's type */
+    struct good_use *good_uses;
+    struct text_edit *edits;
+    const struct leaf *first_keyed; /* whose map is plan->map */
+};
+
+/* router_bind.c */
+struct block *bind_query(struct router *r, const struct sql_query *query, struct scope *outer);
+struct leaf *bind_relation(struct router *r, const struct sql_relation *relation);
+bool resolve_column(const struct router *r, const struct sql_expr *e, const struct scope *scope,
+                    struct term *term_r);
+const struct table_column *find_column(const struct table_info *info, const char *name, uint32_t *index_r);
+const char *output_name(const struct sql_expr *e); /* as the server names a column; NULL: not known here */
+
+/* router_equal.c: equalities of conditions. */
+struct eqset *eqset_new(struct router *r);
+void eqset_add(struct router *r, struct eqset *set, struct term a, struct term b);
+void eqset_add_values(struct router *r, struct eqset *set, struct term a, const struct key_ref *values,
+                      uint32_t n);
+void collect_equalities(struct router *r, const struct sql_expr *condition, const struct scope *scope,
+                        struct eqset *set);
+bool constant_of(struct router *r, const struct sql_expr *e, uint32_t column_type, struct key_ref *ref_r);
+bool types_agree(uint32_t a, uint32_t b);
+bool same_term(const struct term *a, const struct term *b);
+/* All terms that equal `from`, itself first, and the shortest list of values among theirs (NULL: none). */
+struct closure {
+    struct term *terms;
+    uint32_t n_terms;
+    const struct eq *values;
+};
+void eqset_closure(struct router *r, const struct eqset *set, struct term from, struct closure *closure_r);
+bool eqset_relates(struct router *r, const struct eqset *set, struct term a, struct term b);
+
+/* router_flow.c */
+void flow_block(struct router *r, struct block *b, const struct eqset *env);
+void flow_statement(struct router *r, struct block *b); /* and its CTEs; then pins */
+
+/* router_scatter.c */
+/* top: LIMIT, OFFSET, ORDER BY and ungrouped aggregates are the caller's affair. */
+struct parts scatter_block(struct router *r, struct block *b, bool top);
+bool leaves_agree(const struct leaf *a, const struct leaf *b); /* equal keys live on one shard */
+bool located_has(struct router *r, const struct eqset *env, const struct located *l, struct term term,
+                 const struct leaf *leaf, bool firm);
+bool block_reads_keyed(const struct block *b);
+
+/* router_functions.c */
+enum function_class { FUNCTION_IMMUTABLE, FUNCTION_STABLE, FUNCTION_VOLATILE, FUNCTION_UNKNOWN };
+enum function_class function_class(const struct sql_expr *call);
+void classify_functions(struct block *b);
+bool function_is_aggregate(const struct sql_expr *call); /* a built-in one */
+bool function_reads_only(const struct sql_expr *call);
+const char *function_name(const struct sql_expr *call);
+bool statement_writes_by_function(const struct router *r, bool *pins_session_r);
+const char *
+statement_not_immutable(const struct router *r); /* the function to blame; NULL: all is immutable */
+const char *
+statement_home_function(const struct router *r); /* sequences, advisory locks: state of the home shard */
+
+/* router_place.c: parts of plans. */
+void *keep_copy(struct router *r, const void *data, size_t n); /* into the plan's arena */
+const char *keep_string(struct router *r, const char *s);      /* NULL stays NULL */
+void table_shards(const struct database_def *db, const struct table_map *map, struct shard_set *shards_r);
+void plan_single(struct router *r, const struct shard_set *shards);
+void plan_home(struct router *r);
+void plan_pin(struct router *r, uint32_t literal);
+void plan_refuse(struct router *r, const char *sqlstate, const char *hint, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+/* Fine on one shard, refused on several; a refusal at once if the plan has no keys and several shards. */
+void plan_refuse_if_several(struct router *r, const char *hint, const char *fmt, ...) PRINTF_LIKE(3, 4);
+bool plan_obstacles(struct router *r); /* true: unknown relations, broken maps, views: the plan is made */
+/* Keys and shards of all KEYED leaves; all_pinned_r: each has keys, so plan->keys are set. True: surely one
+ * shard, which is planned. */
+bool plan_keys(struct router *r, bool *all_pinned_r);
+struct census {
+    uint32_t keyed, reference, reference_written;
+    struct shard_set fixed; /* of home and single tables */
+    const struct leaf *a_keyed, *a_fixed, *a_reference;
+};
+void take_census(const struct router *r, struct census *c_r);
+const char *leaf_name(const struct leaf *leaf);
+
+/* router.c */
+void plan_statement(struct router *r, const struct sql_statement *stmt);
+/* router_hint.c: routing by hand; true: the plan is made. */
+bool plan_by_hint(struct router *r);
+bool has_hint(const struct router *r);
+/* router_copy.c, router_ddl.c */
+void plan_copy(struct router *r, const struct sql_statement *stmt);
+void plan_ddl(struct router *r, const struct sql_statement *stmt);
+void plan_create_as(struct router *r, const struct sql_statement *stmt);
+
+/* router_query.c */
+void plan_query(struct router *r, struct block *b); /* bound and flowed */
+struct block *
+bind_statement(struct router *r,
+               const struct sql_query *query); /* NULL: a plan, or the wish for the catalog, is made */
+
+/* router_write.c */
+struct key_state {
+    bool all_pinned, one_shard; /* of plan_keys() */
+};
+void plan_write(struct router *r, struct block *b, const struct census *c, struct key_state keys);
+bool refuse_key_assignments(struct router *r, struct block *b);
+
+/* router_text.c: the clauses of a top-level SELECT in the statement's text, as token numbers; UINT32_MAX: not
+ * there. */
+struct clauses {
+    struct sql_tokens tokens;
+    uint32_t select, from, order, limit, offset, fetch, locking, end;
+};
+bool find_clauses(struct router *r, struct clauses *c_r);
+/* The sort expressions: tokens [from, to) of each; false if there are not exactly n. */
+struct token_span {
+    uint32_t from, to;
+};
+bool find_sort_items(const struct clauses *c, struct token_span *items, uint32_t n);
+uint32_t clause_end(const struct clauses *c, uint32_t clause);
+bool find_call(const struct clauses *c, int32_t at, uint32_t *name_r, uint32_t *open_r, uint32_t *close_r,
+               uint32_t *end_r);
+void edit_text(struct router *r, uint32_t at, uint32_t len,
+               struct slice insert); /* insert: kept by the caller in the plan's arena */
+/* Text of tokens [from, to) as it stands, its literals pinned. */
+struct slice token_text(struct router *r, const struct clauses *c, struct token_span span);
+void finish_edits(struct router *r); /* to plan->rewrite */
+
+/* router_limit.c */
+bool plan_limit(struct router *r, const struct sql_query *q, const struct clauses *c, const char **why_r,
+                const char **hint_r);
+
+/* router_merge.c: fills plan->merge and plan->rewrite; false: why_r and hint_r say what cannot be merged. */
+bool plan_merge(struct router *r, struct block *b, const char **why_r, const char **hint_r);
+
+#endif

@@ -1,0 +1,191 @@
+/*
+ * Finding clauses in a statement's text, and editing it. The parser's tree says what is there but not where
+ * it ends; the scanner's tokens do. Only words outside of all parentheses count, so that subqueries are
+ * passed by.
+ */
+#include "router_private.h"
+
+#define NOWHERE UINT32_MAX
+
+static bool after_dot(const struct sql_tokens *t, uint32_t i)
+{
+    return i > 0 && t->items[i - 1].c == '.';
+}
+
+/* FROM that begins the clause: not of IS DISTINCT FROM, not the label in AS from. */
+static bool is_from(const struct sql_tokens *t, uint32_t i)
+{
+    if (!sql_token_is(t, i, "FROM") || after_dot(t, i) || i == 0 || sql_token_is(t, i - 1, "AS"))
+        return false;
+    return !(sql_token_is(t, i - 1, "DISTINCT") && i > 1 &&
+             (sql_token_is(t, i - 2, "IS") || sql_token_is(t, i - 2, "NOT")));
+}
+
+static void find_tail(const struct sql_tokens *t, uint32_t i, struct clauses *c)
+{
+    if (after_dot(t, i))
+        return;
+    if (sql_token_is(t, i, "ORDER") && sql_token_is(t, i + 1, "BY"))
+        c->order = i;
+    else if (sql_token_is(t, i, "LIMIT"))
+        c->limit = i;
+    else if (sql_token_is(t, i, "OFFSET"))
+        c->offset = i;
+    else if (sql_token_is(t, i, "FETCH"))
+        c->fetch = i;
+    else if (sql_token_is(t, i, "FOR") && c->locking == NOWHERE)
+        c->locking = i;
+}
+
+bool find_clauses(struct router *r, struct clauses *c)
+{
+    struct error e;
+    *c = (struct clauses){.select = NOWHERE,
+                          .from = NOWHERE,
+                          .order = NOWHERE,
+                          .limit = NOWHERE,
+                          .offset = NOWHERE,
+                          .fetch = NOWHERE,
+                          .locking = NOWHERE};
+    if (sql_scan(r->t->statement, r->arena, &c->tokens, &e) != STATUS_OK)
+        return false;
+    const struct sql_tokens *t = &c->tokens;
+    int depth = 0;
+    for (uint32_t i = 0; i < t->count; i++) {
+        char ch = t->items[i].kind == SQL_TOKEN_CHAR ? t->items[i].c : 0;
+        if (ch == '(' || ch == '[')
+            depth++;
+        else if (ch == ')' || ch == ']')
+            depth--;
+        else if (depth != 0)
+            continue;
+        else if (c->select == NOWHERE && sql_token_is(t, i, "SELECT"))
+            c->select = i;
+        else if (c->select != NOWHERE && c->from == NOWHERE && is_from(t, i))
+            c->from = i;
+        else if (c->from != NOWHERE)
+            find_tail(t, i, c);
+    }
+    c->end = t->count;
+    return c->select != NOWHERE && c->from != NOWHERE;
+}
+
+/* The first of the clauses that may follow clause `after`, or the end. */
+static uint32_t next_clause(const struct clauses *c, uint32_t after)
+{
+    const uint32_t all[] = {c->limit, c->offset, c->fetch, c->locking, c->order, c->end};
+    uint32_t best = c->end;
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        if (all[i] != NOWHERE && all[i] > after && all[i] < best)
+            best = all[i];
+    return best;
+}
+
+uint32_t clause_end(const struct clauses *c, uint32_t clause)
+{
+    return next_clause(c, clause);
+}
+
+/* Without ASC, DESC, NULLS FIRST, NULLS LAST. */
+static uint32_t strip_direction(const struct sql_tokens *t, uint32_t from, uint32_t to)
+{
+    if (to - from > 2 && sql_token_is(t, to - 2, "NULLS") &&
+        (sql_token_is(t, to - 1, "FIRST") || sql_token_is(t, to - 1, "LAST")))
+        to -= 2;
+    if (to - from > 1 && (sql_token_is(t, to - 1, "ASC") || sql_token_is(t, to - 1, "DESC")))
+        to--;
+    return to;
+}
+
+bool find_sort_items(const struct clauses *c, struct token_span *items, uint32_t n)
+{
+    uint32_t found = 0, depth = 0;
+    if (c->order == NOWHERE)
+        return n == 0;
+    uint32_t end = next_clause(c, c->order), from = c->order + 2;
+    for (uint32_t i = from; i <= end; i++) {
+        char ch = i < end && c->tokens.items[i].kind == SQL_TOKEN_CHAR ? c->tokens.items[i].c : 0;
+        depth += ch == '(' || ch == '[';
+        depth -= ch == ')' || ch == ']';
+        if (i < end && (ch != ',' || depth > 0))
+            continue;
+        if (found == n)
+            return false;
+        items[found++] = (struct token_span){from, strip_direction(&c->tokens, from, i)};
+        from = i + 1;
+    }
+    return found == n;
+}
+
+static uint32_t matching(const struct clauses *c, uint32_t open)
+{
+    uint32_t depth = 0;
+    for (uint32_t i = open; i < c->tokens.count; i++) {
+        char ch = c->tokens.items[i].kind == SQL_TOKEN_CHAR ? c->tokens.items[i].c : 0;
+        depth += ch == '(';
+        depth -= ch == ')';
+        if (depth == 0)
+            return i;
+    }
+    return NOWHERE;
+}
+
+bool find_call(const struct clauses *c, int32_t at, uint32_t *name_r, uint32_t *open_r, uint32_t *close_r,
+               uint32_t *end_r)
+{
+    uint32_t i = 0;
+    while (i < c->tokens.count && (int64_t)c->tokens.items[i].from != at)
+        i++;
+    *name_r = i;
+    while (i < c->tokens.count && c->tokens.items[i].c != '(')
+        i++;
+    if (i >= c->tokens.count)
+        return false;
+    *open_r = i;
+    *close_r = matching(c, i);
+    if (*close_r == NOWHERE)
+        return false;
+    *end_r = *close_r;
+    if (sql_token_is(&c->tokens, *close_r + 1, "FILTER") && *close_r + 2 < c->tokens.count)
+        *end_r = matching(c, *close_r + 2);
+    return *end_r != NOWHERE;
+}
+
+struct slice token_text(struct router *r, const struct clauses *c, struct token_span span)
+{
+    if (span.from >= span.to)
+        return slice_of("", 0);
+    uint32_t from = c->tokens.items[span.from].from, to = c->tokens.items[span.to - 1].to;
+    for (uint32_t i = 0; i < r->t->n_literals; i++)
+        if (r->t->literals[i].at >= from && r->t->literals[i].at < to)
+            plan_pin(r, i);
+    return slice_of(r->t->statement.data + from, to - from);
+}
+
+void edit_text(struct router *r, uint32_t at, uint32_t len, struct slice insert)
+{
+    struct text_edit *e = arena_alloc(r->arena, sizeof(*e)), **place = &r->edits;
+    *e = (struct text_edit){.at = at, .len = len, .insert = insert};
+    while (*place && (*place)->at <= at) /* edits at one place stay in the order they came in */
+        place = &(*place)->next;
+    e->next = *place;
+    *place = e;
+}
+
+void finish_edits(struct router *r)
+{
+    size_t n = 0, i = 0;
+    for (const struct text_edit *e = r->edits; e; e = e->next)
+        n++;
+    if (n == 0)
+        return;
+    struct rewrite *rewrite = &r->plan->rewrite;
+    rewrite->edits = arena_alloc(r->keep, n * sizeof(*rewrite->edits));
+    for (const struct text_edit *e = r->edits; e; e = e->next) {
+        uint32_t from = rewrite_template_offset(r->t, e->at);
+        uint32_t to = e->len ? rewrite_template_offset(r->t, e->at + e->len) : from;
+        rewrite->edits[i++] = (struct rewrite_edit){.at = from, .len = to - from, .insert = e->insert};
+    }
+    rewrite->n_edits = n;
+    r->plan->has_rewrite = true;
+}

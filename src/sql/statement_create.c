@@ -1,0 +1,9 @@
+#include "statement_private.h"
+
+bool convert_create(struct convert *c, const PgQuery__Node *node, struct sql_statement *stmt)
+{
+    (void)c;
+    (void)node;
+    (void)stmt;
+    return false;
+}

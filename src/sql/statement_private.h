@@ -1,0 +1,43 @@
+/* Inside src/sql only: from libpg_query's protobuf tree to include/sql/statement.h. */
+#ifndef PGUNISON_SQL_STATEMENT_PRIVATE_H
+#define PGUNISON_SQL_STATEMENT_PRIVATE_H
+
+#include "sql/parse.h"
+#include <pg_query/pg_query.pb-c.h>
+
+struct convert {
+    struct arena *arena;
+    const struct template *t;
+    struct sql_statement *stmt;
+};
+
+/* parse.c: the deepest nesting that the parser and the walkers over its trees are trusted with. */
+#define SQL_MAX_NESTING 1500
+
+/* statement_expr.c. NULL node: NULL. */
+struct sql_expr *convert_expr(struct convert *c, const PgQuery__Node *node);
+struct sql_expr **convert_exprs(struct convert *c, PgQuery__Node **nodes, size_t n, uint32_t *n_r);
+struct sql_expr *convert_new_expr(struct convert *c, enum sql_expr_kind kind, int32_t at);
+struct sql_expr *convert_message(struct convert *c,
+                                 const ProtobufCMessage *message); /* OTHER: everything inside */
+const char *convert_string(struct convert *c, const char *s);      /* "" becomes NULL */
+const char *convert_name(struct convert *c,
+                         const PgQuery__Node *node); /* of a String node; NULL: it is none */
+/* The Strings of a list; other nodes are left out. */
+const char **convert_names(struct convert *c, PgQuery__Node **nodes, size_t n, uint32_t *n_r);
+void convert_remember_function(struct convert *c, struct sql_expr *call);
+
+/* statement_query.c */
+struct sql_query *
+convert_query(struct convert *c,
+              const PgQuery__Node *node); /* NULL: not SELECT, INSERT, UPDATE, DELETE, MERGE */
+struct sql_query *convert_select(struct convert *c, const PgQuery__SelectStmt *s);
+void convert_relation(struct convert *c, const PgQuery__RangeVar *rv, struct sql_relation *relation_r);
+
+/* statement.c, statement_ddl.c, statement_alter.c, statement_copy.c. False: not a statement of this file. */
+void convert_statement(struct convert *c, const PgQuery__Node *node, struct sql_statement *stmt);
+bool convert_create(struct convert *c, const PgQuery__Node *node, struct sql_statement *stmt);
+bool convert_alter(struct convert *c, const PgQuery__Node *node, struct sql_statement *stmt);
+void convert_copy(struct convert *c, const PgQuery__CopyStmt *copy, struct sql_statement *stmt);
+
+#endif

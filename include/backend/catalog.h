@@ -21,9 +21,12 @@ struct catalog_relation {
     bool exists, temporary;
     char relkind;
     const char *view_of;    /* "schema.name" of a listed, sharded table that a view reads, directly or through other views; NULL */
+    const char *view_of_reference; /* the same for a reference table: reading such a view on one shard is right, writing through it is not */
     const char *index_of_schema, *index_of_name; /* relkind i, I: its table; NULL otherwise */
-    const struct table_map *map; /* NULL: not listed; wildcard applied; an index has its table's */
-    struct catalog_column *columns;
+    /* NULL: not listed. Wildcard applied; an index has its table's; a partition (or inheritance child) that is not listed has its nearest
+       listed ancestor's. Of a relation that does not exist: by the schema in which it would be created. */
+    const struct table_map *map;
+    struct catalog_column *columns; /* an index has its table's */
     uint16_t n_columns;
     void *extra;                      /* the session's: the router's view of it */
     void (*free_extra)(void *extra);
@@ -32,7 +35,8 @@ struct catalog_relation {
 struct catalog;
 struct catalog *catalog_create(const struct database_def *db);
 void catalog_destroy(struct catalog **c);
-void catalog_clear(struct catalog *c);
+void catalog_clear(struct catalog *c); /* relations die, and what plans keep of them */
+size_t catalog_count(const struct catalog *c); /* clients choose the names: clear it, with the plans, when there are too many */
 /* context: what else the meaning of a name depends on (user and search_path). schema "": not qualified. NULL: not loaded. */
 struct catalog_relation *catalog_find(struct catalog *c, const char *context, const char *schema, const char *name);
 
@@ -41,10 +45,12 @@ struct catalog_relation *catalog_find(struct catalog *c, const char *context, co
 unsigned catalog_load_shard(const struct database_def *db, const char *schema, const char *name);
 /* SQL with everything qualified by pg_catalog, one result set of text columns; relation names quoted as literals. */
 void catalog_load_sql(const struct database_def *db, const char *schema, const char *name, struct buf *sql);
+/* Rows come in the order of the result. Refuses (0A000) an unqualified name that might mean another table on another shard: a search_path with
+   several schemas and a single(...) table of that name. */
 struct catalog_load;
 struct catalog_load *catalog_load_begin(struct catalog *c, const char *context, const char *schema, const char *name);
 enum status catalog_load_row(struct catalog_load *l, const struct slice *values, size_t n, struct error *error_r) MUST_CHECK;
-struct catalog_relation *catalog_load_finish(struct catalog_load **l); /* stores it */
+struct catalog_relation *catalog_load_finish(struct catalog_load **l); /* stores it; if another load was first, gives that one's */
 void catalog_load_abort(struct catalog_load **l);
 
 #endif

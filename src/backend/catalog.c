@@ -1,0 +1,359 @@
+/*
+ * Relations as the router needs them, one load at a time (catalog_sql.c has the query and the meaning of its
+ * rows).
+ *
+ * A relation is one arena: it dies at catalog_clear(), and until then keeps its address. A load fills the
+ * arena; finish decides, when everything is known, whose map counts:
+ *
+ *     listed itself  >  nearest listed ancestor  >  wildcard, if it is an ordinary table with that column  >
+ * none
+ *
+ * An unqualified name is looked up on one shard, but tables of one name may be on different shards, in
+ * different schemas: with single(...) tables the shard that was asked may not have what comes first in the
+ * search path. Where that could be, the name is refused instead of guessed (check_ambiguity).
+ *
+ * Not responsible for: what views do with what they read, functions, when to forget.
+ */
+#include "backend/catalog.h"
+
+#include <stdlib.h>
+
+struct ancestor { /* or what a view reads */
+    const char *schema, *name;
+    char relkind;
+    bool temporary, has_wildcard;
+    long depth;
+};
+
+struct entry {
+    struct catalog_relation relation;
+    struct arena arena;
+};
+
+struct catalog {
+    const struct database_def *db;
+    struct buf key;           /* scratch */
+    struct hashmap relations; /* "context\0schema\0name" -> struct entry */
+};
+
+struct catalog_load {
+    struct catalog *catalog;
+    struct entry *entry;
+    struct slice key;
+    const char *schema, *name; /* as asked */
+    const char *create_schema; /* D */
+    struct ancestor *ancestors, *read;
+    size_t n_ancestors, n_read;
+    const char **path; /* S */
+    size_t n_path;
+};
+
+static void free_entry(void *p)
+{
+    struct entry *e = p;
+    if (e->relation.extra && e->relation.free_extra)
+        e->relation.free_extra(e->relation.extra);
+    arena_free(&e->arena);
+    free(e);
+}
+
+struct catalog *catalog_create(const struct database_def *db)
+{
+    struct catalog *c = xcalloc(1, sizeof(*c));
+    c->db = db;
+    hashmap_init(&c->relations);
+    return c;
+}
+
+void catalog_clear(struct catalog *c)
+{
+    hashmap_free(&c->relations, free_entry);
+}
+
+void catalog_destroy(struct catalog **c)
+{
+    if (!*c)
+        return;
+    catalog_clear(*c);
+    buf_free(&(*c)->key);
+    free(*c);
+    *c = NULL;
+}
+
+size_t catalog_count(const struct catalog *c)
+{
+    return c->relations.count;
+}
+
+/* Good until the next call. */
+static struct slice key_of(struct catalog *c, const char *context, const char *schema, const char *name)
+{
+    buf_clear(&c->key);
+    buf_cstr(&c->key, context);
+    buf_cstr(&c->key, schema ? schema : "");
+    buf_cstr(&c->key, name);
+    return buf_slice(&c->key);
+}
+
+struct catalog_relation *catalog_find(struct catalog *c, const char *context, const char *schema,
+                                      const char *name)
+{
+    struct entry *e = hashmap_get(&c->relations, key_of(c, context, schema, name));
+    return e ? &e->relation : NULL;
+}
+
+/* ---- whose map ------------------------------------------------------------------------------- */
+
+unsigned catalog_load_shard(const struct database_def *db, const char *schema, const char *name)
+{
+    const struct table_map *map = topology_table(db, schema, name);
+    return map && map->method == TABLE_SINGLE ? map->single_shard : db->home;
+}
+
+/* The wildcard is for the application's tables. */
+static bool wildcard_may_apply(const struct ancestor *a)
+{
+    return (a->relkind == 'r' || a->relkind == 'p') && !a->temporary && strncmp(a->schema, "pg_", 3) != 0 &&
+           strcmp(a->schema, "information_schema") != 0 && strcmp(a->schema, "pgunison") != 0;
+}
+
+static const struct table_map *map_of(const struct catalog_load *l)
+{
+    const struct database_def *db = l->catalog->db;
+    const struct catalog_relation *r = &l->entry->relation;
+    const struct table_map *found = NULL;
+    long depth = -1;
+    if (!r->exists) {
+        const char *schema = *l->schema ? l->schema : l->create_schema;
+        return schema ? topology_table(db, schema, l->name) : NULL;
+    }
+    const struct table_map *own = topology_table(db, r->schema, r->name);
+    if (own)
+        return own; /* whatever it is */
+    for (size_t i = 0; i < l->n_ancestors; i++) {
+        const struct ancestor *a = &l->ancestors[i];
+        const struct table_map *map = topology_table(db, a->schema, a->name);
+        if (map && (!found || a->depth < depth)) {
+            found = map;
+            depth = a->depth;
+        }
+    }
+    for (size_t i = 0; i < l->n_ancestors && !found && db->wildcard; i++) {
+        if (l->ancestors[i].depth == 0 && l->ancestors[i].has_wildcard &&
+            wildcard_may_apply(&l->ancestors[i]))
+            found = db->wildcard;
+    }
+    return found;
+}
+
+/* What a view reads: a table whose rows are not all on the shard that was asked, or one with copies
+ * elsewhere. */
+static void judge_view(struct catalog_load *l)
+{
+    const struct database_def *db = l->catalog->db;
+    struct catalog_relation *r = &l->entry->relation;
+    unsigned asked = catalog_load_shard(db, l->schema, l->name);
+    for (size_t i = 0; i < l->n_read; i++) {
+        const struct ancestor *a = &l->read[i];
+        const struct table_map *map = topology_table(db, a->schema, a->name);
+        if (!map && a->has_wildcard && wildcard_may_apply(a))
+            map = db->wildcard;
+        if (!map || (strcmp(a->schema, r->schema) == 0 && strcmp(a->name, r->name) == 0))
+            continue;
+        const char *full = arena_printf(&l->entry->arena, "%s.%s", a->schema, a->name);
+        switch (map->method) {
+        case TABLE_HASH:
+        case TABLE_RANGE:
+        case TABLE_LIST:
+            r->view_of = full;
+            break;
+        case TABLE_SINGLE:
+            if (map->single_shard != asked)
+                r->view_of = full;
+            break;
+        case TABLE_REFERENCE:
+            r->view_of_reference = full;
+            break;
+        }
+    }
+}
+
+/* Where a schema stands in the search path; n_path: not in it. */
+static size_t path_position(const struct catalog_load *l, const char *schema)
+{
+    size_t i = 0;
+    while (i < l->n_path && strcmp(l->path[i], schema) != 0)
+        i++;
+    return i;
+}
+
+static enum status refuse_ambiguous(const struct catalog_load *l, const char *other, struct error *error_r)
+{
+    (void)error_set(error_r, SQLSTATE_FEATURE_NOT_SUPPORTED, "relation name \"%s\" is ambiguous over shards",
+                    l->name);
+    error_detail(error_r,
+                 "The search path also contains the schema \"%s\", whose tables of that name are not on the "
+                 "same shard.",
+                 other);
+    error_hint(error_r, "Write the name with its schema.");
+    return STATUS_ERROR;
+}
+
+static enum status check_ambiguity(const struct catalog_load *l, struct error *error_r)
+{
+    const struct database_def *db = l->catalog->db;
+    const struct catalog_relation *r = &l->entry->relation;
+    if (*l->schema)
+        return STATUS_OK;
+    unsigned asked = catalog_load_shard(db, NULL, l->name);
+    size_t found = r->exists ? path_position(l, r->schema) : l->n_path;
+    for (size_t i = 0; i < found; i++) {
+        const char *schema = l->path[i];
+        if (strncmp(schema, "pg_", 3) == 0)
+            continue; /* the system's are everywhere; temporary tables are where the session is */
+        const struct table_map *map = topology_table(db, schema, l->name);
+        /* Not found here although the path comes by: is there a shard that may have it? */
+        bool elsewhere = map ? map->method == TABLE_SINGLE && map->single_shard != asked : asked != db->home;
+        if (elsewhere)
+            return refuse_ambiguous(l, schema, error_r);
+    }
+    return STATUS_OK;
+}
+
+/* ---- loading --------------------------------------------------------------------------------- */
+
+struct catalog_load *catalog_load_begin(struct catalog *c, const char *context, const char *schema,
+                                        const char *name)
+{
+    struct catalog_load *l = xcalloc(1, sizeof(*l));
+    struct entry *e = l->entry = xcalloc(1, sizeof(*e));
+    arena_init(&e->arena);
+    l->catalog = c;
+    l->key = arena_slice(&e->arena, key_of(c, context, schema, name));
+    l->schema = e->relation.schema = arena_strdup(&e->arena, schema ? schema : "");
+    l->name = e->relation.name = arena_strdup(&e->arena, name);
+    return l;
+}
+
+static const char *text_of(struct catalog_load *l, struct slice v)
+{
+    return v.data ? arena_strndup(&l->entry->arena, v.data, v.len) : "";
+}
+
+static char char_of(struct slice v)
+{
+    return v.len > 0 ? (char)v.data[0] : '\0';
+}
+
+static bool bool_of(struct slice v)
+{
+    return char_of(v) == 't';
+}
+
+static long number_of(struct catalog_load *l, struct slice v)
+{
+    return strtol(text_of(l, v), NULL, 10);
+}
+
+/* Arrays live in the arena and double; what they leave behind is small. */
+static void *grow(struct catalog_load *l, void *items, size_t n, size_t size)
+{
+    if (n & (n - 1))
+        return items;
+    void *bigger = arena_alloc(&l->entry->arena, (n ? n * 2 : 1) * size);
+    if (n)
+        memcpy(bigger, items, n * size);
+    return bigger;
+}
+
+static void add_ancestor(struct catalog_load *l, struct ancestor **items, size_t *n, const struct slice *v)
+{
+    *items = grow(l, *items, *n, sizeof(struct ancestor));
+    (*items)[(*n)++] = (struct ancestor){.schema = text_of(l, v[1]),
+                                         .name = text_of(l, v[2]),
+                                         .relkind = char_of(v[3]),
+                                         .temporary = char_of(v[4]) == 't',
+                                         .depth = number_of(l, v[5]),
+                                         .has_wildcard = bool_of(v[6])};
+}
+
+static void add_column(struct catalog_load *l, const struct slice *v)
+{
+    struct catalog_relation *r = &l->entry->relation;
+    r->columns = grow(l, r->columns, r->n_columns, sizeof(struct catalog_column));
+    r->columns[r->n_columns++] = (struct catalog_column){.name = text_of(l, v[1]),
+                                                         .type_oid = (uint32_t)number_of(l, v[2]),
+                                                         .collation_oid = (uint32_t)number_of(l, v[3]),
+                                                         .c_collation = bool_of(v[4]),
+                                                         .deterministic = bool_of(v[5]),
+                                                         .has_default = bool_of(v[6]),
+                                                         .not_null = bool_of(v[7])};
+}
+
+enum status catalog_load_row(struct catalog_load *l, const struct slice *v, size_t n, struct error *error_r)
+{
+    struct catalog_relation *r = &l->entry->relation;
+    if (n != 9 || v[0].len != 1)
+        return error_set(error_r, SQLSTATE_PROTOCOL_VIOLATION,
+                         "a shard answered the catalog query with something else");
+    switch (v[0].data[0]) {
+    case 'R':
+        r->exists = true;
+        r->schema = text_of(l, v[1]);
+        r->name = text_of(l, v[2]);
+        r->relkind = char_of(v[3]);
+        r->temporary = char_of(v[4]) == 't';
+        return STATUS_OK;
+    case 'I':
+        r->index_of_schema = text_of(l, v[1]);
+        r->index_of_name = text_of(l, v[2]);
+        return STATUS_OK;
+    case 'A':
+        add_ancestor(l, &l->ancestors, &l->n_ancestors, v);
+        return STATUS_OK;
+    case 'B':
+        add_ancestor(l, &l->read, &l->n_read, v);
+        return STATUS_OK;
+    case 'C':
+        add_column(l, v);
+        return STATUS_OK;
+    case 'S':
+        l->path = grow(l, l->path, l->n_path, sizeof(const char *));
+        l->path[l->n_path++] = text_of(l, v[1]);
+        return STATUS_OK;
+    case 'D':
+        l->create_schema = v[1].data ? text_of(l, v[1]) : NULL;
+        return STATUS_OK;
+    case 'Z':
+        return check_ambiguity(l, error_r);
+    default:
+        return error_set(error_r, SQLSTATE_PROTOCOL_VIOLATION,
+                         "a shard answered the catalog query with something else");
+    }
+}
+
+struct catalog_relation *catalog_load_finish(struct catalog_load **lp)
+{
+    struct catalog_load *l = *lp;
+    *lp = NULL;
+    struct entry *known = hashmap_get(&l->catalog->relations, l->key), *e = l->entry;
+    if (known) {
+        free_entry(e); /* plans may hold the other one */
+    } else {
+        known = e;
+        e->relation.map = map_of(l);
+        judge_view(l);
+        hashmap_put(&l->catalog->relations, l->key, e);
+    }
+    free(l);
+    return &known->relation;
+}
+
+void catalog_load_abort(struct catalog_load **l)
+{
+    if (!*l)
+        return;
+    free_entry((*l)->entry);
+    free(*l);
+    *l = NULL;
+}

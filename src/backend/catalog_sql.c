@@ -1,0 +1,133 @@
+/*
+ * The query that loads one relation: PostgreSQL 13 and later, one result set of text columns.
+ *
+ *     kind  a        b     c        d            e        f              g            h
+ *     R     schema   name  relkind  persistence                                             what the name
+ * means I     schema   name                                                                   of an index:
+ * its table A     schema   name  relkind  persistence  depth                                      it (0; of
+ * an index: its table), and what it inherits from B     schema   name  relkind  persistence  depth    has
+ * wildcard                      of a view: what it reads C     name     type  collation  C? deterministic?
+ * default?    not null?      columns S     schema   position search path, as it is in effect D     schema
+ * where it would be created Z always; sorts last
+ *
+ * Columns that not every version has are read through to_jsonb(), which gives null for those that are not
+ * there (datlocprovider since 15, datlocale and colllocale since 17).
+ *
+ * What a view reads through functions is not seen by anybody but the function.
+ */
+#include "backend/catalog.h"
+
+static void append_literal(struct buf *sql, struct slice text)
+{
+    /* Right under any standard_conforming_strings. */
+    if (text.len > 0 && memchr(text.data, '\\', text.len))
+        buf_u8(sql, 'E');
+    buf_u8(sql, '\'');
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.data[i] == '\'' || text.data[i] == '\\')
+            buf_u8(sql, text.data[i]);
+        buf_u8(sql, text.data[i]);
+    }
+    buf_u8(sql, '\'');
+}
+
+static void append_identifier(struct buf *text, const char *name)
+{
+    buf_u8(text, '"');
+    for (; *name; name++) {
+        if (*name == '"')
+            buf_u8(text, '"');
+        buf_u8(text, (uint8_t)*name);
+    }
+    buf_u8(text, '"');
+}
+
+/* What the name means, its table if it is an index, what it reads if it is a view, and their ancestors. */
+static const char sql_relations[] =
+    "r AS (SELECT c.oid, n.nspname, c.relname, c.relkind, c.relpersistence"
+    " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE c.oid = (SELECT asked.oid FROM asked)),"
+    "t AS (SELECT COALESCE(x.indrelid, r.oid) AS oid, x.indrelid IS NOT NULL AS is_index"
+    " FROM r LEFT JOIN pg_catalog.pg_index x ON x.indexrelid = r.oid),"
+    "seen(oid) AS (SELECT r.oid FROM r WHERE r.relkind IN ('v', 'm')"
+    " UNION SELECT d.refobjid FROM seen"
+    " JOIN pg_catalog.pg_class v ON v.oid = seen.oid AND v.relkind IN ('v', 'm')"
+    " JOIN pg_catalog.pg_rewrite w ON w.ev_class = v.oid"
+    " JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = "
+    "w.oid"
+    " AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass),"
+    "up(kind, oid, depth) AS ((SELECT 'A'::pg_catalog.text, t.oid, 0 FROM t"
+    " UNION ALL SELECT 'B'::pg_catalog.text, seen.oid, 0 FROM seen)"
+    " UNION SELECT up.kind, i.inhparent, up.depth + 1 FROM up JOIN pg_catalog.pg_inherits i ON i.inhrelid = "
+    "up.oid),";
+
+/* Columns with their base types; a domain's default counts as the column's. */
+static const char sql_columns[] =
+    "a AS (SELECT x.* FROM t JOIN pg_catalog.pg_attribute x ON x.attrelid = t.oid"
+    " WHERE x.attnum > 0 AND NOT x.attisdropped),"
+    "ty(attnum, oid, has_default) AS (SELECT a.attnum, a.atttypid, false FROM a"
+    " UNION ALL SELECT ty.attnum, y.typbasetype, ty.has_default OR y.typdefault IS NOT NULL FROM ty"
+    " JOIN pg_catalog.pg_type y ON y.oid = ty.oid AND y.typtype = 'd'),"
+    "db AS (SELECT CASE COALESCE(pg_catalog.jsonb_extract_path_text(pg_catalog.to_jsonb(d), "
+    "'datlocprovider'), 'c')"
+    " WHEN 'c' THEN d.datcollate::pg_catalog.text IN ('C', 'POSIX')"
+    " WHEN 'b' THEN pg_catalog.jsonb_extract_path_text(pg_catalog.to_jsonb(d), 'datlocale')"
+    " IN ('C', 'C.UTF-8', 'PG_UNICODE_FAST')"
+    " ELSE false END AS is_c FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()),"
+    "col AS (SELECT a.attnum, a.attname, ty.oid AS type_oid, a.attcollation,"
+    " CASE co.collprovider WHEN 'd' THEN (SELECT db.is_c FROM db)"
+    " WHEN 'c' THEN co.collcollate::pg_catalog.text IN ('C', 'POSIX')"
+    " WHEN 'b' THEN pg_catalog.jsonb_extract_path_text(pg_catalog.to_jsonb(co), 'colllocale')"
+    " IN ('C', 'C.UTF-8', 'PG_UNICODE_FAST')"
+    " ELSE false END AS is_c, COALESCE(co.collisdeterministic, true) AS deterministic,"
+    " a.atthasdef OR a.attidentity <> '' OR ty.has_default AS has_default, a.attnotnull"
+    " FROM a JOIN ty ON ty.attnum = a.attnum JOIN pg_catalog.pg_type y ON y.oid = ty.oid AND y.typtype <> 'd'"
+    " LEFT JOIN pg_catalog.pg_collation co ON co.oid = a.attcollation),";
+
+static const char sql_rows[] =
+    "q(kind, ord, a, b, c, d, e, f, g, h) AS ("
+    "SELECT 'R'::pg_catalog.text, 0, r.nspname::pg_catalog.text, r.relname::pg_catalog.text,"
+    " r.relkind::pg_catalog.text, r.relpersistence::pg_catalog.text, NULL::pg_catalog.text, "
+    "NULL::pg_catalog.text,"
+    " NULL::pg_catalog.text, NULL::pg_catalog.text FROM r"
+    " UNION ALL SELECT 'I', 0, n.nspname, c.relname, NULL, NULL, NULL, NULL, NULL, NULL FROM t"
+    " JOIN pg_catalog.pg_class c ON c.oid = t.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE t.is_index"
+    " UNION ALL SELECT up.kind, up.depth, n.nspname, c.relname, c.relkind::pg_catalog.text,"
+    " c.relpersistence::pg_catalog.text, up.depth::pg_catalog.text,"
+    " (EXISTS (SELECT FROM pg_catalog.pg_attribute x WHERE x.attrelid = c.oid AND x.attnum > 0"
+    " AND NOT x.attisdropped AND x.attname = (SELECT wild.name FROM wild)))::pg_catalog.text, NULL, NULL"
+    " FROM up JOIN pg_catalog.pg_class c ON c.oid = up.oid"
+    " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    " UNION ALL SELECT 'C', col.attnum, col.attname, col.type_oid::pg_catalog.text,"
+    " col.attcollation::pg_catalog.text, col.is_c::pg_catalog.text, col.deterministic::pg_catalog.text,"
+    " col.has_default::pg_catalog.text, col.attnotnull::pg_catalog.text, NULL FROM col"
+    " UNION ALL SELECT 'S', s.ord::pg_catalog.int4, s.name, s.ord::pg_catalog.text, NULL, NULL, NULL, NULL, "
+    "NULL, NULL"
+    " FROM pg_catalog.unnest(pg_catalog.current_schemas(true)) WITH ORDINALITY s(name, ord)"
+    " UNION ALL SELECT 'D', 0, pg_catalog.current_schema(), NULL, NULL, NULL, NULL, NULL, NULL, NULL"
+    " UNION ALL SELECT 'Z', 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)"
+    "SELECT q.kind, q.a, q.b, q.c, q.d, q.e, q.f, q.g, q.h FROM q ORDER BY q.kind, q.ord";
+
+void catalog_load_sql(const struct database_def *db, const char *schema, const char *name, struct buf *sql)
+{
+    struct buf text;
+    buf_init(&text);
+    if (schema && *schema) {
+        append_identifier(&text, schema);
+        buf_u8(&text, '.');
+    }
+    append_identifier(&text, name);
+    buf_str(sql, "WITH RECURSIVE asked(oid) AS (SELECT pg_catalog.to_regclass(");
+    append_literal(sql, buf_slice(&text));
+    buf_str(sql, ")::pg_catalog.oid),wild(name) AS (SELECT ");
+    if (db->wildcard)
+        append_literal(sql, slice_str(db->wildcard->column));
+    else
+        buf_str(sql, "NULL");
+    buf_str(sql, "::pg_catalog.name),");
+    buf_str(sql, sql_relations);
+    buf_str(sql, sql_columns);
+    buf_str(sql, sql_rows);
+    buf_free(&text);
+}

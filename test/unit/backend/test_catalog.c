@@ -1,0 +1,409 @@
+/* backend/catalog.h, its query against a real server */
+#include "backend/catalog.h"
+#include "pg_fixture.h"
+
+static struct pg_fixture pg;
+static struct config *config;
+static const struct database_def *db;
+static struct catalog *catalog;
+static PGconn *conn;
+
+static const char *const schema_sql =
+    "CREATE SCHEMA app; CREATE SCHEMA \"odd\"\"schema\"; CREATE SCHEMA audit;"
+    "CREATE COLLATION nondet (provider = icu, locale = 'und', deterministic = false);"
+    "CREATE DOMAIN small AS int2 NOT NULL; CREATE DOMAIN smaller AS small DEFAULT 7;"
+    "CREATE TABLE public.customers (id int8 PRIMARY KEY, name text NOT NULL, gone int, label varchar(9) "
+    "COLLATE \"C\","
+    " nick text COLLATE nondet, size smaller, n int GENERATED ALWAYS AS IDENTITY, twice int8 GENERATED "
+    "ALWAYS AS (id * 2) STORED,"
+    " at timestamptz DEFAULT now());"
+    "ALTER TABLE public.customers DROP COLUMN gone;"
+    "CREATE INDEX customers_name ON public.customers (name);"
+    "CREATE TABLE app.events (day date, what text) PARTITION BY RANGE (day);"
+    "CREATE TABLE app.events_2025 PARTITION OF app.events FOR VALUES FROM ('2025-01-01') TO ('2026-01-01') "
+    "PARTITION BY RANGE (day);"
+    "CREATE TABLE app.events_jan PARTITION OF app.events_2025 FOR VALUES FROM ('2025-01-01') TO "
+    "('2025-02-01');"
+    "CREATE INDEX ON app.events (day);"
+    "CREATE TABLE public.countries (code text); CREATE TABLE public.plain (x int, customers int);"
+    "CREATE TABLE public.tenants (tenant_id int); CREATE TABLE public.kid (more int) INHERITS "
+    "(public.customers);"
+    "CREATE TABLE public.audit (x int); CREATE TABLE app.audit (x int); CREATE TABLE app.plain (y int);"
+    "CREATE VIEW public.v_plain AS SELECT x FROM public.plain;"
+    "CREATE VIEW public.v_customers AS SELECT id FROM public.customers JOIN public.plain ON true;"
+    "CREATE VIEW public.v_deep AS SELECT * FROM public.v_customers;"
+    "CREATE MATERIALIZED VIEW public.m_partition AS SELECT * FROM app.events_jan;"
+    "CREATE VIEW public.v_countries AS SELECT * FROM public.countries;"
+    "CREATE VIEW public.v_tenants AS SELECT * FROM public.tenants;"
+    "CREATE VIEW public.v_sub AS SELECT (SELECT max(id) FROM public.customers) AS m;"
+    "CREATE SEQUENCE public.seq; CREATE TABLE \"odd\"\"schema\".\"it's \\\" (x int);";
+
+static struct config *config_of(const char *tables)
+{
+    char path[100];
+    snprintf(path, sizeof(path), "%s/catalog.ini", pg.dir);
+    FILE *f = fopen(path, "w");
+    fprintf(f,
+            "[pgunison]\nauth_type = trust\n[database shop]\nshards = s0 s1\nhome = s0\n[shard s0]\nhost = "
+            "/tmp\nport = 1\ndbname = x\n"
+            "[shard s1]\nhost = /tmp\nport = 2\ndbname = x\n[tables shop]\n%s"
+            "[ranges shop.app.events]\ns0 = MINVALUE .. 2025-06-01\ns1 = 2025-06-01 .. MAXVALUE\n",
+            tables);
+    fclose(f);
+    struct problems problems;
+    struct config *c = config_load(path, &problems);
+    for (size_t i = 0; !c && i < problems.count; i++)
+        print_message("%d: %s\n", problems.items[i].line, problems.items[i].text);
+    problems_free(&problems);
+    assert_non_null(c);
+    return c;
+}
+
+static void use_tables(const char *tables)
+{
+    catalog_destroy(&catalog);
+    if (config)
+        config_unref(&config);
+    config = config_of(tables);
+    db = topology_database(&config->topology, "shop");
+    catalog = catalog_create(db);
+}
+
+static struct catalog_relation *load_as(const char *context, const char *schema, const char *name,
+                                        struct error *error_r)
+{
+    struct buf sql;
+    buf_init(&sql);
+    catalog_load_sql(db, schema, name, &sql);
+    buf_u8(&sql, 0);
+    PGresult *r = PQexec(conn, (const char *)buf_head(&sql));
+    buf_free(&sql);
+    if (PQresultStatus(r) != PGRES_TUPLES_OK)
+        fail_msg("%s", PQerrorMessage(conn));
+    struct catalog_load *l = catalog_load_begin(catalog, context, schema, name);
+    for (int i = 0; i < PQntuples(r); i++) {
+        struct slice values[16];
+        for (int j = 0; j < PQnfields(r); j++)
+            values[j] =
+                slice_of(PQgetisnull(r, i, j) ? NULL : PQgetvalue(r, i, j), (size_t)PQgetlength(r, i, j));
+        if (catalog_load_row(l, values, (size_t)PQnfields(r), error_r) != STATUS_OK) {
+            PQclear(r);
+            catalog_load_abort(&l);
+            assert_null(l);
+            return NULL;
+        }
+    }
+    PQclear(r);
+    struct catalog_relation *rel = catalog_load_finish(&l);
+    assert_ptr_equal(rel, catalog_find(catalog, context, schema, name));
+    return rel;
+}
+
+static struct catalog_relation *load(const char *schema, const char *name)
+{
+    struct error e;
+    struct catalog_relation *r = load_as("user", schema, name, &e);
+    if (!r)
+        fail_msg("%s", e.message);
+    return r;
+}
+
+#define TABLES                                                                                               \
+    "customers = hash(id)\napp.events = range(day)\ncountries = reference\naudit.audit = single(s1)\n* = "   \
+    "hash(tenant_id)\n"
+
+static int before_each(void **state)
+{
+    (void)state;
+    use_tables(TABLES);
+    pg_query(conn, "RESET ALL");
+    return 0;
+}
+
+static const struct catalog_column *column(const struct catalog_relation *r, const char *name)
+{
+    for (unsigned i = 0; i < r->n_columns; i++) {
+        if (strcmp(r->columns[i].name, name) == 0)
+            return &r->columns[i];
+    }
+    fail_msg("no column %s", name);
+    return NULL;
+}
+
+static void a_listed_table_with_its_columns(void **state)
+{
+    (void)state;
+    assert_null(catalog_find(catalog, "user", "", "customers"));
+    struct catalog_relation *r = load("", "customers");
+    assert_true(r->exists && !r->temporary);
+    assert_string_equal(r->schema, "public");
+    assert_string_equal(r->name, "customers");
+    assert_int_equal(r->relkind, 'r');
+    assert_null(r->view_of);
+    assert_null(r->index_of_name);
+    assert_non_null(r->map);
+    assert_int_equal(r->map->method, TABLE_HASH);
+    static const char *const names[] = {"id", "name", "label", "nick", "size", "n", "twice", "at"};
+    assert_int_equal(r->n_columns, 8);
+    for (int i = 0; i < 8; i++)
+        assert_string_equal(r->columns[i].name, names[i]);
+    assert_int_equal(column(r, "id")->type_oid, 20);
+    assert_true(column(r, "id")->not_null && !column(r, "id")->has_default);
+    assert_int_equal(column(r, "id")->collation_oid, 0);
+    assert_true(column(r, "id")->deterministic);
+    assert_true(column(r, "name")->c_collation); /* the database's default is C */
+    assert_true(column(r, "name")->not_null && column(r, "name")->deterministic);
+    assert_true(column(r, "label")->c_collation);
+    assert_int_equal(column(r, "label")->type_oid, 1043);
+    assert_false(column(r, "nick")->c_collation || column(r, "nick")->deterministic);
+    assert_int_equal(column(r, "size")->type_oid, 21); /* through two domains, whose default counts */
+    assert_true(column(r, "size")->has_default);
+    assert_true(column(r, "n")->has_default && column(r, "twice")->has_default &&
+                column(r, "at")->has_default);
+}
+
+static void the_databases_collation_counts(void **state)
+{
+    (void)state;
+    pg_query(conn, "DROP DATABASE IF EXISTS other");
+    pg_query(conn, "CREATE DATABASE other TEMPLATE template0 LOCALE 'C.UTF-8'");
+    PGconn *mine = conn;
+    conn = pg_connect(&pg, "other");
+    pg_query(conn, "CREATE TABLE t (x text, y text COLLATE \"POSIX\", z int)");
+    struct catalog_relation *r = load("", "t");
+    assert_false(column(r, "x")->c_collation);
+    assert_true(column(r, "y")->c_collation);
+    assert_false(column(r, "z")->c_collation);
+    PQfinish(conn);
+    conn = mine;
+}
+
+static void partitions_children_and_indexes_follow_their_table(void **state)
+{
+    (void)state;
+    const struct table_map *events = topology_table(db, "app", "events");
+    const struct table_map *customers = topology_table(db, "public", "customers");
+    assert_ptr_equal(load("app", "events")->map, events);
+    assert_int_equal(load("app", "events")->relkind, 'p');
+    assert_ptr_equal(load("app", "events_2025")->map, events);
+    assert_ptr_equal(load("app", "events_jan")->map, events);
+    assert_ptr_equal(load("", "kid")->map, customers);
+    struct catalog_relation *i = load("", "customers_name");
+    assert_int_equal(i->relkind, 'i');
+    assert_ptr_equal(i->map, customers);
+    assert_string_equal(i->name, "customers_name");
+    assert_string_equal(i->index_of_schema, "public");
+    assert_string_equal(i->index_of_name, "customers");
+    assert_int_equal(column(i, "id")->type_oid, 20); /* the table's columns */
+    i = load("app", "events_jan_day_idx");
+    assert_ptr_equal(i->map, events);
+    assert_string_equal(i->index_of_name, "events_jan");
+    assert_int_equal(load("app", "events_day_idx")->relkind, 'I');
+    /* a partition that is listed itself */
+    use_tables("app.events = range(day)\napp.events_2025 = hash(day)\n");
+    assert_ptr_equal(load("app", "events_2025")->map, topology_table(db, "app", "events_2025"));
+    assert_ptr_equal(load("app", "events_jan")->map,
+                     topology_table(db, "app", "events_2025")); /* the nearest */
+}
+
+static void the_wildcard_is_for_tables_with_its_column(void **state)
+{
+    (void)state;
+    assert_ptr_equal(load("", "tenants")->map, db->wildcard);
+    assert_null(load("", "plain")->map);
+    assert_null(load("", "v_tenants")->map);
+    assert_string_equal(load("", "v_tenants")->view_of, "public.tenants");
+    pg_query(conn, "CREATE TEMP TABLE tenants (tenant_id int)");
+    catalog_clear(catalog);
+    struct catalog_relation *r = load("", "tenants");
+    assert_true(r->temporary);
+    assert_null(r->map);
+    pg_query(conn, "DROP TABLE pg_temp.tenants");
+    use_tables("app.events = range(day)\ncustomers = hash(id)\n");
+    assert_null(load("", "tenants")->map);
+    assert_null(load("", "v_tenants")->view_of);
+}
+
+static void views_tell_what_they_read(void **state)
+{
+    (void)state;
+    assert_null(load("", "v_plain")->view_of);
+    assert_null(load("", "v_plain")->map);
+    assert_int_equal(load("", "v_plain")->relkind, 'v');
+    assert_string_equal(load("", "v_customers")->view_of, "public.customers");
+    assert_string_equal(load("", "v_deep")->view_of, "public.customers");
+    assert_string_equal(load("", "v_sub")->view_of, "public.customers"); /* in a subquery */
+    struct catalog_relation *m = load("", "m_partition");
+    assert_int_equal(m->relkind, 'm');
+    assert_string_equal(m->view_of, "app.events"); /* through a partition of a partition */
+    struct catalog_relation *c = load("", "v_countries");
+    assert_null(c->view_of);
+    assert_string_equal(c->view_of_reference, "public.countries");
+    assert_null(load("", "v_plain")->view_of_reference);
+}
+
+static void names_mean_what_the_session_means(void **state)
+{
+    (void)state;
+    assert_string_equal(load("", "plain")->schema, "public");
+    pg_query(conn, "SET search_path TO app, public");
+    struct error e;
+    struct catalog_relation *r = load_as("other", "", "plain", &e);
+    assert_string_equal(r->schema, "app"); /* another context, another meaning */
+    assert_string_equal(column(r, "y")->name, "y");
+    assert_string_equal(catalog_find(catalog, "user", "", "plain")->schema, "public");
+    assert_int_equal(catalog_count(catalog), 2);
+    r = load_as("other", "", "pg_class", &e);
+    assert_string_equal(r->schema, "pg_catalog");
+    assert_null(r->map);
+    assert_int_equal(load("", "seq")->relkind, 'S');
+}
+
+static void odd_names_survive_quoting(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        pg_query(conn,
+                 i == 0 ? "SET standard_conforming_strings = on" : "SET standard_conforming_strings = off");
+        pg_query(conn, "SET escape_string_warning = off");
+        catalog_clear(catalog);
+        struct catalog_relation *r = load("odd\"schema", "it's \\");
+        assert_true(r->exists);
+        assert_string_equal(r->schema, "odd\"schema");
+        assert_string_equal(r->name, "it's \\");
+        assert_false(load("", "'; DROP TABLE customers; --")->exists);
+        assert_false(load("no such schema", "x")->exists);
+    }
+}
+
+static void what_does_not_exist_has_the_map_of_where_it_would_be(void **state)
+{
+    (void)state;
+    use_tables("app.events = range(day)\nto_come = hash(id)\n");
+    struct catalog_relation *r = load("", "to_come");
+    assert_false(r->exists);
+    assert_string_equal(r->schema, "");
+    assert_string_equal(r->name, "to_come");
+    assert_ptr_equal(r->map, topology_table(db, "public", "to_come"));
+    assert_null(load("app", "to_come")->map);
+    pg_query(conn, "SET search_path TO app, public");
+    struct error e;
+    assert_null(load_as("app first", "", "to_come", &e)->map);
+    pg_query(conn, "SET search_path TO ''");
+    assert_null(load_as("nowhere", "", "to_come", &e)->map);
+}
+
+static void single_tables_are_asked_for_where_they_are(void **state)
+{
+    (void)state;
+    struct error e;
+    assert_int_equal(catalog_load_shard(db, "", "customers"), 0);
+    assert_int_equal(catalog_load_shard(db, "audit", "audit"), 1);
+    assert_int_equal(catalog_load_shard(db, "", "audit"), 0); /* public.audit, which is not listed */
+    /* The path comes by audit.audit, which would be on the other shard, before public.audit, which was found
+     * here. */
+    pg_query(conn, "SET search_path TO audit, public");
+    assert_null(load_as("user", "", "audit", &e));
+    assert_string_equal(e.sqlstate, "0A000");
+    assert_string_equal(e.message, "relation name \"audit\" is ambiguous over shards");
+    assert_null(catalog_find(catalog, "user", "", "audit"));
+    assert_string_equal(load("public", "audit")->schema, "public");
+    pg_query(conn, "SET search_path TO public, audit"); /* found before */
+    assert_string_equal(load_as("b", "", "audit", &e)->schema, "public");
+    /* The other way round: the shard of public.audit was asked, and app.audit might be at home. */
+    use_tables("app.events = range(day)\naudit = single(s1)\n");
+    assert_int_equal(catalog_load_shard(db, "", "audit"), 1);
+    pg_query(conn, "RESET search_path");
+    assert_ptr_equal(load("", "audit")->map, topology_table(db, "public", "audit"));
+    catalog_clear(catalog);
+    pg_query(conn, "SET search_path TO audit, public");
+    assert_null(load_as("user", "", "audit", &e));
+    assert_string_equal(e.sqlstate, "0A000");
+}
+
+static int extras_freed;
+static void free_extra(void *extra)
+{
+    extras_freed += *(int *)extra;
+}
+
+static void relations_keep_their_address_until_cleared(void **state)
+{
+    (void)state;
+    static int one = 1;
+    struct catalog_relation *r = load("", "plain");
+    r->extra = &one;
+    r->free_extra = free_extra;
+    assert_ptr_equal(load("", "plain"), r); /* a second load changes nothing for whoever holds the first */
+    assert_int_equal(extras_freed, 0);
+    assert_int_equal(catalog_count(catalog), 1);
+    catalog_clear(catalog);
+    assert_int_equal(extras_freed, 1);
+    assert_null(catalog_find(catalog, "user", "", "plain"));
+}
+
+static void uncommitted_ddl_is_the_clients(void **state)
+{
+    (void)state;
+    pg_query(conn, "BEGIN; CREATE TABLE brand_new (tenant_id int8)");
+    struct catalog_relation *r = load("", "brand_new");
+    assert_true(r->exists);
+    assert_ptr_equal(r->map, db->wildcard);
+    pg_query(conn, "ROLLBACK");
+}
+
+static void foreign_answers_are_refused(void **state)
+{
+    (void)state;
+    struct error e;
+    struct slice v[9] = {slice_str("R")};
+    struct catalog_load *l = catalog_load_begin(catalog, "user", "", "x");
+    assert_int_equal(catalog_load_row(l, v, 8, &e), STATUS_ERROR);
+    v[0] = slice_str("?");
+    assert_int_equal(catalog_load_row(l, v, 9, &e), STATUS_ERROR);
+    v[0] = slice_of(NULL, 0);
+    assert_int_equal(catalog_load_row(l, v, 9, &e), STATUS_ERROR);
+    assert_string_equal(e.sqlstate, "08P01");
+    catalog_load_abort(&l);
+}
+
+static int group_setup(void **state)
+{
+    (void)state;
+    pg_start(&pg);
+    conn = pg_connect(&pg, "postgres");
+    pg_query(conn, schema_sql);
+    return 0;
+}
+
+static int group_teardown(void **state)
+{
+    (void)state;
+    catalog_destroy(&catalog);
+    if (config)
+        config_unref(&config);
+    PQfinish(conn);
+    pg_stop(&pg);
+    return 0;
+}
+
+#define CATALOG_TEST(f) cmocka_unit_test_setup(f, before_each)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CATALOG_TEST(a_listed_table_with_its_columns),
+        CATALOG_TEST(the_databases_collation_counts),
+        CATALOG_TEST(partitions_children_and_indexes_follow_their_table),
+        CATALOG_TEST(the_wildcard_is_for_tables_with_its_column),
+        CATALOG_TEST(views_tell_what_they_read),
+        CATALOG_TEST(names_mean_what_the_session_means),
+        CATALOG_TEST(odd_names_survive_quoting),
+        CATALOG_TEST(what_does_not_exist_has_the_map_of_where_it_would_be),
+        CATALOG_TEST(single_tables_are_asked_for_where_they_are),
+        CATALOG_TEST(relations_keep_their_address_until_cleared),
+        CATALOG_TEST(uncommitted_ddl_is_the_clients),
+        CATALOG_TEST(foreign_answers_are_refused),
+    };
+    return cmocka_run_group_tests(tests, group_setup, group_teardown);
+}

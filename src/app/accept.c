@@ -1,0 +1,138 @@
+/*
+ * Listening, and what happens to a connection before its worker knows of it: socket options, max_client_conn.
+ *
+ * shared->clients is counted up here and down by the session (client_close), so that no more are handed over
+ * than allowed, however fast they come. A few places above the limit are kept for the console.
+ */
+#include "proxy.h"
+
+#include "base/arena.h"
+#include "base/log.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define CONSOLE_PLACES     16
+#define FULL_LOG_PERIOD_US ((uint64_t)10 * 1000 * 1000)
+
+static void set_int(int fd, int level, int option, int value)
+{
+    if (setsockopt(fd, level, option, &value, sizeof value) != 0)
+        log_debug("could not set socket option %d to %d: %m", option, value);
+}
+
+static void set_keepalive(int fd, const struct settings *s)
+{
+    if (s->tcp_keepalive) {
+        set_int(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+        if (s->tcp_keepcnt)
+            set_int(fd, IPPROTO_TCP, TCP_KEEPCNT, s->tcp_keepcnt);
+        if (s->tcp_keepidle)
+            set_int(fd, IPPROTO_TCP, TCP_KEEPIDLE, s->tcp_keepidle);
+        if (s->tcp_keepintvl)
+            set_int(fd, IPPROTO_TCP, TCP_KEEPINTVL, s->tcp_keepintvl);
+    }
+    if (s->tcp_user_timeout)
+        set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, s->tcp_user_timeout);
+}
+
+/* Counts one more client, unless there are `limit` already. */
+static bool take_place(struct proxy *p, unsigned limit)
+{
+    if (atomic_fetch_add_explicit(&p->shared.clients, 1, memory_order_relaxed) < limit)
+        return true;
+    atomic_fetch_sub_explicit(&p->shared.clients, 1, memory_order_relaxed);
+    return false;
+}
+
+static void accepted(void *arg, int fd, const struct peer_address *peer)
+{
+    struct proxy *p = arg;
+    const struct settings *s = &p->config->settings;
+    if (!peer->is_unix)
+        set_keepalive(fd, s);
+    if (take_place(p, (unsigned)s->max_client_conn)) {
+        workers_accept(&p->workers, fd, peer);
+        return;
+    }
+    uint64_t now = loop_now_us(p->loop);
+    if (p->full_logged_us == 0 || now - p->full_logged_us > FULL_LOG_PERIOD_US) {
+        p->full_logged_us = now;
+        log_warning("client %s:%d refused: max_client_conn (%d) connections are open", peer->host, peer->port,
+                    s->max_client_conn);
+    }
+    refuser_add(p->refuser, fd, peer);
+}
+
+static bool console_asked(void *arg, int fd, const struct peer_address *peer)
+{
+    struct proxy *p = arg;
+    if (!take_place(p, (unsigned)p->config->settings.max_client_conn + CONSOLE_PLACES))
+        return false;
+    workers_accept(&p->workers, fd, peer);
+    return true;
+}
+
+static void cancel_asked(void *arg, uint32_t pid, uint32_t secret)
+{
+    struct proxy *p = arg;
+    workers_cancel(&p->workers, pid, secret);
+}
+
+static const struct refuser_ops refuser_ops = {.cancel = cancel_asked, .console = console_asked};
+
+static enum status listen_tcp(struct proxy *p, const char *list, struct error *error_r)
+{
+    const struct settings *s = &p->config->settings;
+    char *copy = xstrdup(list), *rest = copy, *name;
+    enum status status = STATUS_OK;
+    while (status == STATUS_OK && (name = strsep(&rest, ",")) != NULL) {
+        name += strspn(name, " \t");
+        name[strcspn(name, " \t")] = '\0';
+        if (!*name)
+            continue;
+        if (p->n_listeners >= MAX_LISTENERS - 1) {
+            status = error_set(error_r, SQLSTATE_CONFIG, "listen_addr names more than %d addresses",
+                               MAX_LISTENERS - 1);
+            break;
+        }
+        struct listener *l =
+            listener_create_tcp(p->loop, name, s->listen_port, s->listen_backlog, accepted, p, error_r);
+        if (l)
+            p->listeners[p->n_listeners++] = l;
+        else
+            status = STATUS_ERROR;
+    }
+    free(copy);
+    return status;
+}
+
+enum status proxy_listen(struct proxy *p, struct error *error_r)
+{
+    const struct settings *s = &p->config->settings;
+    p->refuser = refuser_create(p->loop, &refuser_ops, p);
+    if (listen_tcp(p, s->listen_addr, error_r) != STATUS_OK)
+        return STATUS_ERROR;
+    if (s->unix_socket_dir[0]) {
+        struct listener *l =
+            listener_create_unix(p->loop, s->unix_socket_dir, s->listen_port, (unsigned)s->unix_socket_mode,
+                                 s->listen_backlog, accepted, p, error_r);
+        if (!l)
+            return STATUS_ERROR;
+        p->listeners[p->n_listeners++] = l;
+    }
+    if (p->n_listeners == 0)
+        return error_set(error_r, SQLSTATE_CONFIG,
+                         "nothing to listen on: listen_addr and unix_socket_dir are both empty");
+    return STATUS_OK;
+}
+
+void proxy_unlisten(struct proxy *p)
+{
+    for (unsigned i = 0; i < p->n_listeners; i++)
+        listener_destroy(&p->listeners[i]);
+    p->n_listeners = 0;
+}

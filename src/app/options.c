@@ -1,0 +1,116 @@
+/*
+ * The command line: PgBouncer's switches and a few long ones. Short switches may be joined (-dq); `--` ends
+ * them.
+ *
+ * Not responsible for: what the switches do.
+ */
+#include "app/options.h"
+
+#include <getopt.h>
+#include <string.h>
+
+const char options_usage[] =
+    "usage: pgunison [OPTION]... CONFIG.ini\n"
+    "\n"
+    "  -d, --daemon         run in the background (needs pidfile in CONFIG.ini)\n"
+    "  -q, --quiet          do not log to stderr\n"
+    "  -v, --verbose        log more; twice: everything\n"
+    "  -u, --user=USER      become USER after the configuration has been read\n"
+    "  -R, --reboot         take over from a running process (not supported)\n"
+    "      --check-config   print every problem of the configuration; exit 1 if there is an error\n"
+    "      --route=SQL      print how a statement would be routed, without touching a shard\n"
+    "  -V, --version        print the version\n"
+    "  -h, --help           print this\n"
+    "\n"
+    "Exit codes: 0, 1 configuration, 2 usage, 3 cannot start.\n"
+    "Signals: HUP reload; TERM drain, then stop; INT stop when servers are idle; QUIT at once;\n"
+    "USR1/USR2 pause/resume.\n";
+
+enum { OPT_CHECK_CONFIG = 256, OPT_ROUTE };
+
+static const struct option long_options[] = {
+    {"daemon", no_argument, NULL, 'd'},
+    {"quiet", no_argument, NULL, 'q'},
+    {"verbose", no_argument, NULL, 'v'},
+    {"user", required_argument, NULL, 'u'},
+    {"reboot", no_argument, NULL, 'R'},
+    {"check-config", no_argument, NULL, OPT_CHECK_CONFIG},
+    {"route", required_argument, NULL, OPT_ROUTE},
+    {"version", no_argument, NULL, 'V'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+/* What getopt did not like: the short switch, or the argument it stands behind. */
+static enum status unknown(int result, char **argv, struct error *error_r)
+{
+    bool is_short = optopt > 0 && optopt < 256;
+    if (result == ':') {
+        if (is_short)
+            return error_set(error_r, SQLSTATE_CONFIG, "option -%c needs an argument", optopt);
+        return error_set(error_r, SQLSTATE_CONFIG, "option %s needs an argument", argv[optind - 1]);
+    }
+    if (is_short && argv[optind - 1][0] == '-' && argv[optind - 1][1] == '-')
+        return error_set(error_r, SQLSTATE_CONFIG, "option %s takes no argument", argv[optind - 1]);
+    if (is_short)
+        return error_set(error_r, SQLSTATE_CONFIG, "unknown option -%c", optopt);
+    return error_set(error_r, SQLSTATE_CONFIG, "unknown option %s", argv[optind - 1]);
+}
+
+static enum status take_paths(int argc, char **argv, struct options *o, struct error *error_r)
+{
+    if (o->version || o->help)
+        return STATUS_OK;
+    if (optind == argc)
+        return error_set(error_r, SQLSTATE_CONFIG, "the configuration file is missing");
+    if (optind + 1 < argc)
+        return error_set(error_r, SQLSTATE_CONFIG, "one configuration file is expected, not \"%s\" too",
+                         argv[optind + 1]);
+    o->config_path = argv[optind];
+    return STATUS_OK;
+}
+
+enum status options_parse(int argc, char **argv, struct options *o, struct error *error_r)
+{
+    memset(o, 0, sizeof *o);
+    optind = 0; /* glibc: begin anew */
+    for (;;) {
+        optopt = 0;
+        int c = getopt_long(argc, argv, ":dqvu:RVh", long_options, NULL);
+        switch (c) {
+        case -1:
+            return take_paths(argc, argv, o, error_r);
+        case 'd':
+            o->daemon = true;
+            break;
+        case 'q':
+            o->quiet = true;
+            break;
+        case 'v':
+            o->verbose++;
+            break;
+        case 'u':
+            o->user = optarg;
+            break;
+        case 'R':
+            (void)error_set(error_r, SQLSTATE_FEATURE_NOT_SUPPORTED, "online restart (-R) is not supported");
+            error_hint(error_r,
+                       "Start a second process on another port, or stop the old one first (SHUTDOWN, TERM).");
+            return STATUS_ERROR;
+        case OPT_CHECK_CONFIG:
+            o->check_config = true;
+            break;
+        case OPT_ROUTE:
+            o->route_sql = optarg;
+            break;
+        case 'V':
+            o->version = true;
+            break;
+        case 'h':
+            o->help = true;
+            break;
+        default:
+            return unknown(c, argv, error_r);
+        }
+    }
+}

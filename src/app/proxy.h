@@ -1,0 +1,93 @@
+/*
+ * The process as a whole, from the main thread's point of view, which is the control thread. Private to app.
+ */
+#ifndef PGUNISON_APP_PROXY_H
+#define PGUNISON_APP_PROXY_H
+
+#include "admin/console.h"
+#include "app/options.h"
+#include "check.h"
+#include "refuse.h"
+#include "resolver.h"
+#include "worker.h"
+
+#define MAX_LISTENERS 17
+#define N_SIGNALS     6
+
+/*
+ *  RUNNING   -> DRAINING    TERM, SHUTDOWN WAIT_FOR_CLIENTS   [proxy_drain]
+ *  RUNNING   -> FINISHING   INT, SHUTDOWN WAIT_FOR_SERVERS    [proxy_finish]
+ *  any       -> STOPPING    QUIT, SHUTDOWN; a second TERM or INT; nothing is under way any more; out of time
+ * [proxy_stop]
+ *
+ *  DRAINING: no new connections; idle clients are told; what runs may end, for shutdown_wait_timeout.
+ *  FINISHING: no new connections, no new transactions (as PAUSE); ends when no client holds a server.
+ *  STOPPING: the control loop ends, and with it everything.
+ */
+enum proxy_state { PROXY_RUNNING, PROXY_DRAINING, PROXY_FINISHING, PROXY_STOPPING };
+
+/* A round over the workers that counts servers held by clients. */
+struct census {
+    struct letter letter;
+    struct proxy *proxy;
+    unsigned at, active;
+    bool under_way;
+};
+
+struct proxy {
+    const struct options *options;
+    struct config *config;
+    enum proxy_state state;
+    uint64_t drain_by_us; /* DRAINING: 0: no limit */
+    struct loop *loop;
+    struct mailbox *mailbox;
+    struct session_shared shared;
+    struct pool_limits *limits;
+    struct workers workers;
+    struct control *control;
+    struct resolver *resolver;
+    struct checks *checks;
+    struct admin *admin;
+    struct console_process process;
+    struct listener *listeners[MAX_LISTENERS];
+    unsigned n_listeners;
+    struct refuser *refuser;
+    struct loop_signal *signals[N_SIGNALS];
+    struct census census;
+    struct loop_timer *look;   /* while waiting for servers to be given back */
+    void (*paused)(void *arg); /* PAUSE waits; NULL: nobody */
+    void *paused_arg;
+    uint64_t full_logged_us;
+};
+
+/* proxy.c: made, run, taken apart. The error is one line for stderr. */
+enum status proxy_create(struct proxy *p, const struct options *options, struct config *config,
+                         struct error *error_r) MUST_CHECK;
+void proxy_run(struct proxy *p);
+void proxy_destroy(struct proxy *p);
+
+/* accept.c */
+enum status proxy_listen(struct proxy *p, struct error *error_r) MUST_CHECK;
+void proxy_unlisten(struct proxy *p);
+
+/* lifecycle.c */
+void proxy_watch_signals(struct proxy *p);
+void proxy_drain(struct proxy *p);
+void proxy_finish(struct proxy *p);
+void proxy_stop(struct proxy *p);
+bool proxy_pause(struct proxy *p, void (*done)(void *arg), void *arg, struct error *error_r);
+bool proxy_resume(struct proxy *p, struct error *error_r);
+void proxy_look(void *arg); /* timer */
+
+/* reload.c */
+enum status proxy_reload(struct proxy *p, struct error *error_r);
+void log_configure(const struct options *o,
+                   const struct settings *s); /* level, stderr, syslog, logfile (opened anew) */
+/* One context for each of n workers (NULLs when TLS is not offered). */
+enum status tls_contexts_create(const struct settings *s, struct tls_context **contexts_r, unsigned n,
+                                struct error *error_r) MUST_CHECK;
+
+/* console_port.c */
+void proxy_console_init(struct proxy *p);
+
+#endif

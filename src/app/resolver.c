@@ -1,0 +1,263 @@
+/*
+ * When to sweep, and the port between the recovery machine and control connections.
+ *
+ *     IDLE --timer, request--> SWEEPING --sweep_done--> IDLE (timer: resolve_interval; at once if somebody
+ * asked meanwhile)
+ *
+ * A request is served by a sweep that began after it. A reload throws a running sweep away: a resolver may
+ * end anywhere, what it has begun is found by the next one.
+ *
+ * Not responsible for: what a sweep does (txn/recovery.c), transactions of living coordinators (session).
+ */
+#include "resolver.h"
+
+#include "base/arena.h"
+#include "base/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* More than what its statements allow themselves (statement_timeout 5 s), and time to connect. */
+#define QUERY_TIMEOUT_US ((uint64_t)10 * 1000 * 1000)
+#define FENCE_KEEP_US    ((uint64_t)24 * 3600 * 1000 * 1000)
+#define COLLECT_BATCH    1000
+
+struct request {
+    struct list_node node;
+    char txid[TXID_MAX_BYTES + 1]; /* "": all that are due */
+    void (*done)(void *arg, bool ok);
+    void *arg;
+};
+
+struct shard_port {
+    struct resolver *resolver;
+    unsigned shard;
+};
+
+struct resolver {
+    struct loop *loop;
+    struct config *config;
+    struct control *control;
+    struct session_shared *shared;
+    struct recovery *recovery;
+    struct shard_port *ports;
+    size_t n_ports;
+    struct loop_timer *timer;
+    struct deferred go;           /* sweeps begin here: never from inside the recovery's own calls */
+    struct list waiting, serving; /* requests: for a sweep to come; of the one that runs */
+};
+
+/* --- the port --------------------------------------------------------------------------------------------
+ */
+
+static void control_done(void *arg, const struct control_result *result)
+{
+    const struct shard_port *p = arg;
+    struct txn_reply reply = {
+        .kind = result->ok     ? TXN_REPLY_OK
+                : result->lost ? TXN_REPLY_LOST
+                               : TXN_REPLY_ERROR,
+        .tag = result->tag,
+        .error = result->error,
+        .txn_status = result->txn_status,
+        .n_rows = result->n_rows,
+        .n_columns = result->n_columns,
+        .rows = result->rows,
+    };
+    recovery_reply(p->resolver->recovery, p->shard, &reply);
+}
+
+static void port_control(void *port, unsigned s, const char *sql)
+{
+    struct resolver *r = port;
+    control_query(r->control, &r->config->topology.shards[s], sql, QUERY_TIMEOUT_US, control_done,
+                  &r->ports[s]);
+}
+
+static bool port_owned(void *port, const char *txid)
+{
+    struct resolver *r = port;
+    return session_owns_txid(r->shared, txid);
+}
+
+static uint64_t port_now_us(void *port)
+{
+    struct resolver *r = port;
+    return loop_now_us(r->loop);
+}
+
+static void port_log(void *port, const char *text)
+{
+    (void)port;
+    log_warning("resolver: %s", text);
+}
+
+static void port_resolved(void *port, const char *txid, const char *shard, bool committed)
+{
+    struct resolver *r = port;
+    atomic_fetch_add_explicit(committed ? &r->shared->resolved_commit : &r->shared->resolved_abort, 1,
+                              memory_order_relaxed);
+    log_info("resolver: transaction %s %s on shard \"%s\"", txid, committed ? "committed" : "rolled back",
+             shard);
+}
+
+static void finish(struct list *requests, bool ok)
+{
+    struct list_node *n;
+    while ((n = list_pop_front(requests))) {
+        struct request *q = list_entry(n, struct request, node);
+        q->done(q->arg, ok);
+        free(q);
+    }
+}
+
+static void port_sweep_done(void *port)
+{
+    struct resolver *r = port;
+    finish(&r->serving, true);
+    loop_timer_start(r->timer, r->config->settings.resolve_interval_us);
+    if (!list_empty(&r->waiting))
+        loop_defer(r->loop, &r->go);
+}
+
+static const struct recovery_ops ops = {
+    .control = port_control,
+    .owned = port_owned,
+    .now_us = port_now_us,
+    .log = port_log,
+    .resolved = port_resolved,
+    .sweep_done = port_sweep_done,
+};
+
+/* --- sweeps ----------------------------------------------------------------------------------------------
+ */
+
+/* The requests that one sweep can serve: all without a txid, or those for the first one's. */
+static const char *take_requests(struct resolver *r, char txid_r[TXID_MAX_BYTES + 1])
+{
+    struct list_node *first = list_first(&r->waiting);
+    if (!first)
+        return NULL;
+    strcpy(txid_r, list_entry(first, struct request, node)->txid);
+    list_foreach(&r->waiting, node, next)
+    {
+        struct request *q = list_entry(node, struct request, node);
+        if (strcmp(q->txid, txid_r) == 0) {
+            list_remove(&r->waiting, node);
+            list_push_back(&r->serving, node);
+        }
+    }
+    return txid_r[0] ? txid_r : NULL;
+}
+
+static void go(void *arg)
+{
+    struct resolver *r = arg;
+    char txid[TXID_MAX_BYTES + 1];
+    if (recovery_sweeping(r->recovery))
+        return; /* its end brings us here again */
+    loop_timer_stop(r->timer);
+    const char *only = take_requests(r, txid);
+    if (!recovery_sweep(r->recovery, only)) {
+        finish(&r->serving, false);
+        loop_timer_start(r->timer, r->config->settings.resolve_interval_us);
+        if (!list_empty(&r->waiting))
+            loop_defer(r->loop, &r->go);
+    }
+}
+
+void resolver_request(struct resolver *r, const char *txid, void (*done)(void *arg, bool ok), void *arg)
+{
+    struct request *q = xcalloc(1, sizeof *q);
+    q->done = done;
+    q->arg = arg;
+    /* A name that does not fit cannot be a transaction's: a character that none has makes the sweep refuse
+     * it. */
+    bool fits = !txid || (*txid && strlen(txid) <= TXID_MAX_BYTES);
+    strcpy(q->txid, txid ? (fits ? txid : "?") : "");
+    list_push_back(&r->waiting, &q->node);
+    loop_defer(r->loop, &r->go);
+}
+
+size_t resolver_entries(const struct resolver *r, const struct recovery_entry **entries_r)
+{
+    return recovery_entries(r->recovery, entries_r);
+}
+
+const struct recovery_shard *resolver_shard(const struct resolver *r, unsigned shard)
+{
+    return shard < r->n_ports ? recovery_shard_state(r->recovery, shard) : NULL;
+}
+
+/* --- life -------------------------------------------------------------------------------------------------
+ */
+
+static void begin(struct resolver *r, struct config *config)
+{
+    const struct settings *s = &config->settings;
+    const struct topology *t = &config->topology;
+    struct recovery_options options = {
+        .cluster = s->cluster,
+        .resolve_after_us = s->resolve_after_us,
+        .fence_keep_us = FENCE_KEEP_US,
+        .collect_batch = COLLECT_BATCH,
+    };
+    r->config = config_ref(config);
+    r->n_ports = t->n_shards;
+    r->ports = xcalloc(t->n_shards + 1, sizeof *r->ports);
+    const char **names = xcalloc(t->n_shards + 1, sizeof *names);
+    for (unsigned i = 0; i < t->n_shards; i++) {
+        names[i] = t->shards[i].name;
+        r->ports[i] = (struct shard_port){.resolver = r, .shard = i};
+    }
+    r->recovery = recovery_create(&options, names, (unsigned)t->n_shards, &ops, r);
+    free(names);
+    loop_defer(r->loop, &r->go);
+}
+
+static void leave(struct resolver *r)
+{
+    for (size_t i = 0; i < r->n_ports; i++)
+        control_forget(r->control, &r->ports[i]);
+    recovery_destroy(&r->recovery);
+    free(r->ports);
+    config_unref(&r->config);
+}
+
+struct resolver *resolver_create(struct loop *loop, struct config *config, struct control *control,
+                                 struct session_shared *shared)
+{
+    struct resolver *r = xcalloc(1, sizeof *r);
+    r->loop = loop;
+    r->control = control;
+    r->shared = shared;
+    list_init(&r->waiting);
+    list_init(&r->serving);
+    r->go = (struct deferred){.run = go, .arg = r};
+    r->timer = loop_timer_create(loop, go, r);
+    begin(r, config);
+    return r;
+}
+
+void resolver_reconfigure(struct resolver *r, struct config *config)
+{
+    leave(r);
+    list_move_all(&r->waiting, &r->serving);
+    begin(r, config);
+}
+
+void resolver_destroy(struct resolver **rr)
+{
+    struct resolver *r = *rr;
+    if (!r)
+        return;
+    *rr = NULL;
+    leave(r);
+    list_move_all(&r->waiting, &r->serving);
+    struct list_node *n;
+    while ((n = list_pop_front(&r->waiting)))
+        free(list_entry(n, struct request, node));
+    loop_timer_destroy(&r->timer);
+    loop_undefer(r->loop, &r->go);
+    free(r);
+}

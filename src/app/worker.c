@@ -1,0 +1,255 @@
+/*
+ * Worker threads.
+ *
+ *     made (main thread) -> running -> stopping -> ended -> taken apart (main thread)
+ *
+ * Stopping: all clients are told and closed at once; what they leave behind on shards (a ROLLBACK, a commit
+ * that has been decided) is given until stop_by_us. If it is not through by then, the thread ends all the
+ * same: whatever is prepared is finished by any proxy's resolver.
+ *
+ * Not responsible for: when to stop, limits on clients.
+ */
+#include "worker.h"
+
+#include "base/arena.h"
+#include "base/clock.h"
+#include "net/tls.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define STOP_LOOK_US 10000
+
+struct handover {
+    struct letter letter;
+    int fd;
+    struct peer_address peer;
+};
+struct cancel_letter {
+    struct letter letter;
+    uint32_t pid, secret;
+};
+struct config_letter {
+    struct letter letter;
+    struct config *config;
+    struct tls_context *tls;
+};
+
+/* --- letters ------------------------------------------------------------------------------------------- */
+
+static void handover_deliver(struct letter *letter, void *receiver)
+{
+    struct handover *h = list_entry(letter, struct handover, letter);
+    struct worker *w = receiver;
+    if (w->stopping) {
+        atomic_fetch_sub_explicit(&w->env.shared->clients, 1, memory_order_relaxed);
+        close(h->fd);
+    } else {
+        client_accept(&w->env, h->fd, &h->peer);
+    }
+    atomic_fetch_sub_explicit(&w->on_the_way, 1, memory_order_relaxed);
+    free(h);
+}
+
+static unsigned load_of(const struct worker *w)
+{
+    return atomic_load_explicit(&w->on_the_way, memory_order_relaxed) +
+           atomic_load_explicit(&w->env.stats.clients, memory_order_relaxed);
+}
+
+void workers_accept(struct workers *w, int fd, const struct peer_address *peer)
+{
+    struct worker *least = &w->items[0];
+    for (unsigned i = 1; i < w->n; i++)
+        if (load_of(&w->items[i]) < load_of(least))
+            least = &w->items[i];
+    struct handover *h = xmalloc(sizeof *h);
+    *h = (struct handover){.letter.deliver = handover_deliver, .fd = fd, .peer = *peer};
+    atomic_fetch_add_explicit(&least->on_the_way, 1, memory_order_relaxed);
+    mailbox_post(least->mailbox, &h->letter);
+}
+
+static void cancel_deliver(struct letter *letter, void *receiver)
+{
+    struct cancel_letter *c = list_entry(letter, struct cancel_letter, letter);
+    struct worker *w = receiver;
+    if (!w->stopping)
+        client_cancel(&w->env, c->pid, c->secret);
+    free(c);
+}
+
+void workers_cancel(const struct workers *w, uint32_t pid, uint32_t secret)
+{
+    unsigned i = cancel_worker_of(pid);
+    if (i >= w->n)
+        return; /* not one of ours; PostgreSQL is silent, too */
+    struct cancel_letter *c = xmalloc(sizeof *c);
+    *c = (struct cancel_letter){.letter.deliver = cancel_deliver, .pid = pid, .secret = secret};
+    mailbox_post(w->items[i].mailbox, &c->letter);
+}
+
+static void route_cancel(void *arg, uint32_t pid, uint32_t secret)
+{
+    workers_cancel(arg, pid, secret);
+}
+
+static void config_deliver(struct letter *letter, void *receiver)
+{
+    struct config_letter *c = list_entry(letter, struct config_letter, letter);
+    struct worker *w = receiver;
+    if (w->stopping)
+        tls_context_destroy(&c->tls);
+    else
+        session_env_reconfigure(&w->env, c->config, c->tls);
+    config_unref(&c->config);
+    free(c);
+}
+
+void workers_reconfigure(struct workers *w, struct config *config, struct tls_context **tls)
+{
+    for (unsigned i = 0; i < w->n; i++) {
+        struct config_letter *c = xmalloc(sizeof *c);
+        *c = (struct config_letter){
+            .letter.deliver = config_deliver, .config = config_ref(config), .tls = tls[i]};
+        tls[i] = NULL;
+        mailbox_post(w->items[i].mailbox, &c->letter);
+    }
+}
+
+/* --- the end ---------------------------------------------------------------------------------------------
+ */
+
+static void count_active(void *arg, const struct pool_stats *stats)
+{
+    unsigned *active = arg;
+    *active += stats->active;
+}
+
+unsigned worker_active_servers(struct worker *w)
+{
+    unsigned active = 0;
+    pool_manager_each(w->env.pools, count_active, &active);
+    return active;
+}
+
+static void stop_look(void *arg)
+{
+    struct worker *w = arg;
+    w->quiet = worker_active_servers(w) == 0 && list_empty(&w->env.clients);
+    if (w->quiet || loop_now_us(w->loop) >= w->stop_by_us)
+        loop_stop(w->loop);
+    else
+        loop_timer_start(w->stop_timer, STOP_LOOK_US);
+}
+
+static void stop_deliver(struct letter *letter, void *receiver)
+{
+    struct worker *w = receiver;
+    (void)letter;
+    w->stopping = true;
+    client_close_all(&w->env, true);
+    loop_timer_start(w->stop_timer, STOP_LOOK_US);
+}
+
+bool workers_stop(struct workers *w, uint64_t grace_us)
+{
+    bool quiet = true;
+    for (unsigned i = 0; i < w->n; i++) {
+        struct worker *one = &w->items[i];
+        if (!one->started)
+            continue;
+        one->stop_by_us = clock_monotonic_us() + grace_us;
+        one->stop_letter.deliver = stop_deliver;
+        mailbox_post(one->mailbox, &one->stop_letter);
+    }
+    for (unsigned i = 0; i < w->n; i++) {
+        struct worker *one = &w->items[i];
+        if (!one->started)
+            continue;
+        pthread_join(one->thread, NULL);
+        one->started = false;
+        quiet = quiet && one->quiet;
+    }
+    return quiet;
+}
+
+/* --- the beginning -----------------------------------------------------------------------------------------
+ */
+
+static void *worker_main(void *arg)
+{
+    struct worker *w = arg;
+    char name[16];
+    snprintf(name, sizeof name, "worker %u", w->index);
+    pthread_setname_np(pthread_self(), name);
+    loop_run(w->loop);
+    return NULL;
+}
+
+void workers_create(struct workers *w, unsigned n, struct config *config, struct session_shared *shared,
+                    struct pool_limits *limits)
+{
+    w->items = xcalloc(n, sizeof *w->items);
+    w->n = n;
+    for (unsigned i = 0; i < n; i++) {
+        struct worker *one = &w->items[i];
+        one->index = i;
+        one->all = w;
+        one->loop = loop_create();
+        one->mailbox = mailbox_create(one->loop, one);
+        one->stop_timer = loop_timer_create(one->loop, stop_look, one);
+        session_env_init(&one->env, one->loop, i, config, shared);
+        one->env.pools = pool_manager_create(one->loop, i, one->mailbox, limits, config);
+        one->env.control = control_create(one->loop, config);
+        one->env.route_cancel = route_cancel;
+        one->env.route_cancel_arg = w;
+    }
+}
+
+void worker_set_tls(struct worker *w, struct tls_context *tls)
+{
+    w->env.tls = tls;
+}
+
+void worker_set_console(struct worker *w, const struct console_ops *console)
+{
+    w->env.console = console;
+}
+
+enum status workers_start(struct workers *w, struct error *error_r)
+{
+    sigset_t all, before;
+    int rc = 0;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for the main thread */
+    for (unsigned i = 0; i < w->n && rc == 0; i++) {
+        rc = pthread_create(&w->items[i].thread, NULL, worker_main, &w->items[i]);
+        w->items[i].started = rc == 0;
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return rc == 0 ? STATUS_OK
+                   : error_set(error_r, SQLSTATE_INTERNAL, "could not start a thread: %s", strerror(rc));
+}
+
+void workers_destroy(struct workers *w)
+{
+    for (unsigned i = 0; i < w->n; i++) {
+        w->items[i].stopping = true; /* for letters that are still in mailboxes */
+        control_destroy(&w->items[i].env.control);
+        pool_manager_destroy(&w->items[i].env.pools);
+    }
+    for (unsigned i = 0; i < w->n; i++)
+        mailbox_destroy(&w->items[i].mailbox);
+    for (unsigned i = 0; i < w->n; i++) {
+        struct worker *one = &w->items[i];
+        session_env_deinit(&one->env);
+        tls_context_destroy(&one->env.tls);
+        loop_timer_destroy(&one->stop_timer);
+        loop_destroy(&one->loop);
+    }
+    free(w->items);
+    *w = (struct workers){0};
+}

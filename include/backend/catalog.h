@@ -35,7 +35,8 @@ struct catalog_relation {
 struct catalog;
 struct catalog *catalog_create(const struct database_def *db);
 void catalog_destroy(struct catalog **c);
-void catalog_clear(struct catalog *c); /* relations die, and what plans keep of them */
+void catalog_clear(struct catalog *c);
+void catalog_forget_missing(struct catalog *c); /* entries of relations that did not exist: others may make them at any moment */ /* relations die, and what plans keep of them */
 size_t catalog_count(const struct catalog *c); /* clients choose the names: clear it, with the plans, when there are too many */
 /* context: what else the meaning of a name depends on (user and search_path). schema "": not qualified. NULL: not loaded. */
 struct catalog_relation *catalog_find(struct catalog *c, const char *context, const char *schema, const char *name);

@@ -70,6 +70,20 @@ void catalog_clear(struct catalog *c)
     hashmap_free(&c->relations, free_entry);
 }
 
+void catalog_forget_missing(struct catalog *c)
+{
+    struct hashmap_iter it;
+    struct slice key;
+    void *value;
+    for (hashmap_iter_init(&c->relations, &it); hashmap_next(&c->relations, &it, &key, &value);) {
+        struct entry *e = value;
+        if (e->relation.exists)
+            continue;
+        hashmap_remove(&c->relations, key);
+        free_entry(e);
+    }
+}
+
 void catalog_destroy(struct catalog **c)
 {
     if (!*c)

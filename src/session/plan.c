@@ -136,6 +136,8 @@ static const struct table_info *lookup(void *arg, const char *schema, const char
         r->extra = table_info_of(c->db, r);
         r->free_extra = free_table_info;
     }
+    if (!r->exists)
+        c->saw_missing = true;
     return r->extra;
 }
 
@@ -303,6 +305,7 @@ enum plan_result session_plan(struct client *c, const struct template *t, uint32
     if (!p) {
         if (c->run != RUN_NONE)
             return PLAN_AGAIN; /* a miss may need the catalog, and that a server that is not busy */
+        c->saw_missing = false;
         struct router_input in = {
             .db = c->db, .table = lookup, .arg = c, .n_param_types = n_types, .param_types = types};
         switch (router_plan(&in, t, &p, error_r)) {
@@ -320,7 +323,13 @@ enum plan_result session_plan(struct client *c, const struct template *t, uint32
         case ROUTER_ERROR:
             return PLAN_FAILED;
         }
+        /* A relation that does not exist may be made by others at any moment: neither the plan nor the
+         * knowledge is kept. */
+        if (c->saw_missing)
+            context = ++env->next_context;
         plan_cache_put(env->plans, t, context, p->pinned, p->n_pinned, p, p->arena.used_bytes + sizeof *p);
+        if (c->saw_missing)
+            catalog_forget_missing(catalog_of(c));
         p->scope = env->scope;
     }
     env->scope->refs++;

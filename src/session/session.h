@@ -218,7 +218,7 @@ struct client {
 
     struct catalog_load *loading;
     char *load_schema, *load_name;
-    struct catalog *load_catalog;
+    bool saw_missing; /* the router asked for a relation that does not exist */
 
     struct deferred flush;
     struct deferred resume;

@@ -336,6 +336,9 @@ static void readers_commit(struct client *c)
             link_sync(l);
         link_query(l, slice_str("COMMIT"), SINK_DROP, TAG_READER);
         l->ending = true;
+        l->in_txn = false; /* as far as this client's next transaction is concerned */
+        varset_unref(&l->server->vars);
+        l->server->vars = c->vars ? varset_ref(c->vars) : NULL;
         server_flush(l->server);
     }
 }

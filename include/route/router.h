@@ -16,6 +16,7 @@ struct table_column {
     bool c_collation;       /* sorts by bytes (C, POSIX, or the database's default is C) */
     bool deterministic;
     bool has_default;       /* or identity, or generated */
+    bool constant_default;  /* has_default, and it is the same on every shard: immutable; unknown: false */
     bool not_null;
     bool generated;         /* GENERATED ALWAYS AS (...) STORED: not among the columns of a COPY without a list */
 };

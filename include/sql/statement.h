@@ -185,7 +185,7 @@ enum sql_statement_kind {
     SQL_STMT_TABLES,        /* acts on relations, which exist */
     SQL_STMT_CREATE_TABLE,  /* relations[0] */
     SQL_STMT_CREATE_VIEW,   /* relations[0], query */
-    SQL_STMT_HOME,          /* acts on something that lives on the home shard only: sequences, row-level rules of no table ... */
+    SQL_STMT_HOME,          /* acts on something that lives on the home shard only: sequences */
     SQL_STMT_EVERYWHERE,    /* acts on something that every shard has its own copy of: schemas, types, functions, roles ... */
     SQL_STMT_REFUSED        /* message and hint */
 };
@@ -199,6 +199,13 @@ struct sql_unique {
     const char *what; /* "PRIMARY KEY", "UNIQUE constraint", ... */
     const char **columns; /* NULL entries: expressions */
     uint32_t n_columns;
+};
+
+/* A foreign key of the table that the statement is about. */
+struct sql_foreign {
+    struct sql_relation relation; /* that it refers to */
+    const char **columns, **referenced; /* n_referenced 0: the primary key */
+    uint32_t n_columns, n_referenced;
 };
 
 enum sql_copy_format { SQL_COPY_TEXT, SQL_COPY_CSV, SQL_COPY_BINARY };
@@ -229,17 +236,25 @@ struct sql_statement {
     /* DDL and other utility statements. */
     struct sql_relation *relations;
     uint32_t n_relations;
-    bool is_index;        /* relations are indexes */
-    bool if_exists, drops, outside_transaction, truncates;
-    bool reads_only;      /* has no effect that COMMIT must keep */
+    bool if_exists, drops, outside_transaction;
     bool changes_catalog;
+    bool is_rule;         /* CREATE RULE: rewrites statements on the relation */
+    bool changes_partitions; /* relations[1] becomes a child of relations[0] */
+    /* CREATE TABLE, ALTER TABLE, CREATE INDEX. relations[0]: the table; CREATE TABLE: further ones are parents, then those of LIKE. */
+    uint32_t n_parents;
+    bool columns_elsewhere; /* LIKE, INHERITS, OF, PARTITION OF: not all columns stand in the statement */
+    const char **columns;   /* CREATE TABLE: in the statement */
+    uint32_t n_columns;
     struct sql_unique *uniques;
     uint32_t n_uniques;
+    struct sql_foreign *foreigns;
+    uint32_t n_foreigns;
     const char **generated; /* columns with serial, identity or nextval() */
     uint32_t n_generated;
     const char **altered;   /* columns dropped, renamed or retyped */
     uint32_t n_altered;
-    const char *renamed_to; /* the relation itself gets this name or schema */
+    uint32_t room;          /* private: of uniques and foreigns */
+    struct sql_relation *renamed; /* the relation itself becomes this; NULL parts stay as they are */
     const char *message, *hint; /* REFUSED */
     const char *sqlstate;
     /* Over the whole statement. */

@@ -1,13 +1,415 @@
-/* DDL. */
+/*
+ * DDL and other statements about objects.
+ *
+ * They run on every shard that has the object: a table's shards, the home shard for sequences, every shard
+ * for schemas, types, functions, roles. Statements that a transaction block does not allow run on each shard
+ * by themselves (VERB_PER_SHARD).
+ *
+ * What one shard alone cannot keep true is refused: uniqueness without the key, foreign keys between rows of
+ * different shards, sequences that would count on each shard, and views over tables of which a shard sees a
+ * part.
+ */
 #include "router_private.h"
 
-void plan_ddl(struct router *r, const struct sql_statement *stmt)
+static bool one_shard(const struct shard_set *shards)
 {
-    plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED, "Run it on the shards directly.", "%s is not supported",
-                stmt->command);
+    return shard_set_count(shards) <= 1;
 }
+
+static void plan_on(struct router *r, const struct sql_statement *stmt, const struct shard_set *shards)
+{
+    struct plan *p = r->plan;
+    p->fixed = *shards;
+    p->kind = one_shard(shards) ? PLAN_SINGLE : PLAN_BROADCAST;
+    p->tag_of_one = !one_shard(shards);
+    p->writes = p->assigns_xid = true;
+    p->changes_catalog = stmt->changes_catalog;
+    if (stmt->outside_transaction) {
+        p->verb = VERB_PER_SHARD;
+        p->writes = p->assigns_xid = false;
+    }
+}
+
+static void shards_of_leaf(const struct router *r, const struct leaf *leaf, struct shard_set *shards_r)
+{
+    table_shards(r->in->db, leaf->place == PLACE_HOME ? NULL : leaf->map, shards_r);
+}
+
+/* --- what is unique, what is referred to, what is generated ------------------------------------------ */
+
+static bool names_have(const char **names, uint32_t n, const char *name)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (names[i] && strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
+static bool refuse_uniques(struct router *r, const struct sql_statement *stmt, const struct table_map *map)
+{
+    for (uint32_t i = 0; map->column && i < stmt->n_uniques; i++) {
+        const struct sql_unique *u = &stmt->uniques[i];
+        if (names_have(u->columns, u->n_columns, map->column))
+            continue;
+        plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED,
+                    "Add the key column to it; each shard can only keep its own rows unique.",
+                    "a %s of the sharded table \"%s\" must include its key column \"%s\"", u->what,
+                    stmt->relations[0].name, map->column);
+        return true;
+    }
+    return false;
+}
+
+static bool refuse_generated(struct router *r, const struct sql_statement *stmt)
+{
+    if (stmt->n_generated == 0)
+        return false;
+    plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED,
+                "Use a type without a sequence, such as bigint or uuid, and give the values; nextval() of a "
+                "sequence on the home shard gives unique ones.",
+                "column \"%s\" of \"%s\" would take its values from another sequence on each shard",
+                stmt->generated[0] ? stmt->generated[0] : "?", stmt->relations[0].name);
+    return true;
+}
+
+/* The column of the table that refers to `column` of the other; NULL: none. */
+static const char *referring_column(const struct sql_foreign *f, const char *column)
+{
+    for (uint32_t i = 0; i < f->n_columns && i < f->n_referenced; i++)
+        if (strcmp(f->referenced[i], column) == 0)
+            return f->columns[i];
+    return NULL;
+}
+
+/* map: of the table that refers. A table on one shard may refer to what that shard has whole. */
+static bool foreign_key_is_local(const struct sql_foreign *f, const struct table_map *map,
+                                 const struct leaf *other)
+{
+    bool spread = map && map->method != TABLE_SINGLE;
+    switch (other->place) {
+    case PLACE_REFERENCE:
+        return true;
+    case PLACE_KEYED:
+        break;
+    default: /* on another shard the server does not find it */
+        return !spread;
+    }
+    bool alike = spread && map->method == TABLE_HASH && other->map->method == TABLE_HASH;
+    if (!spread || !map->column || !(alike || map == other->map))
+        return false;
+    if (f->n_referenced == 0)
+        return names_have(f->columns, f->n_columns, map->column);
+    const char *column = referring_column(f, other->key);
+    return column && strcmp(column, map->column) == 0;
+}
+
+/* self: the relation itself when it is just being made. */
+static bool refuse_foreigns(struct router *r, const struct sql_statement *stmt, const struct table_map *map)
+{
+    for (uint32_t i = 0; i < stmt->n_foreigns; i++) {
+        const struct sql_foreign *f = &stmt->foreigns[i];
+        struct leaf self = {
+            .place = map->column ? PLACE_KEYED : PLACE_REFERENCE, .map = map, .key = map->column};
+        bool to_itself = strcmp(f->relation.name, stmt->relations[0].name) == 0;
+        const struct leaf *other = to_itself ? &self : bind_relation(r, &f->relation);
+        if (r->needs_catalog)
+            return true;
+        if (foreign_key_is_local(f, map, other))
+            continue;
+        plan_refuse(
+            r, SQLSTATE_FEATURE_NOT_SUPPORTED,
+            "Refer to a reference table, or to a table sharded alike with the key column in the foreign key.",
+            "a foreign key from \"%s\" to \"%s\" cannot be checked on one shard", stmt->relations[0].name,
+            f->relation.name);
+        return true;
+    }
+    return false;
+}
+
+/* True: refused. map: of the table, NULL: the home shard's. */
+static bool refuse_table_parts(struct router *r, const struct sql_statement *stmt,
+                               const struct table_map *map, const struct shard_set *shards)
+{
+    if (one_shard(&r->in->db->all_shards))
+        return false;
+    if (!one_shard(shards) && (refuse_uniques(r, stmt, map) || refuse_generated(r, stmt)))
+        return true;
+    return refuse_foreigns(r, stmt, map);
+}
+
+/* --- CREATE TABLE ------------------------------------------------------------------------------------ */
+
+/* The wildcard takes every table that has its column, also one that is just being made. */
+static const struct table_map *map_to_be(struct router *r, const struct sql_statement *stmt,
+                                         const struct leaf *leaf)
+{
+    const struct table_map *wildcard = r->in->db->wildcard;
+    if (leaf->map || !wildcard || (leaf->info && leaf->info->exists))
+        return leaf->map;
+    if (names_have(stmt->columns, stmt->n_columns, wildcard->column))
+        return wildcard;
+    for (uint32_t i = 1; i < stmt->n_relations; i++) {
+        const struct leaf *other = bind_relation(r, &stmt->relations[i]);
+        if (!r->needs_catalog && find_column(other->info, wildcard->column, NULL))
+            return wildcard;
+    }
+    return NULL;
+}
+
+static void plan_temporary(struct router *r, const struct sql_statement *stmt)
+{
+    plan_home(r);
+    r->plan->writes = r->plan->assigns_xid = true;
+    r->plan->changes_catalog = stmt->changes_catalog;
+    r->plan->cannot_prepare = r->plan->pins_session = true;
+}
+
+static bool refuse_parents(struct router *r, const struct sql_statement *stmt, const struct table_map *map)
+{
+    for (uint32_t i = 1; i <= stmt->n_parents; i++) {
+        const struct leaf *parent = bind_relation(r, &stmt->relations[i]);
+        struct shard_set ours, theirs;
+        if (r->needs_catalog)
+            return true;
+        table_shards(r->in->db, map, &ours);
+        shards_of_leaf(r, parent, &theirs);
+        bool alike =
+            map == parent->map || (map && parent->map && map->method == parent->map->method && map->column &&
+                                   parent->map->column && strcmp(map->column, parent->map->column) == 0);
+        if ((one_shard(&ours) && shard_set_equal(&ours, &theirs)) || alike)
+            continue;
+        plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED,
+                    "List the new table in [tables] with the same method and column as its parent.",
+                    "\"%s\" would live on other shards than its parent \"%s\"", stmt->relations[0].name,
+                    leaf_name(parent));
+        return true;
+    }
+    return false;
+}
+
+static void plan_create_table(struct router *r, const struct sql_statement *stmt)
+{
+    struct shard_set shards;
+    if (stmt->relations[0].temporary) {
+        plan_temporary(r, stmt);
+        return;
+    }
+    const struct leaf *leaf = bind_relation(r, &stmt->relations[0]);
+    if (r->needs_catalog)
+        return;
+    const struct table_map *map = map_to_be(r, stmt, leaf);
+    if (r->needs_catalog || refuse_parents(r, stmt, map))
+        return;
+    table_shards(r->in->db, map, &shards);
+    if (map && map->column && !stmt->columns_elsewhere &&
+        !names_have(stmt->columns, stmt->n_columns, map->column)) {
+        plan_refuse(r, "42703", "Add the column, or change the table's line in [tables].",
+                    "table \"%s\" is sharded by column \"%s\", which it does not have",
+                    stmt->relations[0].name, map->column);
+        return;
+    }
+    if (refuse_table_parts(r, stmt, map, &shards))
+        return;
+    plan_on(r, stmt, &shards);
+}
+
+/* --- CREATE TABLE AS, CREATE VIEW -------------------------------------------------------------------- */
 
 void plan_create_as(struct router *r, const struct sql_statement *stmt)
 {
-    plan_ddl(r, stmt);
+    struct plan *p = r->plan;
+    const struct sql_relation *relation = &stmt->relations[0];
+    struct shard_set shards;
+    table_shards(r->in->db, NULL, &shards);
+    const struct leaf *target = NULL;
+    if (!relation->temporary) {
+        target = bind_relation(r, relation);
+        if (r->needs_catalog)
+            return;
+        shards_of_leaf(r, target, &shards);
+        r->n_leaves = 0; /* the query's own relations follow */
+        r->missing = NULL;
+        r->map_error = NULL;
+        r->view = NULL;
+    }
+    struct block *b = bind_statement(r, stmt->query);
+    if (!b || plan_by_hint(r))
+        goto facts;
+    plan_query(r, b);
+    if (p->kind == PLAN_REFUSE)
+        return;
+    if (!one_shard(&shards)) {
+        plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED,
+                    "Create the table first, then use INSERT ... SELECT or COPY.",
+                    "%s for the table \"%s\", which is on several shards, is not supported", stmt->command,
+                    relation->name);
+        return;
+    }
+    bool fits = p->kind == PLAN_SINGLE && p->n_keys == 0 &&
+                (p->read_any_shard || shard_set_equal(&p->fixed, &shards));
+    if (!fits) {
+        plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED,
+                    "Create the table first, and fill it with rows that were read before.",
+                    "%s from tables on other shards than \"%s\" is not supported", stmt->command,
+                    relation->name);
+        return;
+    }
+    plan_single(r, &shards);
+    p->read_any_shard = false;
+facts:
+    p->command = stmt->command;
+    p->writes = p->assigns_xid = p->changes_catalog = true;
+    p->cannot_prepare |= relation->temporary;
+    p->pins_session |= relation->temporary;
+}
+
+static void plan_create_view(struct router *r, const struct sql_statement *stmt)
+{
+    struct census c;
+    struct shard_set shards;
+    const struct sql_relation *relation = &stmt->relations[0];
+    const struct leaf *view = bind_relation(r, relation);
+    if (r->needs_catalog)
+        return;
+    shards_of_leaf(r, view, &shards);
+    r->n_leaves = 0;
+    r->missing = NULL;
+    r->view = NULL;
+    r->map_error = NULL;
+    if (stmt->query)
+        bind_query(r, stmt->query, NULL);
+    if (r->needs_catalog)
+        return;
+    take_census(r, &c);
+    bool here =
+        c.keyed == 0 && !r->view && (shard_set_count(&c.fixed) == 0 || shard_set_equal(&c.fixed, &shards));
+    if (!one_shard(&r->in->db->all_shards) && (!here || !one_shard(&shards))) {
+        plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED, "Write the query where the view would be used.",
+                    "a view over tables that are not all on the view's own shard is not supported");
+        return;
+    }
+    plan_on(r, stmt, &shards);
+    r->plan->cannot_prepare = r->plan->pins_session = relation->temporary;
+}
+
+/* --- statements on relations ------------------------------------------------------------------------- */
+
+static bool refuse_altered_key(struct router *r, const struct sql_statement *stmt, const struct leaf *leaf)
+{
+    if (leaf->place != PLACE_KEYED || !names_have(stmt->altered, stmt->n_altered, leaf->key))
+        return false;
+    plan_refuse(
+        r, SQLSTATE_FEATURE_NOT_SUPPORTED, "Make a new table, list it in [tables], and copy the rows.",
+        "the key column \"%s\" of the sharded table \"%s\" cannot be dropped, renamed or given another type",
+        leaf->key, leaf_name(leaf));
+    return true;
+}
+
+static bool refuse_rename(struct router *r, const struct sql_statement *stmt, const struct leaf *leaf)
+{
+    if (!stmt->renamed)
+        return false;
+    const struct leaf *other = bind_relation(r, stmt->renamed);
+    if (r->needs_catalog)
+        return true;
+    const struct table_map *to = other->map                         ? other->map
+                                 : leaf->map == r->in->db->wildcard ? leaf->map
+                                                                    : NULL;
+    if (to == leaf->map)
+        return false;
+    plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED,
+                "Change [tables] so that both names have the same method and column.",
+                "under its new name \"%s\" the table \"%s\" would be looked for on other shards",
+                stmt->renamed->name, leaf_name(leaf));
+    return true;
+}
+
+static bool refuse_attach(struct router *r, const struct sql_statement *stmt, struct leaf **leaves)
+{
+    if (!stmt->changes_partitions || stmt->n_relations < 2 || leaves[0]->map == leaves[1]->map)
+        return false;
+    const struct table_map *a = leaves[0]->map, *b = leaves[1]->map;
+    if (a && b && a->method == b->method && a->column && b->column && strcmp(a->column, b->column) == 0)
+        return false;
+    plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED, "List both in [tables] with the same method and column.",
+                "\"%s\" does not live on the same shards as its parent \"%s\"", leaf_name(leaves[1]),
+                leaf_name(leaves[0]));
+    return true;
+}
+
+/* The shards of all relations; false: they differ, and that matters. */
+static bool common_shards(struct router *r, const struct sql_statement *stmt, struct leaf **leaves,
+                          struct shard_set *shards_r)
+{
+    shard_set_clear(shards_r);
+    for (uint32_t i = 0; i < stmt->n_relations; i++) {
+        struct shard_set shards;
+        shards_of_leaf(r, leaves[i], &shards);
+        if (i > 0 && !shard_set_equal(&shards, shards_r) && !(stmt->drops && stmt->if_exists)) {
+            plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED, "Use a statement for each table.",
+                        "\"%s\" and \"%s\" are not on the same shards", leaf_name(leaves[0]),
+                        leaf_name(leaves[i]));
+            return false;
+        }
+        shard_set_union(shards_r, &shards);
+    }
+    return true;
+}
+
+static void plan_tables(struct router *r, const struct sql_statement *stmt)
+{
+    struct shard_set shards;
+    struct leaf **leaves = arena_alloc(r->arena, (stmt->n_relations + 1) * sizeof(struct leaf *));
+    for (uint32_t i = 0; i < stmt->n_relations; i++)
+        leaves[i] = bind_relation(r, &stmt->relations[i]);
+    if (r->needs_catalog || !common_shards(r, stmt, leaves, &shards))
+        return;
+    if (stmt->n_relations > 0) {
+        if (refuse_altered_key(r, stmt, leaves[0]) || refuse_rename(r, stmt, leaves[0]) ||
+            refuse_attach(r, stmt, leaves))
+            return;
+        if (refuse_table_parts(r, stmt, leaves[0]->place == PLACE_HOME ? NULL : leaves[0]->map, &shards))
+            return;
+    }
+    if (stmt->is_rule && !one_shard(&r->in->db->all_shards)) {
+        plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED, "Use a trigger.",
+                    "CREATE RULE is not supported: a rule could read or write any table");
+        return;
+    }
+    plan_on(r, stmt, &shards);
+    for (uint32_t i = 0; i < stmt->n_relations; i++)
+        if (stmt->relations[i].temporary || (leaves[i]->info && leaves[i]->info->temporary))
+            r->plan->cannot_prepare = r->plan->pins_session = true;
+}
+
+void plan_ddl(struct router *r, const struct sql_statement *stmt)
+{
+    struct shard_set home;
+    r->plan->writes = true;
+    r->plan->changes_catalog = stmt->changes_catalog;
+    if (has_hint(r)) {
+        for (uint32_t i = 0; i < stmt->n_relations; i++)
+            bind_relation(r, &stmt->relations[i]);
+        if (!r->needs_catalog)
+            plan_by_hint(r);
+        return;
+    }
+    switch (stmt->kind) {
+    case SQL_STMT_CREATE_TABLE:
+        plan_create_table(r, stmt);
+        return;
+    case SQL_STMT_CREATE_VIEW:
+        plan_create_view(r, stmt);
+        return;
+    case SQL_STMT_TABLES:
+        plan_tables(r, stmt);
+        return;
+    case SQL_STMT_HOME:
+        table_shards(r->in->db, NULL, &home);
+        plan_on(r, stmt, &home);
+        return;
+    default: /* EVERYWHERE: no other kinds come here */
+        plan_on(r, stmt, &r->in->db->all_shards);
+        return;
+    }
 }

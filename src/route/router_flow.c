@@ -200,6 +200,24 @@ static void pin_leaf(struct router *r, struct leaf *leaf)
     leaf->n_pins = c.values->n_values;
 }
 
+/* INSERT ... SELECT 42, ...: what is not cast is read as the column's type, as in VALUES. */
+static bool pin_selected_value(struct router *r, struct block *b)
+{
+    const struct sql_query *q = b->source->query;
+    struct key_ref ref;
+    for (uint32_t i = 0; i < q->n_targets && i <= b->insert_key; i++)
+        if (q->targets[i].value->kind == SQL_EXPR_STAR)
+            return false;
+    if (q->kind != SQL_SELECT || b->insert_key >= q->n_targets ||
+        !constant_of(r, q->targets[b->insert_key].value, b->target->key_type, &ref))
+        return false;
+    b->target->pins = arena_alloc(r->arena, sizeof(ref));
+    b->target->pins[0] = ref;
+    b->target->n_pins = 1;
+    b->target->pinned = true;
+    return true;
+}
+
 /* An INSERT's rows pin its target: the keys of VALUES, or what the source's output column equals. */
 static void pin_insert(struct router *r, struct block *b)
 {
@@ -221,14 +239,9 @@ static void pin_insert(struct router *r, struct block *b)
     }
     if (!source->outputs_known || b->insert_key >= source->n_outputs)
         return;
-    const struct output *o = &source->outputs[b->insert_key];
-    if (o->is_value) {
-        leaf->pins = arena_alloc(r->arena, sizeof(*leaf->pins));
-        leaf->pins[0] = o->value;
-        leaf->n_pins = 1;
-        leaf->pinned = types_agree(leaf->key_type, o->value.type_oid);
+    if (pin_selected_value(r, b))
         return;
-    }
+    const struct output *o = &source->outputs[b->insert_key];
     struct closure c;
     if (!o->term.leaf || !types_agree(leaf->key_type, o->term.type_oid) || source->query->kind != SQL_SELECT)
         return;

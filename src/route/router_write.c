@@ -99,6 +99,40 @@ static bool limits_inside(const struct block *b)
            (b->right && limits_inside(b->right));
 }
 
+static bool gives_column(const struct sql_query *q, uint32_t index, const char *name)
+{
+    if (q->n_targets == 0 && q->source && q->source->kind == SQL_VALUES && q->source->n_rows > 0)
+        return index < q->source->rows[0].n_values;
+    for (uint32_t i = 0; i < q->n_targets; i++)
+        if (strcmp(q->targets[i].name, name) == 0)
+            return true;
+    return q->n_targets == 0 && q->source && q->source->kind != SQL_VALUES;
+}
+
+static bool uses_default_keyword(const struct sql_query *q)
+{
+    for (uint32_t i = 0; q->source && i < q->source->n_rows; i++)
+        for (uint32_t k = 0; k < q->source->rows[i].n_values; k++)
+            if (q->source->rows[i].values[k]->kind == SQL_EXPR_DEFAULT)
+                return true;
+    return false;
+}
+
+/* A default like now() or nextval() that each shard would evaluate for itself; NULL: none. */
+static const char *varying_default(const struct block *b)
+{
+    const struct leaf *leaf = b->target;
+    if (b->query->kind != SQL_INSERT || leaf->place != PLACE_REFERENCE)
+        return NULL;
+    for (uint16_t i = 0; i < leaf->info->n_columns; i++) {
+        const struct table_column *column = &leaf->info->columns[i];
+        if (column->has_default && !column->constant_default && !column->generated &&
+            (!gives_column(b->query, i, column->name) || uses_default_keyword(b->query)))
+            return column->name;
+    }
+    return NULL;
+}
+
 static void plan_reference_write(struct router *r, struct block *b, const struct census *c)
 {
     struct plan *p = r->plan;
@@ -127,6 +161,15 @@ static void plan_reference_write(struct router *r, struct block *b, const struct
         plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED,
                     "Read the rows first, and write them with literals or parameters.",
                     "LIMIT and DISTINCT ON in a write to a reference table are not supported");
+        return;
+    }
+    const char *column = b->target ? varying_default(b) : NULL;
+    for (uint32_t i = 0; i < r->n_cte_blocks && !column; i++)
+        column = r->cte_blocks[i]->target ? varying_default(r->cte_blocks[i]) : NULL;
+    if (column) {
+        plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED, "Give the column's value in the INSERT.",
+                    "the default of column \"%s\" of the reference table \"%s\" may differ between shards",
+                    column, leaf_name(c->a_reference));
         return;
     }
     p->why = "a reference table is written on every shard";

@@ -339,7 +339,7 @@ static enum dispatch bind_planned(struct client *c, struct client_statement *st,
         run_transcoded_error(&e);
         return drained(c) ? failed(c, &e) : DISPATCH_AGAIN;
     }
-    if (run_resolve(c, p, &c->env->scratch_template, &params, &shards, NULL, &e) != STATUS_OK)
+    if (run_find_shards(c, p, &c->env->scratch_template, &params, &shards, NULL, &e) != STATUS_OK)
         return drained(c) ? failed(c, &e) : DISPATCH_AGAIN;
     if (shard_set_count(&shards) > 1) {
         d = bind_later(c, st, m, f, p);
@@ -645,7 +645,7 @@ static enum dispatch execute_spread(struct client *c, struct client_portal *port
     struct route_params params = {.n = m.n_params, .get = bind_get, .arg = &bp};
     if (portal->plan->kind == PLAN_SPLIT)
         row_shards = xmalloc(portal->plan->split.n_rows ? portal->plan->split.n_rows : 1);
-    enum status s = run_resolve(c, portal->plan, t, &params, &shards, row_shards, &e);
+    enum status s = run_find_shards(c, portal->plan, t, &params, &shards, row_shards, &e);
     enum acquire got = s == STATUS_OK ? links_acquire(c, &shards, &e) : ACQUIRE_FAILED;
     if (got != ACQUIRE_READY) {
         free(row_shards);

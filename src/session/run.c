@@ -437,7 +437,7 @@ void run_transcoded_error(struct error *e)
 }
 
 /* Which shards this execution needs: by hand, by cursor, or by the plan's keys. */
-enum status run_resolve(struct client *c, struct plan *p, const struct template *t,
+enum status run_find_shards(struct client *c, struct plan *p, const struct template *t,
                         const struct route_params *params, struct shard_set *shards, uint8_t *row_shards,
                         struct error *error_r)
 {
@@ -492,7 +492,7 @@ enum dispatch run_simple(struct client *c, struct plan *p, const struct template
     enum dispatch d;
     if (p->kind == PLAN_SPLIT)
         row_shards = xmalloc(p->split.n_rows ? p->split.n_rows : 1);
-    if (run_resolve(c, p, t, NULL, &shards, row_shards, &e) != STATUS_OK) {
+    if (run_find_shards(c, p, t, NULL, &shards, row_shards, &e) != STATUS_OK) {
         free(row_shards);
         return answer_error(c, &e);
     }

@@ -373,7 +373,7 @@ enum dispatch run_simple(struct client *c, struct plan *p, const struct template
 void run_message(struct client *c, struct link *l, const struct expect *e, const struct frame *f);
 void run_forward(struct client *c, struct link *l, const uint8_t *bytes, size_t len);
 void run_link_lost(struct client *c, struct link *l, const struct error *why);
-enum status run_resolve(struct client *c, struct plan *p, const struct template *t,
+enum status run_find_shards(struct client *c, struct plan *p, const struct template *t,
                         const struct route_params *params, struct shard_set *shards, uint8_t *row_shards,
                         struct error *error_r) MUST_CHECK;
 enum status run_multi_create(struct client *c, struct plan *p, const struct shard_set *shards,

@@ -26,6 +26,7 @@ struct table_info {
     char relkind; /* pg_class.relkind */
     bool temporary;
     const char *view_of; /* a view or materialized view: a sharded table that it reads, directly or not; NULL: none */
+    const char *view_of_reference; /* the same for a reference table: such a view may be read on one shard, not written through */
     struct table_column *columns; /* in attribute order, dropped ones left out */
     uint16_t n_columns;
     const struct table_map *map; /* NULL: not listed, lives on the home shard */

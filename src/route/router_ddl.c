@@ -108,8 +108,9 @@ static bool refuse_foreigns(struct router *r, const struct sql_statement *stmt, 
 {
     for (uint32_t i = 0; i < stmt->n_foreigns; i++) {
         const struct sql_foreign *f = &stmt->foreigns[i];
-        struct leaf self = {
-            .place = map->column ? PLACE_KEYED : PLACE_REFERENCE, .map = map, .key = map->column};
+        struct leaf self = {.place = PLACE_HOME, .map = map, .key = map ? map->column : NULL};
+        if (map && map->method != TABLE_SINGLE)
+            self.place = map->column ? PLACE_KEYED : PLACE_REFERENCE;
         bool to_itself = strcmp(f->relation.name, stmt->relations[0].name) == 0;
         const struct leaf *other = to_itself ? &self : bind_relation(r, &f->relation);
         if (r->needs_catalog)
@@ -164,19 +165,19 @@ static void plan_temporary(struct router *r, const struct sql_statement *stmt)
     r->plan->cannot_prepare = r->plan->pins_session = true;
 }
 
-static bool refuse_parents(struct router *r, const struct sql_statement *stmt, const struct table_map *map)
+/* A partition that is not listed goes where its parent is: the catalog gives it that map. */
+static bool refuse_parents(struct router *r, const struct sql_statement *stmt, const struct table_map **map)
 {
     for (uint32_t i = 1; i <= stmt->n_parents; i++) {
         const struct leaf *parent = bind_relation(r, &stmt->relations[i]);
-        struct shard_set ours, theirs;
         if (r->needs_catalog)
             return true;
-        table_shards(r->in->db, map, &ours);
-        shards_of_leaf(r, parent, &theirs);
-        bool alike =
-            map == parent->map || (map && parent->map && map->method == parent->map->method && map->column &&
-                                   parent->map->column && strcmp(map->column, parent->map->column) == 0);
-        if ((one_shard(&ours) && shard_set_equal(&ours, &theirs)) || alike)
+        const struct table_map *above = parent->place == PLACE_HOME ? NULL : parent->map;
+        if (!*map && i == 1)
+            *map = above;
+        bool alike = *map && above && (*map)->method == above->method && (*map)->column && above->column &&
+                     strcmp((*map)->column, above->column) == 0;
+        if (*map == above || alike)
             continue;
         plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED,
                     "List the new table in [tables] with the same method and column as its parent.",
@@ -198,7 +199,7 @@ static void plan_create_table(struct router *r, const struct sql_statement *stmt
     if (r->needs_catalog)
         return;
     const struct table_map *map = map_to_be(r, stmt, leaf);
-    if (r->needs_catalog || refuse_parents(r, stmt, map))
+    if (r->needs_catalog || refuse_parents(r, stmt, &map))
         return;
     table_shards(r->in->db, map, &shards);
     if (map && map->column && !stmt->columns_elsewhere &&

@@ -149,6 +149,15 @@ bool plan_obstacles(struct router *r)
                     "view \"%s\" reads the sharded table \"%s\"", leaf_name(r->view), r->view->info->view_of);
         return true;
     }
+    for (uint32_t i = 0; i < r->n_leaves && shard_set_count(&r->in->db->all_shards) > 1; i++) {
+        const struct leaf *leaf = r->leaves[i];
+        if (!leaf->written || !leaf->info || !leaf->info->view_of_reference)
+            continue;
+        plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED, "Write to the table itself.",
+                    "view \"%s\" writes to the reference table \"%s\"", leaf_name(leaf),
+                    leaf->info->view_of_reference);
+        return true;
+    }
     return false;
 }
 

@@ -192,6 +192,12 @@ struct router {
     const struct leaf *first_keyed; /* whose map is plan->map */
 };
 
+/* router_names.c */
+/* 1: found (the term's leaf is NULL if nothing is known of it); 0: this node has no such column; -1: it
+ * might. */
+int column_of_node(const struct from_node *node, const char *name, struct term *term_r);
+bool node_is_called(const struct from_node *node, const struct sql_expr *e);
+
 /* router_bind.c */
 struct block *bind_query(struct router *r, const struct sql_query *query, struct scope *outer);
 struct leaf *bind_relation(struct router *r, const struct sql_relation *relation);

@@ -93,7 +93,6 @@ struct copy_spec {
     uint8_t delimiter, quote, escape;
     const char *null_string;
     bool header;              /* HEADER on (CSV and text) */
-    bool default_or_freeze;   /* unused options of note */
     uint16_t n_columns;       /* in a row */
     uint16_t key_column;      /* 0-based position of the key in a row */
     bool key_force_null, key_force_not_null;

@@ -51,7 +51,6 @@ static void describe_format(struct router *r, const struct sql_copy *c)
     s->escape = one_byte(c->escape, s->quote);
     s->null_string = keep_string(r, c->null_string ? c->null_string : csv ? "" : "\\N");
     s->header = c->header;
-    s->default_or_freeze = c->freeze;
 }
 
 /* Where the key stands in a row. */
@@ -91,11 +90,6 @@ static void plan_copy_in(struct router *r, const struct sql_statement *stmt, con
     if (stmt->copy.encoding) {
         plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED, "Set client_encoding instead.",
                     "COPY FROM with ENCODING over several shards is not supported");
-        return;
-    }
-    if (stmt->copy.freeze) {
-        plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED, "Leave FREEZE away.",
-                    "COPY FREEZE over several shards is not supported");
         return;
     }
     p->kind = PLAN_BROADCAST;

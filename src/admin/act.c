@@ -33,7 +33,7 @@ static void answer_kill(struct job *job)
     job_answer(job);
 }
 
-void run_kill(struct job *job)
+void admin_kill(struct job *job)
 {
     struct error e;
     if (job->command.arg[0] && !topology_database(&job_env(job)->config->topology, job->command.arg)) {
@@ -82,7 +82,7 @@ static void refuse_database(struct job *job, const char *what)
     job_answer(job);
 }
 
-void run_pause(struct job *job)
+void admin_pause(struct job *job)
 {
     if (job->command.arg[0])
         refuse_database(job, "PAUSE");
@@ -90,7 +90,7 @@ void run_pause(struct job *job)
         job_on_control(job, pause_on_control);
 }
 
-void run_resume(struct job *job)
+void admin_resume(struct job *job)
 {
     if (job->command.arg[0])
         refuse_database(job, "RESUME");
@@ -112,7 +112,7 @@ static void reload_on_control(struct job *job)
         fail_on_control(job, &e);
 }
 
-void run_reload(struct job *job)
+void admin_reload(struct job *job)
 {
     job_on_control(job, reload_on_control);
 }
@@ -132,7 +132,7 @@ static void shutdown_on_control(struct job *job)
                                         : SHUTDOWN_WAIT_FOR_CLIENTS);
 }
 
-void run_shutdown(struct job *job)
+void admin_shutdown(struct job *job)
 {
     job_on_control(job, shutdown_on_control);
 }
@@ -158,7 +158,7 @@ static void resolve_on_control(struct job *job)
     process->resolve(process->arg, job->command.arg[0] ? job->command.arg : NULL, resolved, job);
 }
 
-void run_resolve(struct job *job)
+void admin_resolve(struct job *job)
 {
     job_on_control(job, resolve_on_control);
 }
@@ -166,7 +166,7 @@ void run_resolve(struct job *job)
 /* --- SET
  * ------------------------------------------------------------------------------------------------------- */
 
-void run_set(struct job *job)
+void admin_set(struct job *job)
 {
     /* What drivers set on every connection; it has no meaning on the console. */
     static const char *const drivers[] = {"application_name", "client_encoding", "datestyle",

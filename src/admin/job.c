@@ -167,84 +167,84 @@ static void begin(struct job *job)
         answer_nothing(job);
         break;
     case CMD_SHOW_BUCKETS:
-        show_buckets(job);
+        admin_show_buckets(job);
         break;
     case CMD_SHOW_CLIENTS:
-        show_clients(job);
+        admin_show_clients(job);
         break;
     case CMD_SHOW_CONFIG:
-        show_config(job);
+        admin_show_config(job);
         break;
     case CMD_SHOW_DATABASES:
-        show_databases(job);
+        admin_show_databases(job);
         break;
     case CMD_SHOW_HELP:
-        show_help(job);
+        admin_show_help(job);
         break;
     case CMD_SHOW_LISTS:
-        show_lists(job);
+        admin_show_lists(job);
         break;
     case CMD_SHOW_POOLS:
-        show_pools(job);
+        admin_show_pools(job);
         break;
     case CMD_SHOW_SERVERS:
-        show_servers(job);
+        admin_show_servers(job);
         break;
     case CMD_SHOW_SHARDS:
-        show_shards(job);
+        admin_show_shards(job);
         break;
     case CMD_SHOW_STATE:
-        show_state(job);
+        admin_show_state(job);
         break;
     case CMD_SHOW_STATS:
     case CMD_SHOW_STATS_AVERAGES:
     case CMD_SHOW_STATS_TOTALS:
-        show_stats(job);
+        admin_show_stats(job);
         break;
     case CMD_SHOW_TABLES:
-        show_tables(job);
+        admin_show_tables(job);
         break;
     case CMD_SHOW_TRANSACTION:
-        show_transaction(job);
+        admin_show_transaction(job);
         break;
     case CMD_SHOW_TRANSACTIONS:
-        show_transactions(job);
+        admin_show_transactions(job);
         break;
     case CMD_SHOW_TWO_PHASE:
-        show_two_phase(job);
+        admin_show_two_phase(job);
         break;
     case CMD_SHOW_UNRESOLVED:
-        show_unresolved(job);
+        admin_show_unresolved(job);
         break;
     case CMD_SHOW_USERS:
-        show_users(job);
+        admin_show_users(job);
         break;
     case CMD_SHOW_VERSION:
-        show_version(job);
+        admin_show_version(job);
         break;
     case CMD_SHOW_PARAMETER:
-        show_parameter(job);
+        admin_show_parameter(job);
         break;
     case CMD_KILL:
-        run_kill(job);
+        admin_kill(job);
         break;
     case CMD_PAUSE:
-        run_pause(job);
+        admin_pause(job);
         break;
     case CMD_RELOAD:
-        run_reload(job);
+        admin_reload(job);
         break;
     case CMD_RESOLVE:
-        run_resolve(job);
+        admin_resolve(job);
         break;
     case CMD_RESUME:
-        run_resume(job);
+        admin_resume(job);
         break;
     case CMD_SET:
-        run_set(job);
+        admin_set(job);
         break;
     case CMD_SHUTDOWN:
-        run_shutdown(job);
+        admin_shutdown(job);
         break;
     case CMD_NOT_YET:
         refuse(job);

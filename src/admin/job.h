@@ -68,31 +68,31 @@ static inline struct session_env *job_env(const struct job *job) /* at home */
 }
 
 /* Each begins what its command asks for, at home. */
-void show_buckets(struct job *job);
-void show_clients(struct job *job);
-void show_config(struct job *job);
-void show_databases(struct job *job);
-void show_help(struct job *job);
-void show_lists(struct job *job);
-void show_parameter(struct job *job);
-void show_pools(struct job *job);
-void show_servers(struct job *job);
-void show_shards(struct job *job);
-void show_state(struct job *job);
-void show_stats(struct job *job); /* and the two others */
-void show_tables(struct job *job);
-void show_transaction(struct job *job);
-void show_transactions(struct job *job);
-void show_two_phase(struct job *job);
-void show_unresolved(struct job *job);
-void show_users(struct job *job);
-void show_version(struct job *job);
-void run_kill(struct job *job);
-void run_pause(struct job *job);
-void run_reload(struct job *job);
-void run_resolve(struct job *job);
-void run_resume(struct job *job);
-void run_set(struct job *job);
-void run_shutdown(struct job *job);
+void admin_show_buckets(struct job *job);
+void admin_show_clients(struct job *job);
+void admin_show_config(struct job *job);
+void admin_show_databases(struct job *job);
+void admin_show_help(struct job *job);
+void admin_show_lists(struct job *job);
+void admin_show_parameter(struct job *job);
+void admin_show_pools(struct job *job);
+void admin_show_servers(struct job *job);
+void admin_show_shards(struct job *job);
+void admin_show_state(struct job *job);
+void admin_show_stats(struct job *job); /* and the two others */
+void admin_show_tables(struct job *job);
+void admin_show_transaction(struct job *job);
+void admin_show_transactions(struct job *job);
+void admin_show_two_phase(struct job *job);
+void admin_show_unresolved(struct job *job);
+void admin_show_users(struct job *job);
+void admin_show_version(struct job *job);
+void admin_kill(struct job *job);
+void admin_pause(struct job *job);
+void admin_reload(struct job *job);
+void admin_resolve(struct job *job);
+void admin_resume(struct job *job);
+void admin_set(struct job *job);
+void admin_shutdown(struct job *job);
 
 #endif

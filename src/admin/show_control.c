@@ -61,7 +61,7 @@ static void shards_on_control(struct job *job)
     done(job);
 }
 
-void show_shards(struct job *job)
+void admin_show_shards(struct job *job)
 {
     job_on_control(job, shards_on_control);
 }
@@ -92,7 +92,7 @@ static void unresolved_on_control(struct job *job)
     done(job);
 }
 
-void show_unresolved(struct job *job)
+void admin_show_unresolved(struct job *job)
 {
     job_on_control(job, unresolved_on_control);
 }
@@ -164,7 +164,7 @@ static void stats_on_control(struct job *job)
     done(job);
 }
 
-void show_stats(struct job *job)
+void admin_show_stats(struct job *job)
 {
     job_on_control(job, stats_on_control);
 }
@@ -196,7 +196,7 @@ static void two_phase_on_control(struct job *job)
     done(job);
 }
 
-void show_two_phase(struct job *job)
+void admin_show_two_phase(struct job *job)
 {
     job_on_control(job, two_phase_on_control);
 }

@@ -18,7 +18,7 @@ static void done(struct job *job)
     job_answer(job);
 }
 
-void show_version(struct job *job)
+void admin_show_version(struct job *job)
 {
     static const struct reply_column columns[] = {{"version", REPLY_TEXT}};
     reply_columns(&job->out, REPLY_COLUMNS(columns));
@@ -27,7 +27,7 @@ void show_version(struct job *job)
     done(job);
 }
 
-void show_help(struct job *job)
+void admin_show_help(struct job *job)
 {
     struct error e;
     (void)error_set(&e, "00000", "Console usage");
@@ -46,7 +46,7 @@ void show_help(struct job *job)
     done(job);
 }
 
-void show_parameter(struct job *job)
+void admin_show_parameter(struct job *job)
 {
     struct reply_column column = {job->command.arg, REPLY_TEXT};
     reply_columns(&job->out, &column, 1);
@@ -55,7 +55,7 @@ void show_parameter(struct job *job)
     done(job);
 }
 
-void show_config(struct job *job)
+void admin_show_config(struct job *job)
 {
     static const struct reply_column columns[] = {
         {"key", REPLY_TEXT}, {"value", REPLY_TEXT}, {"default", REPLY_TEXT}, {"changeable", REPLY_TEXT}};
@@ -77,7 +77,7 @@ void show_config(struct job *job)
     done(job);
 }
 
-void show_buckets(struct job *job)
+void admin_show_buckets(struct job *job)
 {
     static const struct reply_column columns[] = {
         {"database", REPLY_TEXT}, {"first", REPLY_INT}, {"last", REPLY_INT}, {"shard", REPLY_TEXT}};
@@ -104,7 +104,7 @@ static int by_name(const void *a, const void *b)
     return strcmp((*ua)->name, (*ub)->name);
 }
 
-void show_users(struct job *job)
+void admin_show_users(struct job *job)
 {
     static const struct reply_column columns[] = {{"name", REPLY_TEXT}, {"pool_mode", REPLY_TEXT}};
     const struct hashmap *users = &job_env(job)->config->users.by_name;
@@ -134,7 +134,7 @@ static void state_row(struct job *job, const char *key, bool on)
     row_end(&job->row, &job->out);
 }
 
-void show_state(struct job *job)
+void admin_show_state(struct job *job)
 {
     static const struct reply_column columns[] = {{"key", REPLY_TEXT}, {"value", REPLY_TEXT}};
     bool paused = atomic_load(&job->admin->shared->paused);

@@ -241,7 +241,7 @@ static void on_control(struct job *job)
         answer(v);
 }
 
-void show_tables(struct job *job)
+void admin_show_tables(struct job *job)
 {
     job_on_control(job, on_control);
 }

@@ -181,7 +181,7 @@ static void on_control(struct job *job)
         answer(q);
 }
 
-void show_transaction(struct job *job)
+void admin_show_transaction(struct job *job)
 {
     job_on_control(job, on_control);
 }

@@ -84,7 +84,7 @@ static void visit_clients(struct job *job, struct session_env *env)
     client_each(env, client_row, &v);
 }
 
-void show_clients(struct job *job)
+void admin_show_clients(struct job *job)
 {
     reply_columns(&job->out, REPLY_COLUMNS(socket_columns));
     job_round(job, visit_clients, finish);
@@ -122,7 +122,7 @@ static void visit_transactions(struct job *job, struct session_env *env)
     client_each(env, transaction_row, &v);
 }
 
-void show_transactions(struct job *job)
+void admin_show_transactions(struct job *job)
 {
     static const struct reply_column columns[] = {{"txid", REPLY_TEXT},          {"client", REPLY_TEXT},
                                                   {"state", REPLY_TEXT},         {"shards", REPLY_TEXT},
@@ -199,7 +199,7 @@ static void visit_servers(struct job *job, struct session_env *env)
     pool_manager_each_server(env->pools, server_row, &v);
 }
 
-void show_servers(struct job *job)
+void admin_show_servers(struct job *job)
 {
     reply_columns(&job->out, REPLY_COLUMNS(socket_columns));
     job_round(job, visit_servers, finish);
@@ -357,7 +357,7 @@ static void answer_pools(struct job *job)
     finish(job);
 }
 
-void show_pools(struct job *job)
+void admin_show_pools(struct job *job)
 {
     sum_pools(job, answer_pools);
 }
@@ -396,7 +396,7 @@ static void answer_lists(struct job *job)
     finish(job);
 }
 
-void show_lists(struct job *job)
+void admin_show_lists(struct job *job)
 {
     sum_pools(job, answer_lists);
 }
@@ -464,7 +464,7 @@ static void answer_databases(struct job *job)
 }
 
 /* host, port, database, force_user: of the home shard; `shards` names them all. */
-void show_databases(struct job *job)
+void admin_show_databases(struct job *job)
 {
     sum_pools(job, answer_databases);
 }

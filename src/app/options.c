@@ -41,20 +41,21 @@ static const struct option long_options[] = {
     {NULL, 0, NULL, 0},
 };
 
-/* What getopt did not like: the short switch, or the argument it stands behind. */
+/* What getopt did not like. optopt is a short switch's letter, also for a long switch that has one; 0 when a
+ * long one is unknown. */
 static enum status unknown(int result, char **argv, struct error *error_r)
 {
-    bool is_short = optopt > 0 && optopt < 256;
-    if (result == ':') {
-        if (is_short)
-            return error_set(error_r, SQLSTATE_CONFIG, "option -%c needs an argument", optopt);
-        return error_set(error_r, SQLSTATE_CONFIG, "option %s needs an argument", argv[optind - 1]);
-    }
-    if (is_short && argv[optind - 1][0] == '-' && argv[optind - 1][1] == '-')
-        return error_set(error_r, SQLSTATE_CONFIG, "option %s takes no argument", argv[optind - 1]);
-    if (is_short)
+    const char *arg = argv[optind - 1];
+    bool is_long = strncmp(arg, "--", 2) == 0;
+    if (result == ':' && is_long)
+        return error_set(error_r, SQLSTATE_CONFIG, "option %s needs an argument", arg);
+    if (result == ':')
+        return error_set(error_r, SQLSTATE_CONFIG, "option -%c needs an argument", optopt);
+    if (is_long && optopt)
+        return error_set(error_r, SQLSTATE_CONFIG, "option %s takes no argument", arg);
+    if (optopt && !is_long)
         return error_set(error_r, SQLSTATE_CONFIG, "unknown option -%c", optopt);
-    return error_set(error_r, SQLSTATE_CONFIG, "unknown option %s", argv[optind - 1]);
+    return error_set(error_r, SQLSTATE_CONFIG, "unknown option %s", arg);
 }
 
 static enum status take_paths(int argc, char **argv, struct options *o, struct error *error_r)

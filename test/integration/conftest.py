@@ -98,6 +98,13 @@ def oracle(pg, dbname):
     return Oracle(pg, dbname)
 
 
+@pytest.fixture
+def pair(proxy, oracle):
+    both = pgharness.Pair(proxy, oracle)
+    yield both
+    both.close()
+
+
 class Oracle:
     def __init__(self, server, dbname):
         self.server, self.dbname, self.port = server, dbname, server.port

@@ -189,7 +189,7 @@ class Postgres:
         with open(self.log, encoding="utf-8", errors="replace") as f:
             return "".join(f.readlines()[-lines:])
 
-    def connect(self, dbname=DATABASE, user="app", **more):
+    def connect(self, dbname=DATABASE, user="postgres", **more):
         return psycopg2.connect(host="127.0.0.1", port=self.port, dbname=dbname, user=user, **more)
 
     def session(self, dbname=DATABASE, user="postgres", **more):
@@ -641,3 +641,56 @@ def shape(messages):
         else:
             shown.append((kind, body))
     return shown
+
+
+class Pair:
+    """A proxy's session and a plain server's, side by side: the same statements go to both, and the plain server's
+    answer is the right one."""
+
+    def __init__(self, proxy, oracle, **options):
+        self.proxy, self.oracle = proxy.session(**options), oracle.session(**options)
+
+    def close(self):
+        self.proxy.close()
+        self.oracle.close()
+
+    def run(self, sql, *args):
+        wanted = self.oracle.run(sql, *args)
+        got = self.proxy.run(sql, *args)
+        assert got == wanted, sql
+
+    def _ask(self, session, sql, args, ordered):
+        with session.connection.cursor() as cur:
+            cur.execute(sql, args or None)
+            columns = [(c.name, c.type_code) for c in cur.description or ()]
+            # repr: 2.50 is not 2.5.
+            rows = [repr(row) for row in cur.fetchall()] if cur.description else []
+            return cur.statusmessage, columns, rows if ordered else sorted(rows)
+
+    def same(self, sql, *args):
+        """Rows are compared in order if the statement asks for one."""
+        ordered = "order by" in sql.lower()
+        wanted = self._ask(self.oracle, sql, args, ordered)
+        got = self._ask(self.proxy, sql, args, ordered)
+        assert got == wanted, sql
+        return wanted[2]
+
+    def same_or_refused(self, sql, *args):
+        """True: the same. Refused only with 0A000 and a hint."""
+        try:
+            self.same(sql, *args)
+            return True
+        except psycopg2.errors.FeatureNotSupported as e:
+            assert e.diag.message_hint, "%s: %s" % (sql, e)
+            return False
+
+    def refused(self, sql, *args):
+        e = self.proxy.fails(sql, *args)
+        assert e.pgcode == "0A000", "%s: %s" % (sql, e)
+        assert e.diag.message_hint, "no hint: %s" % e
+        return e
+
+    def fails_alike(self, sql, *args):
+        wanted, got = self.oracle.fails(sql, *args), self.proxy.fails(sql, *args)
+        assert (got.pgcode, got.diag.message_primary) == (wanted.pgcode, wanted.diag.message_primary), sql
+        return got

@@ -1,15 +1,18 @@
 /*
- * Ungrouped aggregates over several shards: each shard answers one row of partial results, and PostgreSQL itself combines them, by a query
- * that is built here and run on one of the shards. Pure: frames in, messages out.
+ * Ungrouped aggregates over several shards: each shard answers one row of partial results, and PostgreSQL
+ * itself combines them, by a query that is built here and run on one of the shards. Pure: frames in, messages
+ * out.
  *
- *     SELECT pg_catalog.sum(c0)::pg_catalog.int8 AS "count", pg_catalog.sum(c1) OPERATOR(pg_catalog./) pg_catalog.sum(c2) AS "avg"
+ *     SELECT pg_catalog.sum(c0)::pg_catalog.int8 AS "count",
+ *            pg_catalog.sum(c1) OPERATOR(pg_catalog./) pg_catalog.sum(c2) AS "avg"
  *     FROM (VALUES ($1, $2, $3), ($4, $5, $6)) AS v(c0, c1, c2)
  *
- * The partial values travel as parameters, in the formats in which they came. Shards should be asked for binary results
- * (aggregate_shard_format): text would be cut by a client's extra_float_digits.
+ * The partial values travel as parameters, in the formats in which they came. Shards should be asked for
+ * binary results (aggregate_shard_format): text would be cut by a client's extra_float_digits.
  *
- * What comes out is what one server would say, with two remarks: sums of floats depend on the order of addition, here as there (within each
- * shard, then over the shards in their order); and avg of float4 is refused, as its partial sum has too few digits.
+ * What comes out is what one server would say, with two remarks: sums of floats depend on the order of
+ * addition, here as there (within each shard, then over the shards in their order); and avg of float4 is
+ * refused, as its partial sum has too few digits.
  *
  *     partial type        sum                     avg (partial: sum, and count)
  *     int8 (int2, int4)   numeric, cast to int8   numeric / numeric: the digits that avg itself gives
@@ -28,29 +31,36 @@
 
 struct aggregate;
 /* spec->n_aggregates > 0; spec outlives the aggregate. limit -1: none; the combining query applies both. */
-struct aggregate *aggregate_create(const struct merge_spec *spec, unsigned n_sources, int64_t limit, int64_t offset);
+struct aggregate *aggregate_create(const struct merge_spec *spec, unsigned n_sources, int64_t limit,
+                                   int64_t offset);
 void aggregate_destroy(struct aggregate **a);
 
 /* The result format to ask of shards, whatever the client asked. */
 enum { aggregate_shard_format = 1 };
 
 /* The partial rows' types, by each source's 'T' or beforehand. 0A000: cannot be combined exactly. */
-enum status aggregate_columns(struct aggregate *a, uint16_t n, const uint32_t *type_oids, const int16_t *formats,
-                              struct error *error_r) MUST_CHECK;
-enum status aggregate_row_description(struct aggregate *a, unsigned source, const struct frame *f, struct error *error_r) MUST_CHECK;
+enum status aggregate_columns(struct aggregate *a, uint16_t n, const uint32_t *type_oids,
+                              const int16_t *formats, struct error *error_r) MUST_CHECK;
+enum status aggregate_row_description(struct aggregate *a, unsigned source, const struct frame *f,
+                                      struct error *error_r) MUST_CHECK;
 /* A source's one row, copied; a second one is an error. */
-enum status aggregate_row(struct aggregate *a, unsigned source, const struct frame *f, struct error *error_r) MUST_CHECK;
+enum status aggregate_row(struct aggregate *a, unsigned source, const struct frame *f,
+                          struct error *error_r) MUST_CHECK;
 /* A source's CommandComplete. Without a row before it is an error, unless the limit is 0. */
 enum status aggregate_end(struct aggregate *a, unsigned source, struct error *error_r) MUST_CHECK;
 bool aggregate_complete(const struct aggregate *a); /* every source ended */
 
-/* Appends Parse, Bind and Execute of the combining query to out, no Sync, and with `describe` a Describe of the portal before the Execute
-   (its RowDescription is what a simple query's client expects). The unnamed statement and portal are used. Result formats as in the
-   client's Bind: 0: all text; 1: one for all; else one each (08P01 if that is not n_aggregates). */
-enum status aggregate_build(const struct aggregate *a, uint16_t n_result_formats, const int16_t *result_formats, bool describe,
-                            struct buf *out, struct error *error_r) MUST_CHECK;
-/* The RowDescription that the client gets, made from the partial types alone: for Describe before there are rows. */
-enum status aggregate_describe(const struct aggregate *a, uint16_t n_result_formats, const int16_t *result_formats, struct buf *out,
+/* Appends Parse, Bind and Execute of the combining query to out, no Sync, and with `describe` a Describe of
+   the portal before the Execute (its RowDescription is what a simple query's client expects). The unnamed
+   statement and portal are used. Result formats as in the client's Bind: 0: all text; 1: one for all; else
+   one each (08P01 if that is not n_aggregates). */
+enum status aggregate_build(const struct aggregate *a, uint16_t n_result_formats,
+                            const int16_t *result_formats, bool describe, struct buf *out,
+                            struct error *error_r) MUST_CHECK;
+/* The RowDescription that the client gets, made from the partial types alone: for Describe before there are
+ * rows. */
+enum status aggregate_describe(const struct aggregate *a, uint16_t n_result_formats,
+                               const int16_t *result_formats, struct buf *out,
                                struct error *error_r) MUST_CHECK;
 
 #endif

@@ -5,18 +5,18 @@
  * The server's rules, of which some are odd and all are kept:
  *     the first line's end fixes what all lines end in; another kind, unescaped or unquoted, is an error
  *     text: a backslash takes away the meaning of any byte after it, except that \. is the end of the copy
- *     CSV: line ends within quotes are data; an escape counts only within quotes, and not as the second of
- * two;
+ *     CSV: line ends within quotes are data; an escape counts only within quotes, not as the second of two;
  *          \. is the end only where it is a line of its own, else data
  *
  * The server looks ahead; the scanner cannot, so that what may be the beginning of a longer token is a state:
  *
  *     PLAIN -> CR -> (NL: ended) (other: ended before it, where lines end in CR)
- *     PLAIN -> BACKSLASH -> PLAIN | MARK -> (MARK_CR ->) done                                  text
- *     PLAIN -> CSV_MARK -> CSV_MARK_DOT -> (CSV_MARK_DOT_CR ->) done, or what was held back is plain   CSV
+ *     text: PLAIN -> BACKSLASH -> PLAIN | MARK -> (MARK_CR ->) done
+ *     CSV:  PLAIN -> CSV_MARK -> CSV_MARK_DOT -> (CSV_MARK_DOT_CR ->) done
+ *           or, from each of these, PLAIN, with what was held back
  *
- * Stricter than the server in one case: data before \. on its line is an error (as in PostgreSQL 18), not a
- * row.
+ * Stricter than the server in three cases: data before \. on its line is an error (as in PostgreSQL 18), not
+ * a row; so is a last line that could not be given an end: \. in CSV, and one that ends within quotes.
  *
  * Not responsible for: fields, limits.
  */

@@ -1,8 +1,11 @@
 /*
  * Several COPY TO STDOUT streams as one.
  *
- * Per source:  EXPECTED -> HEADER [copy_merge_response, if a header is to come, else ROWS] -> ROWS [its
- * header] ROWS -> TRAILED [binary: its trailer] -> DONE [copy_merge_done; text and CSV: from ROWS]
+ * State of a source [who moves it]:
+ *     EXPECTED -> HEADER  [copy_merge_response, if a header is to come], ROWS [else]
+ *     HEADER   -> ROWS    [copy_merge_data]
+ *     ROWS     -> TRAILED [copy_merge_data: the binary trailer], DONE [copy_merge_done: text and CSV]
+ *     TRAILED  -> DONE    [copy_merge_done]
  *
  * A header is written when the first row is, or at the end if there is none; so it always comes first,
  * whichever source was fastest. Binary messages are walked through tuple by tuple: a trailer in the middle of

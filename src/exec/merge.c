@@ -1,9 +1,9 @@
 /*
  * k-way merge of DataRow streams.
  *
- *     source 0: queue [row row row]  head: offsets of its sort keys   \
- *     source 1: queue [row]          head                              > heap of sources with a head, least
- * row on top source 2: queue []             (starving)                       /
+ *     source 0: queue [row row row]   head: offsets of its sort keys \
+ *     source 1: queue [row]           head                            > heap of sources with a head
+ *     source 2: queue []              (starving)                     /    (the least row on top)
  *
  * Sorted, a row is certain to be the next one only if every source that has not ended has a row queued; so a
  * starving source stops the output, and can never be among the paused ones. Ties go to the lower source, so

@@ -2,9 +2,10 @@
  * Maps from a key's value to a shard, one a table.
  *
  *     HASH    bucket = hash & (buckets - 1); the database's bucket table names the shard
- *     RANGE   bounds as keys, ascending; [lower, upper) of neighbours touch, nothing overlaps:
- *                 ranges[i].upper == ranges[i + 1].lower; only the first may lack a lower, only the last an
- * upper bound LIST    values as keys, ascending, no two alike; DEFAULT beside them SINGLE  always that shard
+ *     RANGE   bounds as keys, ascending; neighbours touch: ranges[i].upper == ranges[i + 1].lower;
+ *             only the first may lack a lower bound, only the last an upper one
+ *     LIST    values as keys, ascending, no two alike; DEFAULT beside them
+ *     SINGLE  always that shard
  *
  * Ranges of character strings are ranges of bytes, whatever the column's collation: a range only decides
  * where a row lives, and equal values of a deterministic collation are equal bytes.

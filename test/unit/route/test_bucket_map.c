@@ -54,7 +54,7 @@ static void assert_found(const struct bucket_map *m, const char *value, int shar
     char sqlstate[6] = "";
     int found = find(m, value, sqlstate);
     if (found != shard)
-        fail_msg("\"%s\" found on %d (%s), not on %d", value, found, sqlstate, shard);
+        fail_msg("\"%s\" found on %d (%s), not on %d", value ? value : "NULL", found, sqlstate, shard);
 }
 
 static void assert_not_found(const struct bucket_map *m, const char *value, const char *wanted)

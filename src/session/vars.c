@@ -28,9 +28,8 @@ static bool encoding_is_unsafe(const char *name)
 
 void vars_note_reported(struct client *c, const char *name, const char *value)
 {
-    struct varset *v = varset_with(c->reported, name, value);
-    varset_unref(&c->reported);
-    c->reported = v;
+    struct varset *old = c->reported; /* name and value may be its own */
+    c->reported = varset_with(old, name, value);
     if (strcasecmp(name, "DateStyle") == 0)
         datum_style_parse(value, &c->style);
     else if (strcasecmp(name, "standard_conforming_strings") == 0)
@@ -40,6 +39,7 @@ void vars_note_reported(struct client *c, const char *name, const char *value)
     const char *client = varset_get(c->reported, "client_encoding"),
                *server = varset_get(c->reported, "server_encoding");
     c->transcoded = client && server && strcasecmp(client, server) != 0;
+    varset_unref(&old);
 }
 
 void vars_parameter_status(struct client *c, struct link *l, const struct frame *f)

@@ -340,6 +340,15 @@ static void plan_insert(struct router *r, struct block *b, const struct census *
 
 /* --- UPDATE, DELETE -------------------------------------------------------------------------------- */
 
+/* A subquery over tables that every shard has may come to another row on each, with LIMIT. */
+static bool limits_shared_rows(const struct block *b)
+{
+    for (const struct sublink *s = b->sublinks; s; s = s->next)
+        if (!block_reads_keyed(s->block) && limits_inside(s->block))
+            return true;
+    return false;
+}
+
 static void plan_change(struct router *r, struct block *b, struct key_state keys)
 {
     const char *function = broadcast_obstacle(r);
@@ -359,6 +368,11 @@ static void plan_change(struct router *r, struct block *b, struct key_state keys
                                .hint = "Give the key of the tables that are read."};
     if (parts.why) {
         plan_refuse_if_several(r, parts.hint, "%s", parts.why);
+        return;
+    }
+    if (limits_shared_rows(b)) {
+        plan_refuse_if_several(r, "Read the value first, and pass it as a parameter.",
+                               "LIMIT in a subquery of a write over several shards is not supported");
         return;
     }
     if (function) {

@@ -113,6 +113,22 @@ static struct sql_from **convert_from_list(struct convert *c, PgQuery__Node **no
 
 /* --- lists ----------------------------------------------------------------------------------------- */
 
+/* a[f(x)] = value: the subscripts are walked with the value. */
+static struct sql_expr *with_indirection(struct convert *c, const PgQuery__ResTarget *r,
+                                         struct sql_expr *value)
+{
+    uint32_t n;
+    struct sql_expr **parts = convert_exprs(c, r->indirection, r->n_indirection, &n);
+    if (n == 0)
+        return value;
+    struct sql_expr *e = convert_new_expr(c, SQL_EXPR_OTHER, -1);
+    e->args = parts; /* room for one more */
+    e->n_args = n;
+    if (value)
+        e->args[e->n_args++] = value;
+    return e;
+}
+
 static struct sql_target *convert_targets(struct convert *c, PgQuery__Node **nodes, size_t n, uint32_t *n_r)
 {
     struct sql_target *targets = new_array(c, n, sizeof(*targets));
@@ -134,6 +150,7 @@ static struct sql_target *convert_targets(struct convert *c, PgQuery__Node **nod
         } else {
             targets[i].value = convert_expr(c, r->val);
         }
+        targets[i].value = with_indirection(c, r, targets[i].value);
     }
     *n_r = (uint32_t)n;
     return targets;

@@ -130,15 +130,7 @@ static void apply_welcome(struct client *c, struct varset *welcome)
     for (size_t i = 0; own && i < own->n; i++)
         vars_note_reported(c, own->vars[i].name, own->vars[i].value);
     varset_unref(&own);
-    const char *style = varset_get(c->reported, "DateStyle"),
-               *strings = varset_get(c->reported, "standard_conforming_strings");
-    const char *encoding = varset_get(c->reported, "client_encoding");
-    if (style)
-        vars_note_reported(c, "DateStyle", style);
-    if (strings)
-        vars_note_reported(c, "standard_conforming_strings", strings);
-    if (encoding)
-        vars_note_reported(c, "client_encoding", encoding);
+    vars_apply_reported(c);
 }
 
 /* Authenticated. DISPATCH_AGAIN while the first server is awaited. */

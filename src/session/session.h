@@ -403,6 +403,7 @@ void vars_parameter_status(struct client *c, struct link *l, const struct frame 
 void vars_restore_local(struct client *c); /* the transaction is over: SET LOCAL pgunison.* ends */
 /* Startup packet: as SQL text of SET. False: no name of a variable, or a value that cannot be written so. */
 bool vars_startup(struct client *c, const char *name, const char *value);
+void vars_apply_reported(struct client *c);
 void vars_note_reported(struct client *c, const char *name, const char *value);
 
 /* show.c: statements that the proxy answers itself with rows. describe: with RowDescription. */

@@ -26,20 +26,26 @@ static bool encoding_is_unsafe(const char *name)
     return false;
 }
 
-void vars_note_reported(struct client *c, const char *name, const char *value)
+/* What the reported values mean for reading the client's statements and merging rows. */
+void vars_apply_reported(struct client *c)
 {
-    struct varset *old = c->reported; /* name and value may be its own */
-    c->reported = varset_with(old, name, value);
-    if (strcasecmp(name, "DateStyle") == 0)
-        datum_style_parse(value, &c->style);
-    else if (strcasecmp(name, "standard_conforming_strings") == 0)
-        c->nonstandard_strings = strcasecmp(value, "on") != 0;
-    else if (strcasecmp(name, "client_encoding") == 0)
-        c->unsafe_encoding = encoding_is_unsafe(value);
+    const char *style = varset_get(c->reported, "DateStyle"),
+               *strings = varset_get(c->reported, "standard_conforming_strings");
     const char *client = varset_get(c->reported, "client_encoding"),
                *server = varset_get(c->reported, "server_encoding");
+    if (style)
+        datum_style_parse(style, &c->style);
+    c->nonstandard_strings = strings && strcasecmp(strings, "on") != 0;
+    c->unsafe_encoding = client && encoding_is_unsafe(client);
     c->transcoded = client && server && strcasecmp(client, server) != 0;
-    varset_unref(&old);
+}
+
+void vars_note_reported(struct client *c, const char *name, const char *value)
+{
+    struct varset *v = varset_with(c->reported, name, value);
+    varset_unref(&c->reported);
+    c->reported = v;
+    vars_apply_reported(c);
 }
 
 void vars_parameter_status(struct client *c, struct link *l, const struct frame *f)

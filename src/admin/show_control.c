@@ -34,7 +34,7 @@ static void shards_on_control(struct job *job)
         {"name", REPLY_TEXT},         {"host", REPLY_TEXT},    {"port", REPLY_TEXT},
         {"dbname", REPLY_TEXT},       {"state", REPLY_TEXT},   {"version", REPLY_TEXT},
         {"buckets", REPLY_INT},       {"prepared", REPLY_INT}, {"oldest_prepared_s", REPLY_FLOAT},
-        {"latency_us", REPLY_BIGINT}, {"note", REPLY_TEXT}};
+        {"latency_us", REPLY_BIGINT}};
     const struct console_process *process = process_of(job);
     const struct topology *t = &process->config(process->arg)->topology;
     struct reply_row *r = &job->row;
@@ -55,7 +55,6 @@ static void shards_on_control(struct job *job)
             row_unsigned(r, s.latency_us);
         else
             row_text(r, NULL);
-        row_text(r, s.note);
         row_end(r, &job->out);
     }
     done(job);
@@ -172,7 +171,7 @@ void admin_show_stats(struct job *job)
 static void two_phase_on_control(struct job *job)
 {
     static const struct reply_column columns[] = {
-        {"one_phase", REPLY_BIGINT},      {"two_phase", REPLY_BIGINT},       {"prepare_failed", REPLY_BIGINT},
+        {"one-phase", REPLY_BIGINT},      {"two-phase", REPLY_BIGINT},       {"prepare_failed", REPLY_BIGINT},
         {"in_doubt", REPLY_BIGINT},       {"resolved_commit", REPLY_BIGINT}, {"resolved_abort", REPLY_BIGINT},
         {"prepare_p50_us", REPLY_BIGINT}, {"prepare_p99_us", REPLY_BIGINT},  {"decide_p50_us", REPLY_BIGINT},
         {"decide_p99_us", REPLY_BIGINT},  {"apply_p50_us", REPLY_BIGINT},    {"apply_p99_us", REPLY_BIGINT}};

@@ -122,16 +122,18 @@ void workers_reconfigure(struct workers *w, struct config *config, struct tls_co
 /* --- the end ---------------------------------------------------------------------------------------------
  */
 
-static void count_active(void *arg, const struct pool_stats *stats)
+static void count_active(void *arg, const struct pool_stats *stats, const struct server *server)
 {
     unsigned *active = arg;
-    *active += stats->active;
+    (void)stats;
+    if (server->ops) /* somebody's: a client's, or a check's */
+        ++*active;
 }
 
 unsigned worker_active_servers(struct worker *w)
 {
     unsigned active = 0;
-    pool_manager_each(w->env.pools, count_active, &active);
+    pool_manager_each_server(w->env.pools, count_active, &active);
     return active;
 }
 

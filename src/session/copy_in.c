@@ -302,6 +302,16 @@ enum dispatch copy_in_message(struct client *c, const struct frame *f)
 /* --- the beginning
  * ------------------------------------------------------------------------------------------------------ */
 
+/* Servers before 18 end CSV at a line \. of its own; later ones take it for data. Shards of both kinds cannot
+ * be told the same. */
+static bool csv_ends_at_marker(struct client *c, const struct shard_set *shards)
+{
+    bool marker = false;
+    for (int i = shard_set_next(shards, 0); i >= 0; i = shard_set_next(shards, i + 1))
+        marker |= backend_conn_version(link_find(c, (unsigned)i)->server->conn) < 180000;
+    return marker;
+}
+
 enum dispatch copy_in_start(struct client *c, struct plan *p, const struct template *t,
                             const struct shard_set *shards)
 {
@@ -317,7 +327,7 @@ enum dispatch copy_in_start(struct client *c, struct plan *p, const struct templ
         struct copy_split_options o = {
             .spec = &p->copy,
             .max_row_bytes = (size_t)c->config->settings.max_message_bytes,
-            .csv_end_marker = true,
+            .csv_end_marker = csv_ends_at_marker(c, shards),
             .sink = {.row = one_row, .every_shard = to_every_shard, .arg = k},
         };
         k->split = copy_split_create(&o);

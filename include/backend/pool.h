@@ -24,6 +24,10 @@ struct pool_manager *pool_manager_create(struct loop *loop, unsigned worker, str
 /* A reload: pools of shards whose definition changed (or that are gone) close their idle connections now and the others when they come
    back; connections whose definition is the same (every field but id) stay. */
 void pool_manager_reconfigure(struct pool_manager *m, struct config *config);
+/* PAUSE and RESUME of one database (NULL: of all; both count on their own): clients that hold no server get none, and wait. */
+void pool_manager_pause(struct pool_manager *m, const char *database, bool on);
+/* RECONNECT: what is open now is closed, idle connections at once, the others when they come back. database NULL: all. */
+void pool_manager_reconnect(struct pool_manager *m, const char *database);
 void pool_manager_destroy(struct pool_manager **m); /* closes all idle connections; none may be borrowed */
 struct statement_registry *pool_manager_statements(struct pool_manager *m);
 

@@ -6,8 +6,7 @@
  *     servers = borrowed + idle + at a task of the pool's own (check, reset, move)
  *
  *     idle:  most recently used first, so that what is not needed grows old at the other end
- *     waits: those whose transaction holds a server already, then the others, each in the order of their
- * coming
+ *     waits: those whose transaction holds a server already, then the others, each as they came
  *
  * Invariants: an idle server has no owner, nothing outstanding, status 'I' and no pinned state. When somebody
  * waits, an idle server is not handed out past them. Each server, and each connection being opened, has one
@@ -23,7 +22,7 @@
 
 struct server_wait *pool_first_wait(const struct server_pool *p)
 {
-    for (int i = 0; i < WAIT_CLASSES; i++) {
+    for (int i = 0; i < (p->paused ? WAIT_ORDINARY : WAIT_CLASSES); i++) {
         struct list_node *node = list_first(&p->waits[i]);
         if (node)
             return list_entry(node, struct server_wait, node);
@@ -156,6 +155,8 @@ struct server *pool_acquire(struct server_pool *p, struct server_wait *w)
     w->node = (struct list_node){0};
     w->pool = p;
     bool ahead = pool_waiting(p) == 0 || (w->privileged && list_empty(&p->waits[WAIT_PRIVILEGED]));
+    if (p->paused && !w->privileged)
+        ahead = false;
     struct server *s = ahead && !p->stale ? pool_take_idle(p) : NULL;
     if (s && !pool_needs_check(p, s)) {
         s->used_us = w->since_us;

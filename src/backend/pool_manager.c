@@ -108,6 +108,7 @@ static struct server_pool *pool_create(struct pool_manager *m, const char *login
     p->db_name = xstrdup(db->name);
     p->shard_name = xstrdup(shard->name);
     p->waits_at = -1;
+    p->paused = m->paused || hashmap_get(&m->paused_databases, slice_str(db->name)) != NULL;
     p->turn = (struct deferred){.run = pool_turn, .arg = p};
     struct list *lists[] = {&p->servers, &p->idle, &p->openings, &p->tasks, &p->waits[0], &p->waits[1]};
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
@@ -158,6 +159,7 @@ static void remember_password(struct server_pool *p, const char *password)
 static void make_stale(struct server_pool *p)
 {
     p->stale = true;
+    p->paused = false; /* its waits are moved, or refused */
     list_push_back(&p->manager->stale, &p->stale_node);
     port_leave(p->port);
     p->waits_at = -1;
@@ -323,6 +325,7 @@ struct pool_manager *pool_manager_create(struct loop *loop, unsigned worker, str
     m->statements = statement_registry_create();
     hashmap_init(&m->pools);
     list_init(&m->stale);
+    hashmap_init(&m->paused_databases);
     m->timer = loop_timer_create(loop, tick, m);
     m->timer_due_us = UINT64_MAX;
     return m;
@@ -343,6 +346,7 @@ void pool_manager_destroy(struct pool_manager **mp)
     struct list_node *node;
     while ((node = list_pop_front(&m->stale)))
         pool_destroy(list_entry(node, struct server_pool, stale_node));
+    hashmap_free(&m->paused_databases, NULL);
     loop_timer_destroy(&m->timer);
     statement_registry_destroy(&m->statements);
     config_unref(&m->config);
@@ -408,6 +412,42 @@ void pool_manager_reconfigure(struct pool_manager *m, struct config *config)
     config_unref(&old);
 }
 
+/* ---- pausing, reconnecting ------------------------------------------------------------------- */
+
+void pool_manager_pause(struct pool_manager *m, const char *database, bool on)
+{
+    struct hashmap_iter it;
+    struct slice key;
+    void *value;
+    if (!database)
+        m->paused = on;
+    else if (on)
+        hashmap_put(&m->paused_databases, slice_str(database), m);
+    else
+        (void)hashmap_remove(&m->paused_databases, slice_str(database));
+    for (hashmap_iter_init(&m->pools, &it); hashmap_next(&m->pools, &it, &key, &value);) {
+        struct server_pool *p = value;
+        p->paused = m->paused || hashmap_get(&m->paused_databases, slice_str(p->db_name)) != NULL;
+        pool_turn_later(p); /* waits that may be served now; or a mark for waits that may not, to be taken away */
+    }
+}
+
+/* As if the definition of its shard had changed: another pool takes its place. */
+void pool_manager_reconnect(struct pool_manager *m, const char *database)
+{
+    struct hashmap_iter it;
+    struct slice key;
+    void *value;
+    for (hashmap_iter_init(&m->pools, &it); hashmap_next(&m->pools, &it, &key, &value);) {
+        struct server_pool *p = value;
+        if (database && strcmp(database, p->db_name) != 0)
+            continue;
+        (void)hashmap_remove(&m->pools, key);
+        make_stale(p);
+    }
+    list_foreach(&m->stale, node, next) move_waits(list_entry(node, struct server_pool, stale_node));
+}
+
 /* ---- statistics ------------------------------------------------------------------------------ */
 
 static void stats_of(const struct server_pool *p, struct pool_stats *stats_r)
@@ -420,7 +460,7 @@ static void stats_of(const struct server_pool *p, struct pool_stats *stats_r)
         .active = (unsigned)(p->servers.count - p->idle.count - p->tasks.count),
         .idle = (unsigned)p->idle.count,
         .opening = (unsigned)p->openings.count,
-        .waiting = (unsigned)pool_waiting(p),
+        .waiting = (unsigned)(p->waits[WAIT_PRIVILEGED].count + p->waits[WAIT_ORDINARY].count),
         .oldest_wait_us = since == UINT64_MAX ? 0 : pool_now_us(p) - since,
         .last_error = p->last_error.message,
     };

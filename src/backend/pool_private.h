@@ -16,6 +16,8 @@ struct pool_manager {
     struct list stale;
     struct loop_timer *timer;
     uint64_t timer_due_us;
+    bool paused;                    /* all databases */
+    struct hashmap paused_databases; /* name -> not NULL */
 };
 
 enum wait_class { WAIT_PRIVILEGED, WAIT_ORDINARY, WAIT_CLASSES };
@@ -23,6 +25,7 @@ enum wait_class { WAIT_PRIVILEGED, WAIT_ORDINARY, WAIT_CLASSES };
 struct server_pool {
     struct pool_manager *manager;
     struct list_node stale_node;
+    bool paused;           /* only waits of clients that hold a server already are served */
     bool stale;            /* of an older configuration: closes what it has, takes nothing new */
     struct config *config; /* keeps db and shard alive; a stale pool without connections lets go of it, and
                               they are NULL */
@@ -52,9 +55,10 @@ static inline uint64_t pool_now_us(const struct server_pool *p)
 {
     return loop_now_us(p->manager->loop);
 }
+/* That may be served: while the pool is paused, ordinary waits are not there. */
 static inline size_t pool_waiting(const struct server_pool *p)
 {
-    return p->waits[WAIT_PRIVILEGED].count + p->waits[WAIT_ORDINARY].count;
+    return p->waits[WAIT_PRIVILEGED].count + (p->paused ? 0 : p->waits[WAIT_ORDINARY].count);
 }
 /* Who is served next, or NULL. */
 struct server_wait *pool_first_wait(const struct server_pool *p);

@@ -60,6 +60,7 @@ struct server {
     char txn_status;        /* of the last ReadyForQuery */
     bool dead;              /* lost or closed: no more I/O */
     bool error_since_sync;
+    bool wrote_rows;        /* a CommandComplete told of rows written, since the owner last cleared this */
     /* session state on the server */
     struct varset *vars;    /* what it is set to, besides what it was opened with */
     struct prepared_set *prepared;

@@ -273,6 +273,17 @@ static void skip_to_sync(struct server *s)
     }
 }
 
+/* CommandComplete: whether rows were written, which takes a transaction id. "UPDATE 0" wrote none; tags that
+ * are not of this form prove nothing. */
+static void note_tag(struct server *s, const uint8_t *whole, size_t total)
+{
+    const uint8_t *tag = whole + FRAME_HEADER_BYTES, *last = whole + total - 2; /* before the NUL */
+    if (total < FRAME_HEADER_BYTES + 8 || *last < '0' || *last > '9' || (*last == '0' && last[-1] == ' '))
+        return;
+    if (memcmp(tag, "UPDATE", 6) == 0 || memcmp(tag, "INSERT", 6) == 0 || memcmp(tag, "DELETE", 6) == 0)
+        s->wrote_rows = true;
+}
+
 /* Hands one whole message over and advances the expectations. False when the server died meanwhile. */
 static bool deliver(struct server *s, const struct frame *f)
 {
@@ -282,6 +293,8 @@ static bool deliver(struct server *s, const struct frame *f)
     if (have)
         e = *head;
     bool end = have && ends_expectation((enum expect_kind)e.kind, f->type);
+    if (f->type == MSG_COMMAND_COMPLETE)
+        note_tag(s, f->whole.data, f->whole.len);
     if (f->type == MSG_READY) {
         struct error bad;
         if (message_read_ready(f, &s->txn_status, &bad) != STATUS_OK) {
@@ -371,6 +384,8 @@ static size_t walk(struct server *s, const uint8_t *p, size_t n)
         enum way way = way_of(s, *at);
         if (way == WAY_FORWARD) {
             struct expect *e = ring_first(s);
+            if (*at == MSG_COMMAND_COMPLETE && have >= total)
+                note_tag(s, at, total);
             if (ends_expectation((enum expect_kind)e->kind, *at)) {
                 if (have < total)
                     break; /* small: assembled, so that the expectation ends when its message does */

@@ -37,7 +37,7 @@ static struct link *link_create(struct client *c, unsigned shard)
 {
     struct list_node *node = list_pop_front(&c->env->links_free);
     struct link *l = node ? list_entry(node, struct link, node) : xmalloc(sizeof *l);
-    *l = (struct link){.client = c, .shard = shard, .may_lack_xid = true};
+    *l = (struct link){.client = c, .shard = shard};
     l->wait.granted = wait_granted;
     l->wait.failed = wait_failed;
     l->wait.arg = l;
@@ -86,7 +86,7 @@ void link_put(struct link *l, bool clean)
     }
     if (l->client->state != CLIENT_CLOSING && (l->pinned || session_pooling(l->client))) {
         l->in_txn = l->writer = l->cannot_prepare = l->open_pipeline = l->flush_sent = false;
-        l->may_lack_xid = true;
+        s->wrote_rows = false;
         return;
     }
     server_set_owner(s, NULL, NULL);
@@ -151,6 +151,7 @@ static void link_attach(struct link *l, struct server *s)
 {
     l->server = s;
     l->waiting = false;
+    s->wrote_rows = false;
     server_set_owner(s, &link_ops, l);
 }
 
@@ -264,6 +265,7 @@ static void link_join(struct link *l)
     }
     link_query(l, buf_slice(b), SINK_DROP, TAG_BEGIN);
     l->in_txn = true;
+    l->server->wrote_rows = false;
 }
 
 void link_prepare(struct link *l)
@@ -304,8 +306,6 @@ void link_begin_implicit(struct client *c)
 void link_mark(struct link *l, const struct plan *p)
 {
     l->writer |= p->writes;
-    if (p->assigns_xid)
-        l->may_lack_xid = false;
     l->cannot_prepare |= p->cannot_prepare;
     if (p->pins_session && !l->pinned) {
         l->pinned = true;

@@ -267,10 +267,12 @@ static uint64_t mix(uint64_t h, uint64_t v)
 }
 
 /* Everything besides the template that a plan depends on. */
-static uint64_t plan_context(struct client *c, uint32_t n_types, const uint32_t *types)
+static uint64_t plan_context(struct client *c, struct slice hint, uint32_t n_types, const uint32_t *types)
 {
     uint64_t h = mix(c->db->index + 1, c->txn.catalog ? c->txn.catalog_context : 0);
     h = mix(h, c->user_hash);
+    if (hint.len)
+        h = mix(h, hash_bytes64(hint.data, hint.len));
     if (c->vars) {
         const char *path = varset_get(c->vars, "search_path"), *role = varset_get(c->vars, "role");
         if (path)
@@ -300,7 +302,7 @@ enum plan_result session_plan(struct client *c, const struct template *t, uint32
         c->txn.catalog = catalog_create(c->db);
         c->txn.catalog_context = ++env->next_context;
     }
-    uint64_t context = plan_context(c, n_types, types);
+    uint64_t context = plan_context(c, t->hint, n_types, types);
     struct plan *p = plan_cache_get(env->plans, t, context);
     if (!p) {
         if (c->run != RUN_NONE)

@@ -80,7 +80,6 @@ struct link {
     bool waiting;
     bool in_txn; /* BEGIN has been sent */
     bool writer; /* has, or may have, written */
-    bool may_lack_xid;
     bool cannot_prepare;
     bool pinned;          /* keeps its server after the transaction */
     bool open_pipeline;   /* extended messages were sent since the last Sync */

@@ -358,8 +358,9 @@ bool txn_commit_two_phase(struct client *c, struct error *error_r)
             continue;
         struct part *part = &t->parts[t->n];
         *part = (struct part){.commit = t, .link = l, .shard = c->db->shards[l->shard], .index = t->n};
-        participants[t->n] = (struct txn_participant){
-            .shard = part->shard->name, .cannot_prepare = l->cannot_prepare, .may_lack_xid = l->may_lack_xid};
+        participants[t->n] = (struct txn_participant){.shard = part->shard->name,
+                                                      .cannot_prepare = l->cannot_prepare,
+                                                      .may_lack_xid = !l->server->wrote_rows};
         l->participant = t->n++;
     }
     make_txid(c, t->txid);

@@ -17,6 +17,8 @@ struct config {
     /* private: references (atomic), arena */
     atomic_uint refs;
     void *memory;
+    struct config
+        *base; /* of config_with(): a reference to whose topology and users these are; NULL otherwise */
 };
 
 enum problem_level { PROBLEM_ERROR, PROBLEM_NOTE };
@@ -35,6 +37,11 @@ void problems_free(struct problems *p);
 /* Reads all files. Collects every problem (problems_r is initialised here); returns NULL if one of them is an
    error. The caller owns one reference. */
 struct config *config_load(const char *path, struct problems *problems_r);
+/* The same configuration but for one setting of [pgunison], as if the file said so; the files are not read
+   again. NULL: it cannot be (problems_r, whose items name no line, says why), or it is a setting that takes
+   effect at the next start only. */
+struct config *config_with(struct config *base, const char *name, const char *value,
+                           struct problems *problems_r);
 struct config *config_ref(struct config *c);
 void config_unref(struct config **c);
 

@@ -119,8 +119,11 @@ static void load_users(struct config *c, struct arena *arena, const struct ini_s
 
 static void config_destroy(struct config *c)
 {
-    topology_free(&c->topology);
-    userlist_free(&c->users);
+    if (!c->base) {
+        topology_free(&c->topology);
+        userlist_free(&c->users);
+    }
+    config_unref(&c->base);
     arena_free(c->memory);
     free(c->memory);
     free(c);

@@ -27,6 +27,8 @@ const char *load_path(const struct load *l, const char *path);
 
 /* [pgunison]; section NULL: all defaults. */
 void settings_load(const struct load *l, const struct ini_section *section, struct settings *settings_r);
+/* What no single setting can be wrong about. lines[i]: where setting i was set. */
+void settings_check(const struct load *l, const struct settings *s, const int *lines);
 /* Every other section. The hash maps of what is built need topology_free(). */
 void topology_load(const struct load *l, struct topology *topology_r);
 void topology_free(struct topology *t);

@@ -171,6 +171,13 @@ static void check_texts(const struct check *c)
                    "listen_addr and unix_socket_dir are both empty: no client could connect");
 }
 
+void settings_check(const struct load *l, const struct settings *s, const int *lines)
+{
+    struct check c = {.l = l, .s = s, .lines = lines};
+    check_tls(&c);
+    check_texts(&c);
+}
+
 void settings_load(const struct load *l, const struct ini_section *section, struct settings *settings_r)
 {
     memset(settings_r, 0, sizeof *settings_r);
@@ -185,7 +192,5 @@ void settings_load(const struct load *l, const struct ini_section *section, stru
     for (size_t i = 0; i < settings_count(); i++)
         if (lines[i])
             note_not_yet(l, settings_r, i, lines[i]);
-    struct check c = {.l = l, .s = settings_r, .lines = lines};
-    check_tls(&c);
-    check_texts(&c);
+    settings_check(l, settings_r, lines);
 }

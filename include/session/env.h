@@ -29,13 +29,21 @@ struct session_times {
     atomic_uint_fast64_t n[TIMES_BUCKETS];
 };
 
+/* Databases by name, as operators marked them; any thread. */
+enum database_mark { DATABASE_DISABLED, DATABASE_PAUSED, DATABASE_MARKS };
+struct session_databases {
+    pthread_mutex_t lock;
+    struct hashmap marked[DATABASE_MARKS]; /* under lock */
+};
+
 /* Shared by all workers. */
 struct session_shared {
     atomic_uint clients;                  /* connected, of all workers: max_client_conn */
     atomic_uint_fast64_t catalog_version; /* moves when DDL passes: catalogs and plans made before are void */
     atomic_uint_fast64_t txid_counter, decider_counter;
     atomic_bool draining; /* shutting down: no new clients, idle ones are told 57P01 */
-    atomic_bool paused;
+    atomic_bool paused;   /* all databases: for SHOW; pools are told by pool_manager_pause() */
+    struct session_databases databases;
     struct session_times prepare, decide, apply;
     atomic_uint_fast64_t resolved_commit, resolved_abort;
     /* Transactions that a live coordinator of this process works on. Only two-phase commits come here. */
@@ -45,6 +53,11 @@ struct session_shared {
 
 void session_shared_init(struct session_shared *s);
 void session_shared_deinit(struct session_shared *s);
+void session_databases_init(struct session_databases *d);
+void session_databases_deinit(struct session_databases *d);
+/* Returns what it was before. */
+bool session_database_mark(struct session_databases *d, enum database_mark mark, const char *name, bool on);
+bool session_database_is(struct session_databases *d, enum database_mark mark, const char *name);
 bool session_owns_txid(struct session_shared *s, const char *txid);
 void session_times_add(struct session_times *t, uint64_t us);
 uint64_t session_times_percentile(const struct session_times *t, unsigned percent);

@@ -16,10 +16,12 @@ void session_shared_init(struct session_shared *s)
     atomic_store(&s->catalog_version, 1);
     pthread_mutex_init(&s->owned_lock, NULL);
     hashmap_init(&s->owned);
+    session_databases_init(&s->databases);
 }
 
 void session_shared_deinit(struct session_shared *s)
 {
+    session_databases_deinit(&s->databases);
     hashmap_free(&s->owned, NULL);
     pthread_mutex_destroy(&s->owned_lock);
 }

@@ -35,6 +35,10 @@ static enum status check_database(struct client *c, struct error *error_r)
     c->db = topology_database(&c->config->topology, c->database);
     if (!c->db)
         return error_set(error_r, SQLSTATE_UNKNOWN_DATABASE, "database \"%s\" does not exist", c->database);
+    if (session_database_is(&c->env->shared->databases, DATABASE_DISABLED, c->database)) {
+        c->db = NULL;
+        return error_set(error_r, "57P03", "database \"%s\" is disabled", c->database);
+    }
     return STATUS_OK;
 }
 

@@ -256,7 +256,7 @@ void pool_receive(struct server_pool *p, struct server *s)
     server_attach(s, m->loop);
     list_push_back(&p->servers, &s->pool_node);
     log_debug("worker %u took over a connection to shard \"%s\"", m->worker, p->shard_name);
-    if (p->stale)
+    if (p->stale || s->created_us < p->no_older_us)
         pool_drop_server(p, s);
     else
         pool_add_idle(p, s);

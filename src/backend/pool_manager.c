@@ -108,6 +108,7 @@ static struct server_pool *pool_create(struct pool_manager *m, const char *login
     p->db_name = xstrdup(db->name);
     p->shard_name = xstrdup(shard->name);
     p->waits_at = -1;
+    p->no_older_us = m->reconnected_us;
     p->paused = m->paused || hashmap_get(&m->paused_databases, slice_str(db->name)) != NULL;
     p->turn = (struct deferred){.run = pool_turn, .arg = p};
     struct list *lists[] = {&p->servers, &p->idle, &p->openings, &p->tasks, &p->waits[0], &p->waits[1]};
@@ -428,13 +429,16 @@ void pool_manager_pause(struct pool_manager *m, const char *database, bool on)
     for (hashmap_iter_init(&m->pools, &it); hashmap_next(&m->pools, &it, &key, &value);) {
         struct server_pool *p = value;
         p->paused = m->paused || hashmap_get(&m->paused_databases, slice_str(p->db_name)) != NULL;
-        pool_turn_later(p); /* waits that may be served now; or a mark for waits that may not, to be taken away */
+        pool_turn_later(p); /* waits that may be served now; or a mark to be taken away */
     }
 }
 
-/* As if the definition of its shard had changed: another pool takes its place. */
+/* As if the definition of its shard had changed: another pool takes its place. But its quota is the same as
+   before, so a worker that has not heard of it yet may still send an old connection: those are not taken
+   (pool_receive). */
 void pool_manager_reconnect(struct pool_manager *m, const char *database)
 {
+    m->reconnected_us = loop_now_us(m->loop);
     struct hashmap_iter it;
     struct slice key;
     void *value;

@@ -16,8 +16,9 @@ struct pool_manager {
     struct list stale;
     struct loop_timer *timer;
     uint64_t timer_due_us;
-    bool paused;                    /* all databases */
+    bool paused;                     /* all databases */
     struct hashmap paused_databases; /* name -> not NULL */
+    uint64_t reconnected_us;         /* when connections were last to be replaced */
 };
 
 enum wait_class { WAIT_PRIVILEGED, WAIT_ORDINARY, WAIT_CLASSES };
@@ -33,7 +34,8 @@ struct server_pool {
     const struct shard_def *shard;
     char *user, *password, *db_name, *shard_name; /* user: who logs in; password may be NULL */
     struct port *port;
-    int waits_at; /* enum quota_level where the port is marked as waiting; -1: nowhere */
+    uint64_t no_older_us; /* a connection made before is not taken over from another worker */
+    int waits_at;         /* enum quota_level where the port is marked as waiting; -1: nowhere */
 
     struct list servers; /* all of them, by pool_node */
     struct list idle;    /* by node; the most recently used first */

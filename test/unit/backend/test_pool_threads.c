@@ -237,6 +237,25 @@ static void a_server_that_nobody_wants_any_more_stays(void **state)
     close_both();
 }
 
+static void a_reconnect_does_not_get_old_connections_from_a_worker_that_is_late(void **state)
+{
+    (void)state;
+    open_both("default_pool_size = 1\nreserve_pool_size = 0");
+    struct client a = {0}, b = {0};
+    get(&a, &x, "postgres");
+    uint32_t pid = backend_conn_pid(a.server->conn);
+    worker_settle(&y);
+    pool_manager_reconnect(y.manager, NULL); /* x has not heard of it */
+    assert_false(client_acquire(&b, &y, worker_pool(&y, "postgres", 0), false));
+    settle_both();
+    client_release(&a);
+    while (!b.server)
+        settle_both();
+    assert_int_not_equal(backend_conn_pid(b.server->conn), pid);
+    client_release(&b);
+    close_both();
+}
+
 /* ---- threads ------------------------------------------------------------------------------------- */
 
 #define THREADS 3
@@ -465,6 +484,7 @@ int main(void)
         cmocka_unit_test(privileged_waits_elsewhere_go_first),
         cmocka_unit_test(a_parcel_for_a_worker_that_has_ended_is_closed),
         cmocka_unit_test(a_server_that_nobody_wants_any_more_stays),
+        cmocka_unit_test(a_reconnect_does_not_get_old_connections_from_a_worker_that_is_late),
         cmocka_unit_test(threads_share_one_limit_and_all_are_served),
         cmocka_unit_test(threads_share_a_database_limit_between_users),
     };

@@ -5,8 +5,7 @@
  * A relation is one arena: it dies at catalog_clear(), and until then keeps its address. A load fills the
  * arena; finish decides, when everything is known, whose map counts:
  *
- *     listed itself  >  nearest listed ancestor  >  wildcard, if it is an ordinary table with that column  >
- * none
+ *     listed itself  >  nearest listed ancestor  >  wildcard, if an ordinary table with that column  >  none
  *
  * An unqualified name is looked up on one shard, but tables of one name may be on different shards, in
  * different schemas: with single(...) tables the shard that was asked may not have what comes first in the

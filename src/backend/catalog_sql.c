@@ -1,14 +1,15 @@
 /*
  * The query that loads one relation: PostgreSQL 13 and later, one result set of text columns.
  *
- *     kind  a        b     c        d            e        f              g            h
- *     R     schema   name  relkind  persistence                                             what the name
- * means I     schema   name                                                                   of an index:
- * its table A     schema   name  relkind  persistence  depth                                      it (0; of
- * an index: its table), and what it inherits from B     schema   name  relkind  persistence  depth    has
- * wildcard                      of a view: what it reads C     name     type  collation  C? deterministic?
- * default?    not null?      columns S     schema   position search path, as it is in effect D     schema
- * where it would be created Z always; sorts last
+ *     R  what the name means: schema, name, relkind, persistence
+ *     I  of an index, its table: schema, name
+ *     A  it (depth 0; of an index: its table), and what it inherits from:
+ *        schema, name, relkind, persistence, depth, has the wildcard's column
+ *     B  what a view reads: as A
+ *     C  a column: name, type, collation, sorts as C, deterministic, has a default, not null
+ *     S  a schema of the search path as it is in effect: name, position
+ *     D  where the name would be created: schema
+ *     Z  always; sorts last
  *
  * Columns that not every version has are read through to_jsonb(), which gives null for those that are not
  * there (datlocprovider since 15, datlocale and colllocale since 17).

@@ -2,8 +2,10 @@
  * libpq has no SQLSTATE for a failed connect, but under PQERRORS_VERBOSE it writes the server's into the text
  * (fe-protocol3.c, pqBuildErrorMessage3):
  *
- *     connection to server at "127.0.0.1", port 5432 failed: FATAL:  28P01: password authentication failed
- * for user "x" DETAIL:  ... HINT:  ... LOCATION:  auth_failed, auth.c:340
+ *     connection to server at "10.0.0.1", port 5432 failed: FATAL:  28P01: password authentication failed
+ *     DETAIL:  ...
+ *     HINT:  ...
+ *     LOCATION:  auth_failed, auth.c:340
  *
  * The text may hold several such paragraphs (sslmode = prefer tries twice); the last one counts. Only the
  * first place after "failed: " that looks like a SQLSTATE is believed, so names chosen by users later in the

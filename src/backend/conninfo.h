@@ -3,8 +3,8 @@
 #define PGUNISON_BACKEND_CONNINFO_H
 
 #include "backend/dial.h"
-#include "resolve.h"
 #include "base/arena.h"
+#include "resolve.h"
 
 #define CONNINFO_MAX 32
 

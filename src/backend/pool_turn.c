@@ -2,8 +2,7 @@
  * A pool's turn: the one place where waits, idle servers and free places come together. It runs once at the
  * end of a loop turn in which something happened to the pool, however much that was.
  *
- *     finish tasks -> serve waits from idle -> give idle to other workers -> refuse -> open -> mark what is
- * still wanted
+ *     finish tasks -> serve waits from idle -> give idle to others -> refuse -> open -> mark as waiting
  *
  * Between workers, who has waited longest is served, with some patience: moving a server costs its prepared
  * statements, closing one for another user costs a connection, so a local wait goes first unless the remote

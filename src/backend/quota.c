@@ -5,23 +5,23 @@
  * closed, or when somebody waits. W is a pool that waits, M another member of the quota. Why W is not
  * forgotten:
  *
- *  1. A slot that becomes free. W: (a) marks itself waiting, (b) tries to take once more. M: (c) used--, (d)
- * loads waiting. All four are sequentially consistent. If (d) does not see the mark, (d) is before (a) in
- * their total order, so (c) is before (b), and (b) sees the free slot. Else M posts a letter to W. A taker
- * that has to put back what it took (the next quota was full) does (c) and (d) as well.
+ *  1. A slot that becomes free. W: (a) marks itself waiting, (b) tries to take once more. M: (c) used--,
+ *     (d) loads waiting. All four are sequentially consistent. If (d) does not see the mark, (d) is before
+ *     (a) in their total order, so (c) is before (b), and (b) sees the free slot. Else M posts a letter to
+ *     W. A taker that has to put back what it took (the next quota was full) does (c) and (d) as well.
  *  2. A connection that is idle at M. W posts a letter to every other member after it has marked itself; M
- * looks at its idle connections when the letter comes. What became idle before that is seen then. What
- * becomes idle later is released on the thread that has received the letter, hence after the mark, and the
- * relaxed load sees it. A member that joins takes the quota's lock, which orders it likewise.
+ *     looks at its idle connections when the letter comes. What became idle before that is seen then. What
+ *     becomes idle later is released on the thread that has received the letter, hence after the mark, and
+ *     the relaxed load sees it. A member that joins takes the quota's lock, which orders it likewise.
  *  3. A letter that is not posted because one is on its way (look_posted). The receiver clears the flag
- * before it looks, and both sides exchange the flag: whoever finds it set marked itself before the exchange
- * that the receiver's clearing follows, so the receiver sees that mark.
+ *     before it looks, and both sides exchange the flag: whoever finds it set marked itself before the
+ *     exchange that the receiver's clearing follows, so the receiver sees that mark.
  *  4. A connection that was promised but died on the way. Then it is closed: see 1. Promises only keep
- * several members from serving one wait; a wait stays marked until W itself unmarks it, and each turn of W
- * renews what it wants.
+ *     several members from serving one wait; a wait stays marked until W itself unmarks it, and each turn
+ *     of W renews what it wants.
  *  5. A member that held back in favour of an elder (port_has_elder). The elder unmarks itself when it is
- * served or gives up, and then wakes those that still wait (QUOTA_DATABASE, QUOTA_USER; at QUOTA_POOL nobody
- * holds back a slot).
+ *     served or gives up, and then wakes those that still wait (QUOTA_DATABASE, QUOTA_USER; at QUOTA_POOL
+ *     nobody holds back a slot).
  *
  * Locks: pool_limits' before a quota's before a mailbox's.
  */

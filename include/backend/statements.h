@@ -20,6 +20,9 @@ struct statement_def { /* counted by the clients that hold it and the servers th
 struct statement_registry;
 struct statement_registry *statement_registry_create(void);
 void statement_registry_destroy(struct statement_registry **r);
+/* Relations have changed: texts that are interned from now on are prepared anew, as a server refuses to run a statement whose columns have
+   changed since it was prepared. Statements that exist stay as they are. */
+void statement_registry_renew(struct statement_registry *r);
 struct statement_def *statement_intern(struct statement_registry *r, struct slice sql, uint16_t n_oids, const uint32_t *oids); /* a new reference */
 struct statement_def *statement_ref(struct statement_def *d);
 void statement_unref(struct statement_registry *r, struct statement_def **d);

@@ -18,9 +18,10 @@
 struct statement_registry {
     struct hashmap by_key;
     uint64_t last_id;
+    uint32_t epoch; /* of the catalog; part of every key */
 };
 
-/* The definition as its owner sees it, and the bytes that it is found by: n_oids, oids, text. */
+/* The definition as its owner sees it, and the bytes that it is found by: epoch, n_oids, oids, text. */
 struct statement {
     struct statement_def def;
     size_t key_len;
@@ -56,16 +57,22 @@ void statement_registry_destroy(struct statement_registry **r)
     *r = NULL;
 }
 
+void statement_registry_renew(struct statement_registry *r)
+{
+    r->epoch++;
+}
+
 struct statement_def *statement_intern(struct statement_registry *r, struct slice sql, uint16_t n_oids,
                                        const uint32_t *oids)
 {
     size_t oid_bytes = n_oids * sizeof(uint32_t);
-    size_t key_len = sizeof(uint32_t) + oid_bytes + sql.len;
+    size_t key_len = 2 * sizeof(uint32_t) + oid_bytes + sql.len;
     struct statement *s = xmalloc(sizeof(*s) + key_len);
-    s->key[0] = n_oids;
+    s->key[0] = r->epoch;
+    s->key[1] = n_oids;
     if (n_oids > 0)
-        memcpy(s->key + 1, oids, oid_bytes);
-    uint8_t *text = (uint8_t *)(s->key + 1) + oid_bytes;
+        memcpy(s->key + 2, oids, oid_bytes);
+    uint8_t *text = (uint8_t *)(s->key + 2) + oid_bytes;
     if (sql.len > 0)
         memcpy(text, sql.data, sql.len);
 
@@ -76,7 +83,7 @@ struct statement_def *statement_intern(struct statement_registry *r, struct slic
     }
     s->key_len = key_len;
     s->def = (struct statement_def){
-        .id = ++r->last_id, .refs = 1, .sql = slice_of(text, sql.len), .n_oids = n_oids, .oids = s->key + 1};
+        .id = ++r->last_id, .refs = 1, .sql = slice_of(text, sql.len), .n_oids = n_oids, .oids = s->key + 2};
     snprintf(s->def.server_name, sizeof(s->def.server_name), "pgunison_%llu", (unsigned long long)s->def.id);
     hashmap_put(&r->by_key, slice_of(s->key, key_len), s);
     return &s->def;

@@ -857,6 +857,17 @@ enum dispatch extended_message(struct client *c, const struct frame *f)
  * ------------------------------------------------------------------------------------------------------------------------
  */
 
+/* Somebody changed a relation behind the proxy's back: what was prepared before is of no use to anybody. (The
+   message is not translated by servers whose lc_messages is English; others' clients see the error once
+   more.) */
+static void note_stale_plan(struct client *c, const struct frame *f)
+{
+    struct error e, bad;
+    if (message_read_error(f, &e, &bad) == STATUS_OK && strcmp(e.sqlstate, "0A000") == 0 &&
+        strncmp(e.message, "cached plan must not", 20) == 0)
+        atomic_fetch_add_explicit(&c->env->shared->catalog_version, 1, memory_order_acq_rel);
+}
+
 static void pipeline_error(struct client *c, struct link *l, const struct expect *e, const struct frame *f,
                            bool sync_due)
 {
@@ -866,6 +877,7 @@ static void pipeline_error(struct client *c, struct link *l, const struct expect
         run_shard_error(c, l, f);
     else
         txn_fail(c);
+    note_stale_plan(c, f);
     c->run_failed = true;
     extended_parse_skipped(c, l, e);
     if (!sync_due)

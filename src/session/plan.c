@@ -41,6 +41,8 @@ void session_scope_drop(struct session_env *env)
 void session_scope_renew(struct session_env *env)
 {
     plan_cache_clear(env->plans);
+    if (env->pools)
+        statement_registry_renew(pool_manager_statements(env->pools));
     session_scope_drop(env);
     size_t n = env->config->topology.n_databases;
     struct plan_scope *s = xcalloc(1, sizeof *s + n * sizeof s->catalogs[0]);
@@ -51,6 +53,13 @@ void session_scope_renew(struct session_env *env)
     for (size_t i = 0; i < n; i++)
         s->catalogs[i] = catalog_create(&env->config->topology.databases[i]);
     env->scope = s;
+}
+
+/* DDL has passed since? */
+void session_check_scope(struct session_env *env)
+{
+    if (env->scope->version != atomic_load_explicit(&env->shared->catalog_version, memory_order_acquire))
+        session_scope_renew(env);
 }
 
 void session_unplan(struct client *c, struct plan **plan)
@@ -294,8 +303,7 @@ enum plan_result session_plan(struct client *c, const struct template *t, uint32
         c->plan_error.sqlstate[0] = 0;
         return PLAN_FAILED;
     }
-    if (env->scope->version != atomic_load_explicit(&env->shared->catalog_version, memory_order_acquire))
-        session_scope_renew(env);
+    session_check_scope(env);
     /* A transaction that began before a reload goes on under its topology: with a private catalog, so that
      * nobody else's plan is taken. */
     if (c->config != env->scope->config && !c->txn.catalog) {

@@ -298,6 +298,7 @@ void plan_catalog_changed(struct client *c); /* DDL was sent */
 void plan_txn_ended(struct client *c, bool committed);
 void session_unplan(struct client *c, struct plan **plan);
 void session_scope_renew(struct session_env *env); /* new catalogs; plans made so far are void */
+void session_check_scope(struct session_env *env);
 void session_scope_drop(struct session_env *env);
 
 /* link.c */

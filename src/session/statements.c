@@ -47,6 +47,7 @@ struct client_statement *statement_put(struct client *c, const char *name, struc
 {
     struct client_statement *st = xcalloc(1, sizeof *st), *old;
     maps_init(c);
+    session_check_scope(c->env);
     st->def = statement_intern(registry(c), sql, n_oids, oids);
     st->unnamed = *name == 0;
     old = hashmap_put(&c->statements, slice_str(name), st);

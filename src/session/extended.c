@@ -319,6 +319,18 @@ static enum dispatch bind_later(struct client *c, struct client_statement *st, c
     return DISPATCH_DONE;
 }
 
+/* Bind is refused; its Parse, if it has not been answered yet, was right. */
+static enum dispatch bind_failed(struct client *c, struct client_statement *st, const struct error *e)
+{
+    if (!drained(c))
+        return DISPATCH_AGAIN; /* it will be found again */
+    if (!st->acknowledged) {
+        st->acknowledged = true;
+        reply_empty(c, MSG_PARSE_COMPLETE);
+    }
+    return failed(c, e);
+}
+
 static enum dispatch bind_planned(struct client *c, struct client_statement *st, const struct msg_bind *m,
                                   const struct frame *f, struct plan *p, bool *kept_r)
 {
@@ -329,7 +341,7 @@ static enum dispatch bind_planned(struct client *c, struct client_statement *st,
     struct bind_params bp = {.m = m, .def = st->def};
     struct route_params params = {.n = m->n_params, .get = bind_get, .arg = &bp};
     if (check_failed_state(c, p, &e) != STATUS_OK)
-        return drained(c) ? failed(c, &e) : DISPATCH_AGAIN;
+        return bind_failed(c, st, &e);
     if (local_verb(p)) {
         d = bind_later(c, st, m, f, p);
         *kept_r = d == DISPATCH_DONE;
@@ -337,10 +349,10 @@ static enum dispatch bind_planned(struct client *c, struct client_statement *st,
     }
     if (c->transcoded && run_has_high_bytes(m->params_and_rest) && p->n_keys + p->split.n_rows > 0) {
         run_transcoded_error(&e);
-        return drained(c) ? failed(c, &e) : DISPATCH_AGAIN;
+        return bind_failed(c, st, &e);
     }
     if (run_find_shards(c, p, &c->env->scratch_template, &params, &shards, NULL, &e) != STATUS_OK)
-        return drained(c) ? failed(c, &e) : DISPATCH_AGAIN;
+        return bind_failed(c, st, &e);
     if (shard_set_count(&shards) > 1) {
         d = bind_later(c, st, m, f, p);
         *kept_r = d == DISPATCH_DONE;
@@ -348,7 +360,7 @@ static enum dispatch bind_planned(struct client *c, struct client_statement *st,
     }
     struct link *l = target_link(c, (unsigned)shard_set_next(&shards, 0), &got, &e);
     if (!l)
-        return got == ACQUIRE_FAILED ? failed(c, &e) : DISPATCH_AGAIN;
+        return got == ACQUIRE_FAILED ? bind_failed(c, st, &e) : DISPATCH_AGAIN;
     pipeline_on(c, l);
     bool acknowledge = statement_on_server(l, st);
     send_bind(l, st, m, f, acknowledge);
@@ -383,6 +395,8 @@ static enum dispatch on_bind(struct client *c, const struct frame *f)
     case PLAN_AGAIN:
         return DISPATCH_AGAIN;
     case PLAN_FAILED:
+        if (drained(c) && !st->acknowledged)
+            statement_drop(c, m.statement); /* it was Parse that failed */
         return failed_in_order(c, &e);
     case PLAN_READY:
         break;

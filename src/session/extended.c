@@ -340,8 +340,13 @@ static enum dispatch bind_planned(struct client *c, struct client_statement *st,
     enum dispatch d;
     struct bind_params bp = {.m = m, .def = st->def};
     struct route_params params = {.n = m->n_params, .get = bind_get, .arg = &bp};
-    if (check_failed_state(c, p, &e) != STATUS_OK)
-        return bind_failed(c, st, &e);
+    if (check_failed_state(c, p, &e) != STATUS_OK) {
+        if (!drained(c))
+            return DISPATCH_AGAIN;
+        if (!st->acknowledged)
+            statement_drop(c, m->statement); /* it was Parse that failed */
+        return failed(c, &e);
+    }
     if (local_verb(p)) {
         d = bind_later(c, st, m, f, p);
         *kept_r = d == DISPATCH_DONE;

@@ -78,16 +78,19 @@ def make_proxy(request, workspace, shards, dbname):
 
 @pytest.fixture(scope="module")
 def proxy(make_proxy):
-    return make_proxy()
+    one = make_proxy()
+    pgharness.eventually(lambda: one.tail(1000).count(" is up, PostgreSQL ") >= len(one.cluster))
+    return one
 
 
 @pytest.fixture(autouse=True)
 def nothing_left_behind(request):
     """A proxy is alive after every test that used it, and no sanitizer has spoken. Its log is shown when a test fails."""
-    names = [name for name in ("proxy",) if name in request.fixturenames]
-    proxies = [request.getfixturevalue(name) for name in names]
+    proxy = request.getfixturevalue("proxy") if "proxy" in request.fixturenames else None
+    if proxy:
+        proxy.mark()
     yield
-    for proxy in proxies:
+    if proxy:
         proxy.check()
 
 
@@ -126,4 +129,4 @@ def pytest_runtest_makereport(item, call):
     if report.failed:
         for value in getattr(item, "funcargs", {}).values():
             if isinstance(value, pgharness.Proxy):
-                report.sections.append(("pgunison's log", value.tail()))
+                report.sections.append(("pgunison's log", value.since_mark()))

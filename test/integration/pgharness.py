@@ -6,6 +6,7 @@ the tests run as root, PostgreSQL runs as user postgres.
 import contextlib
 import ctypes
 import glob
+import io
 import os
 import pwd
 import re
@@ -93,7 +94,7 @@ class Workspace:
             home = self.folder("template")
             data = os.path.join(home, "data")
             subprocess.run(
-                [tool("initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"],
+                [tool("initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"],
                 check=True,
                 cwd=home,
                 stdout=subprocess.DEVNULL,
@@ -258,7 +259,7 @@ class Proxy:
         self.log = os.path.join(self.home, "log")
         self.port = free_port()
         self.process = None
-        self.stderr_seen = 0
+        self.test_began = 0
         self.settings = {
             "listen_addr": "127.0.0.1",
             "listen_port": self.port,
@@ -266,6 +267,7 @@ class Proxy:
             "workers": 2,
             "auth_type": "any",
             "shutdown_wait_timeout": "5s",
+            "server_login_retry": "1s",
             "resolve_after": "1s",
             "resolve_interval": "200ms",
             "http_listen": "",
@@ -312,7 +314,11 @@ class Proxy:
                 preexec_fn=_die_with_parent,
             )
         self.workspace.running.append(self)
-        eventually(self.accepts, 30)
+        try:
+            eventually(self.accepts, 30)
+        except AssertionError:
+            self.kill()
+            raise
 
     def accepts(self):
         """Somebody listens, and answers."""
@@ -356,7 +362,6 @@ class Proxy:
             status = self.process.poll()
             assert status is None, "pgunison ended with %s:\n%s" % (status, self.tail(120))
         with open(self.log, encoding="utf-8", errors="replace") as f:
-            f.seek(self.stderr_seen)
             text = f.read()
         found = SANITIZER.search(text)
         assert not found, "in pgunison's log:\n" + text[max(0, found.start() - 500) : found.start() + 6000]
@@ -364,6 +369,17 @@ class Proxy:
     def tail(self, lines=40):
         with open(self.log, encoding="utf-8", errors="replace") as f:
             return "".join(f.readlines()[-lines:])
+
+    def mark(self):
+        """A test begins: since_mark() shows what was logged from here on."""
+        self.test_began = os.path.getsize(self.log)
+
+    def since_mark(self):
+        if not os.path.exists(self.log):  # the session is over
+            return ""
+        with open(self.log, "rb") as f:
+            f.seek(self.test_began)
+            return f.read()[-20000:].decode(errors="replace")
 
     def connect(self, dbname=DATABASE, user="app", **more):
         return psycopg2.connect(host="127.0.0.1", port=self.port, dbname=dbname, user=user, **more)
@@ -428,15 +444,11 @@ class Session:
         raise AssertionError("no error: " + sql)
 
     def copy_in(self, sql, data):
-        import io
-
         with self.connection.cursor() as cur:
             cur.copy_expert(sql, io.BytesIO(data))
-            return cur.statusmessage
+            return cur.rowcount
 
     def copy_out(self, sql):
-        import io
-
         out = io.BytesIO()
         with self.connection.cursor() as cur:
             cur.copy_expert(sql, out)
@@ -664,7 +676,7 @@ class Pair:
             cur.execute(sql, args or None)
             columns = [(c.name, c.type_code) for c in cur.description or ()]
             # repr: 2.50 is not 2.5.
-            rows = [repr(row) for row in cur.fetchall()] if cur.description else []
+            rows = [repr([bytes(v) if isinstance(v, memoryview) else v for v in row]) for row in cur.fetchall()] if cur.description else []
             return cur.statusmessage, columns, rows if ordered else sorted(rows)
 
     def same(self, sql, *args):

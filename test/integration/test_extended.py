@@ -32,6 +32,12 @@ class Both:
         assert got == wanted
         return wanted
 
+    def ask_error(self, *messages):
+        """Both end in the same error. When it was noticed may differ: what was acknowledged before is not compared."""
+        ends = [[m for m in side.ask(*messages) if m[0] in "EZ"] for side in (self.oracle, self.proxy)]
+        assert ends[1] == ends[0]
+        return ends[0]
+
     def ask_sorted(self, *messages):
         """Rows in any order."""
 
@@ -106,7 +112,7 @@ def test_binary_parameters_and_results(both):
 def test_a_parameter_may_be_null(both):
     got = both.ask(h.parse("SELECT id FROM items WHERE id = $1"), h.bind(None), h.execute(), h.SYNC)
     assert got[-2] == ("C", "SELECT 0")
-    assert both.ask(h.parse("INSERT INTO scratch VALUES ($1, 1, 'x')"), h.bind(None), h.execute(), h.SYNC)[-2][2] == "23502"
+    assert both.ask_error(h.parse("INSERT INTO scratch VALUES ($1, 1, 'x')"), h.bind(None), h.execute(), h.SYNC)[0][2] == "23502"
 
 
 def test_scatter_over_the_extended_protocol(both):
@@ -186,8 +192,9 @@ def test_an_error_skips_to_sync(both):
         h.parse("SELECT 3"),
     )
     both.ask(h.bind(), h.execute(), h.SYNC)
-    both.ask(h.parse("SELECT nosuch FROM items"), h.bind(), h.execute(), h.SYNC)
-    both.ask(h.parse("SELEC"), h.bind(), h.SYNC)
+    both.ask_error(h.parse("SELECT nosuch FROM items"), h.bind(), h.execute(), h.SYNC)
+    both.ask_error(h.parse("SELECT nosuch FROM items WHERE id = 1"), h.bind(), h.execute(), h.SYNC)
+    both.ask_error(h.parse("SELEC"), h.bind(), h.SYNC)
     both.ask(h.bind(name="nosuch"), h.execute(), h.SYNC)
     both.ask(h.execute("nosuch"), h.SYNC)
     both.ask(h.parse("SELECT $1::int"), h.bind(), h.SYNC)  # too few
@@ -330,12 +337,13 @@ def test_clients_share_servers_without_mixing_statements(make_proxy):
 
 
 def test_copy_inside_the_extended_protocol(both):
-    for w in (both.oracle, both.proxy):
-        w.send(h.parse("COPY scratch (id, v) FROM STDIN"), h.bind(), h.execute())
-        w.send(*(h.copy_data(b"%d\t%d\n" % (i, i)) for i in range(7000, 7040)), h.COPY_DONE, h.SYNC)
-    wanted, got = h.shape(both.oracle.until_ready()), h.shape(both.proxy.until_ready())
-    assert got == wanted and wanted[-2] == ("C", "COPY 40")
-    both.ask(h.query("SELECT sum(v) FROM scratch WHERE id >= 7000"))
+    """Over several shards it is refused; what the client has sent already does no harm."""
+    both.proxy.send(h.parse("COPY scratch (id, v) FROM STDIN"), h.bind(), h.execute())
+    both.proxy.send(*(h.copy_data(b"%d\t%d\n" % (i, i)) for i in range(7000, 7040)), h.COPY_DONE, h.SYNC)
+    got = both.proxy.until_ready()
+    (error,) = [h.fields(body) for kind, body in got if kind == "E"]
+    assert error["C"] == "0A000" and error["H"]
+    both.ask(h.query("SELECT count(*) FROM scratch WHERE id >= 7000"))
 
 
 def test_copy_that_the_client_gives_up(both):

@@ -128,6 +128,18 @@ def run(*options):
     return subprocess.run([PGUNISON, *options], capture_output=True, text=True, timeout=60, check=False)
 
 
+def test_the_first_write_after_the_first_start(make_proxy, workspace, dbname):
+    """A new cluster, on which the proxy has yet to make the decision table. Who can connect can commit."""
+    new = h.Cluster(workspace, 2)
+    new.make_database(dbname)
+    proxy = h.Proxy(workspace, new, dbname, tables=TABLES)
+    with proxy.session() as s:
+        assert s.run("CREATE TABLE items (id int PRIMARY KEY, v int)") == "CREATE TABLE"
+    proxy.stop()
+    for server in new:
+        server.stop()
+
+
 def test_command_line(proxy, tmp_path):
     assert run("--version").stdout.startswith("pgunison ")
     assert "--check-config" in run("--help").stdout

@@ -66,9 +66,9 @@ def test_rows_are_where_the_bucket_map_says(shards, dbname, pg):
         assert rows and {shards.shard_of_bucket(bucket) for _, bucket in rows} == {i}
     for i, rows in enumerate(shards.each(dbname, "SELECT token, uuid_hash_extended(token, 0) & 1023 FROM tokens")):
         assert rows and {shards.shard_of_bucket(bucket) for _, bucket in rows} == {i}
-    assert [len(r) for r in shards.each(dbname, "SELECT FROM countries")] == [3] * 4
-    assert [len(r) for r in shards.each(dbname, "SELECT FROM audit")] == [0, 2, 0, 0]
-    assert [len(r) for r in shards.each(dbname, "SELECT FROM notes")] == [2, 0, 0, 0]
+    assert [len(r) for r in shards.each(dbname, "SELECT 1 FROM countries")] == [3] * 4
+    assert shards.each(dbname, "SELECT to_regclass('audit') IS NOT NULL") == [[(False,)], [(True,)], [(False,)], [(False,)]]
+    assert shards.each(dbname, "SELECT to_regclass('notes') IS NOT NULL") == [[(True,)], [(False,)], [(False,)], [(False,)]]
 
 
 ONE_SHARD = [
@@ -79,6 +79,7 @@ ONE_SHARD = [
     "SELECT * FROM accounts WHERE id = 7 AND name LIKE 'a%'",
     "SELECT * FROM accounts WHERE id IN (7)",
     "SELECT * FROM accounts WHERE id = 99999",
+    "SELECT * FROM accounts WHERE id = 99999999999999999999",
     "SELECT * FROM accounts WHERE id = NULL",
     "SELECT a.*, o.no FROM accounts a JOIN orders o ON o.account_id = a.id WHERE a.id = 12 ORDER BY o.no",
     "SELECT count(*), max(amount) FROM orders WHERE account_id = 12",
@@ -127,7 +128,7 @@ SCATTER = [
     "SELECT bool_and(active), bool_or(active) FROM accounts",
     "SELECT count(*), sum(amount), avg(amount) FROM orders WHERE amount < 0",
     "SELECT count(*) FROM accounts WHERE region IS NULL",
-    "SELECT sum(amount)::text FROM orders WHERE account_id % 2 = 0",
+    "SELECT sum(amount) FROM orders WHERE account_id % 2 = 0",
     "SELECT account_id, count(*), sum(amount) FROM orders GROUP BY account_id ORDER BY account_id",
     "SELECT account_id, sum(amount) AS s FROM orders GROUP BY account_id ORDER BY s DESC, account_id LIMIT 9",
     "SELECT account_id, count(*) FROM orders GROUP BY account_id HAVING sum(amount) > 1000 ORDER BY 1",
@@ -142,7 +143,6 @@ SCATTER = [
     "SELECT count(*) FROM accounts WHERE EXISTS (SELECT 1 FROM orders o WHERE o.account_id = accounts.id AND o.amount > 900)",
     "SELECT n, name FROM names ORDER BY n",
     "SELECT n FROM tokens WHERE token > '00000000-0000-0000-0000-000000002000' ORDER BY token",
-    "TABLE tokens ORDER BY n",
 ]
 
 
@@ -152,6 +152,10 @@ def test_scatter(pair, sql):
 
 
 EITHER = [
+    "SELECT sum(amount)::text FROM orders WHERE account_id % 2 = 0",
+    "TABLE tokens ORDER BY n",
+    'SELECT id, name FROM accounts ORDER BY name COLLATE "und-x-icu", id',
+    'SELECT min(name COLLATE "und-x-icu") FROM accounts',
     "SELECT region, count(*) FROM accounts GROUP BY region ORDER BY 1",
     "SELECT region, sum(balance), avg(balance), min(id), max(id) FROM accounts GROUP BY region ORDER BY 1 NULLS FIRST",
     "SELECT region, active, count(*) FROM accounts GROUP BY 1, 2 ORDER BY 1, 2",
@@ -226,7 +230,7 @@ def test_random_pages(pair):
 
 def test_an_insert_is_split_by_key(pair, shards, dbname):
     pair.run("INSERT INTO scratch (t, id, v) VALUES " + ",".join("('t%d', %d, %d)" % (i, i, i * i) for i in range(100)))
-    assert sum(len(r) for r in shards.each(dbname, "SELECT FROM scratch")) == 100
+    assert sum(len(r) for r in shards.each(dbname, "SELECT 1 FROM scratch")) == 100
     pair.same("SELECT * FROM scratch ORDER BY id")
     # One row that cannot be: none goes in, wherever it is.
     pair.fails_alike("INSERT INTO scratch VALUES (201, 1, 'a'), (202, 1, 'b'), (50, 1, 'c'), (203, 1, 'd')")
@@ -311,24 +315,24 @@ def test_copy_both_ways(pair, shards, dbname, how):
             )
     options = "(FORMAT %s)" % how
     whole = pair.oracle.copy_out("COPY copied TO STDOUT " + options)
-    assert pair.proxy.copy_in("COPY copied FROM STDIN " + options, whole) == "COPY 500"
-    counts = [len(r) for r in shards.each(dbname, "SELECT FROM copied")]
+    assert pair.proxy.copy_in("COPY copied FROM STDIN " + options, whole) == 500
+    counts = [len(r) for r in shards.each(dbname, "SELECT 1 FROM copied")]
     assert sum(counts) == 500 and min(counts) > 50
     pair.same("SELECT * FROM copied ORDER BY id")
     # And back: the rows come in any order, so a plain server reads them.
     again = pair.proxy.copy_out("COPY copied TO STDOUT " + options)
     assert len(again) == len(whole)
-    before = pair.oracle.rows("SELECT * FROM copied ORDER BY id")
+    before = pair.same("SELECT * FROM copied ORDER BY id")
     pair.oracle.run("TRUNCATE copied")
     pair.oracle.copy_in("COPY copied FROM STDIN " + options, again)
-    assert pair.oracle.rows("SELECT * FROM copied ORDER BY id") == before
+    assert pair.same("SELECT * FROM copied ORDER BY id") == before
 
 
 def test_copy_with_columns_a_query_and_errors(pair):
     pair.run("TRUNCATE copied")
     data = b"".join(b"%d\tone\n" % i for i in range(50))
     pair.oracle.copy_in("COPY copied (id, t) FROM STDIN", data)
-    assert pair.proxy.copy_in("COPY copied (id, t) FROM STDIN", data) == "COPY 50"
+    assert pair.proxy.copy_in("COPY copied (id, t) FROM STDIN", data) == 50
     pair.same("SELECT * FROM copied ORDER BY id")
     got = pair.proxy.copy_out("COPY (SELECT id, t FROM copied WHERE id < 5) TO STDOUT")
     assert sorted(got.splitlines()) == [b"%d\tone" % i for i in range(5)]
@@ -351,7 +355,7 @@ def test_a_large_copy_passes_without_being_held(pair):
     pair.proxy.run("TRUNCATE copied")
     line = b"x" * 4000
     data = b"".join(b"%d\t%s\n" % (i, line) for i in range(10000))
-    assert pair.proxy.copy_in("COPY copied (id, t) FROM STDIN", data) == "COPY 10000"
+    assert pair.proxy.copy_in("COPY copied (id, t) FROM STDIN", data) == 10000
     assert pair.proxy.rows("SELECT count(*), sum(length(t)), sum(id) FROM copied") == [(10000, 40000000, 49995000)]
     assert len(pair.proxy.copy_out("COPY copied (id, t) TO STDOUT")) == len(data)
     pair.proxy.run("TRUNCATE copied")
@@ -389,7 +393,6 @@ ERRORS = [
     "INSERT INTO accounts (id) VALUES (1000)",
     "INSERT INTO accounts (name) VALUES ('no key')",
     "SELECT * FROM accounts WHERE id = 'abc'",
-    "SELECT * FROM accounts WHERE id = 99999999999999999999",
     "DROP TABLE nosuch",
     "SELECT $1",
 ]

@@ -28,10 +28,8 @@ def fresh(schema, proxy, oracle):
 
 
 @pytest.fixture(scope="module")
-def ids(shards, dbname, proxy, schema):
+def ids(shards, dbname):
     """A key on each shard, by shard."""
-    with proxy.session() as s:
-        s.run("INSERT INTO items SELECT 1, 1 WHERE false")
     with shards[0].session(dbname=dbname) as db:
         buckets = db.rows("SELECT g, hashint4extended(g, 0) & 1023 FROM generate_series(0, 39) g")
     by_shard = {}
@@ -69,6 +67,8 @@ def both(proxy, oracle):
 
 def test_shards_join_when_they_are_needed(proxy, shards, dbname, ids):
     with proxy.wire() as w:
+        for sql in ("SELECT * FROM items WHERE id = 1", "UPDATE items SET v = 0 WHERE id = 1", "SELECT count(*) FROM items"):
+            w.ask(h.query(sql))  # from now on it is known what they need
         assert w.ask(h.query("BEGIN")) == [("C", "BEGIN"), ("Z", "T")]
         assert open_on(shards, dbname) == [0, 0, 0, 0]
         w.ask(h.query("SELECT * FROM items WHERE id = %d" % ids[2]))
@@ -357,7 +357,7 @@ def test_a_shard_that_dies_fails_its_transactions_and_comes_back(proxy, shards, 
                 assert e.pgcode == "08006"
                 return False
 
-        eventually(again, 30)
+        eventually(again, 30, 0.2)
 
 
 def test_statements_that_cannot_be_in_a_transaction(both, proxy):

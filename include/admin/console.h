@@ -32,10 +32,12 @@ struct console_process {
     void (*resolve)(void *arg, const char *txid, void (*done)(void *arg, bool ok), void *done_arg);
     enum status (*reload)(void *arg, struct error *error_r);
     void (*shutdown)(void *arg, enum console_shutdown mode);
-    /* done() when no server is held by a client any more; false: it cannot be (shutting down, paused
-     * already), error_r says why. */
-    bool (*pause)(void *arg, void (*done)(void *arg), void *done_arg, struct error *error_r);
-    bool (*resume)(void *arg, struct error *error_r);
+    /* database NULL: all. done() when no client holds a server (of it) any more, or RESUME came. False: it
+       cannot be (shutting down, paused already), error_r says why. */
+    bool (*pause)(void *arg, const char *database, void (*done)(void *arg), void *done_arg,
+                  struct error *error_r);
+    bool (*resume)(void *arg, const char *database, struct error *error_r);
+    enum status (*set)(void *arg, const char *name, const char *value, struct error *error_r);
     void *arg;
 };
 

@@ -1,5 +1,4 @@
-/* Commands that do something: KILL, PAUSE, RESUME, RELOAD, RESOLVE, SET, SHUTDOWN. Rights have been checked.
- */
+/* Commands that do something. Rights have been checked, but for SET. */
 #include "job.h"
 
 #include "base/log.h"
@@ -19,12 +18,28 @@ static void done_on_control(struct job *job, const char *tag)
     job_return(job);
 }
 
-/* --- KILL
- * ------------------------------------------------------------------------------------------------------ */
+/* At home: answers with 3D000 and returns false if the command names a database that is not there. */
+static bool database_there(struct job *job)
+{
+    struct error e;
+    if (!job->command.arg[0] || topology_database(&job_env(job)->config->topology, job->command.arg))
+        return true;
+    (void)error_set(&e, SQLSTATE_UNKNOWN_DATABASE, "no such database: %s", job->command.arg);
+    job_fail(job, &e);
+    job_answer(job);
+    return false;
+}
+
+static const char *database_of(const struct job *job) /* NULL: all */
+{
+    return job->command.arg[0] ? job->command.arg : NULL;
+}
+
+/* --- KILL: pauses, then ends all clients ---------------------------------------------------------- */
 
 static void visit_kill(struct job *job, struct session_env *env)
 {
-    client_kill_database(env, job->command.arg[0] ? job->command.arg : NULL);
+    client_kill_database(env, database_of(job));
 }
 
 static void answer_kill(struct job *job)
@@ -33,21 +48,37 @@ static void answer_kill(struct job *job)
     job_answer(job);
 }
 
-void admin_kill(struct job *job)
+/* True: it is paused now, or was before. */
+static bool pause_for_kill(struct job *job, const char *database, struct error *error_r)
 {
+    const struct console_process *process = job->admin->process;
+    return session_database_is(&job->admin->shared->databases, DATABASE_PAUSED, database) ||
+           process->pause(process->arg, database, NULL, NULL, error_r);
+}
+
+static void kill_on_control(struct job *job)
+{
+    const struct console_process *process = job->admin->process;
+    const struct topology *t = &process->config(process->arg)->topology;
     struct error e;
-    if (job->command.arg[0] && !topology_database(&job_env(job)->config->topology, job->command.arg)) {
-        (void)error_set(&e, SQLSTATE_UNKNOWN_DATABASE, "no such database: %s", job->command.arg);
-        job_fail(job, &e);
-        job_answer(job);
-        return;
-    }
     log_info("KILL %s command issued", job->command.arg);
+    for (size_t i = 0; i < t->n_databases; i++) {
+        bool meant = !database_of(job) || strcmp(t->databases[i].name, job->command.arg) == 0;
+        if (meant && !pause_for_kill(job, t->databases[i].name, &e)) {
+            fail_on_control(job, &e);
+            return;
+        }
+    }
     job_round(job, visit_kill, answer_kill);
 }
 
-/* --- PAUSE, RESUME
- * --------------------------------------------------------------------------------------------- */
+void admin_kill(struct job *job)
+{
+    if (database_there(job))
+        job_on_control(job, kill_on_control);
+}
+
+/* --- PAUSE, RESUME -------------------------------------------------------------------------------- */
 
 static void paused(void *arg)
 {
@@ -58,7 +89,7 @@ static void pause_on_control(struct job *job)
 {
     const struct console_process *process = job->admin->process;
     struct error e;
-    if (!process->pause(process->arg, paused, job, &e))
+    if (!process->pause(process->arg, database_of(job), paused, job, &e))
         fail_on_control(job, &e);
 }
 
@@ -66,40 +97,57 @@ static void resume_on_control(struct job *job)
 {
     const struct console_process *process = job->admin->process;
     struct error e;
-    if (process->resume(process->arg, &e))
+    if (process->resume(process->arg, database_of(job), &e))
         done_on_control(job, "RESUME");
     else
         fail_on_control(job, &e);
 }
 
-/* All databases or none. */
-static void refuse_database(struct job *job, const char *what)
-{
-    struct error e;
-    (void)error_set(&e, SQLSTATE_FEATURE_NOT_SUPPORTED, "%s of one database is not supported yet", what);
-    error_hint(&e, "%s without a name concerns all databases.", what);
-    job_fail(job, &e);
-    job_answer(job);
-}
-
 void admin_pause(struct job *job)
 {
-    if (job->command.arg[0])
-        refuse_database(job, "PAUSE");
-    else
+    if (database_there(job))
         job_on_control(job, pause_on_control);
 }
 
 void admin_resume(struct job *job)
 {
-    if (job->command.arg[0])
-        refuse_database(job, "RESUME");
-    else
+    if (database_there(job))
         job_on_control(job, resume_on_control);
 }
 
-/* --- RELOAD, SHUTDOWN
- * ------------------------------------------------------------------------------------------ */
+/* --- DISABLE, ENABLE, RECONNECT ------------------------------------------------------------------- */
+
+void admin_disable(struct job *job)
+{
+    bool disable = job->command.kind == CMD_DISABLE;
+    if (!database_there(job))
+        return;
+    log_info("%s %s command issued", disable ? "DISABLE" : "ENABLE", job->command.arg);
+    (void)session_database_mark(&job->admin->shared->databases, DATABASE_DISABLED, job->command.arg, disable);
+    reply_done(&job->out, disable ? "DISABLE" : "ENABLE");
+    job_answer(job);
+}
+
+static void visit_reconnect(struct job *job, struct session_env *env)
+{
+    pool_manager_reconnect(env->pools, database_of(job));
+}
+
+static void answer_reconnect(struct job *job)
+{
+    reply_done(&job->out, "RECONNECT");
+    job_answer(job);
+}
+
+void admin_reconnect(struct job *job)
+{
+    if (!database_there(job))
+        return;
+    log_info("RECONNECT %s command issued", job->command.arg);
+    job_round(job, visit_reconnect, answer_reconnect);
+}
+
+/* --- RELOAD, SHUTDOWN ----------------------------------------------------------------------------- */
 
 static void reload_on_control(struct job *job)
 {
@@ -137,8 +185,7 @@ void admin_shutdown(struct job *job)
     job_on_control(job, shutdown_on_control);
 }
 
-/* --- RESOLVE
- * --------------------------------------------------------------------------------------------------- */
+/* --- RESOLVE -------------------------------------------------------------------------------------- */
 
 static void resolved(void *arg, bool ok)
 {
@@ -163,8 +210,17 @@ void admin_resolve(struct job *job)
     job_on_control(job, resolve_on_control);
 }
 
-/* --- SET
- * ------------------------------------------------------------------------------------------------------- */
+/* --- SET ------------------------------------------------------------------------------------------ */
+
+static void set_on_control(struct job *job)
+{
+    const struct console_process *process = job->admin->process;
+    struct error e;
+    if (process->set(process->arg, job->command.arg, job->command.value, &e) == STATUS_OK)
+        done_on_control(job, "SET");
+    else
+        fail_on_control(job, &e);
+}
 
 void admin_set(struct job *job)
 {
@@ -178,8 +234,11 @@ void admin_set(struct job *job)
             job_answer(job);
             return;
         }
-    (void)error_set(&e, SQLSTATE_FEATURE_NOT_SUPPORTED, "SET is not supported yet");
-    error_hint(&e, "Change %s in the configuration file and give RELOAD.", job->command.arg);
+    if (client_is_admin(job->client)) {
+        job_on_control(job, set_on_control);
+        return;
+    }
+    (void)error_set(&e, "42501", "permission denied: the command is for admin_users");
     job_fail(job, &e);
     job_answer(job);
 }

@@ -51,9 +51,9 @@ static const struct entry shows[] = {
 };
 
 static const struct entry commands[] = {
-    {"disable", CMD_NOT_YET, ARG_REQUIRED}, {"enable", CMD_NOT_YET, ARG_REQUIRED},
+    {"disable", CMD_DISABLE, ARG_REQUIRED}, {"enable", CMD_ENABLE, ARG_REQUIRED},
     {"kill", CMD_KILL, ARG_OPTIONAL},       {"kill_client", CMD_NOT_YET, ARG_REQUIRED},
-    {"pause", CMD_PAUSE, ARG_OPTIONAL},     {"reconnect", CMD_NOT_YET, ARG_OPTIONAL},
+    {"pause", CMD_PAUSE, ARG_OPTIONAL},     {"reconnect", CMD_RECONNECT, ARG_OPTIONAL},
     {"reload", CMD_RELOAD, ARG_NONE},       {"resolve", CMD_RESOLVE, ARG_OPTIONAL},
     {"resume", CMD_RESUME, ARG_OPTIONAL},   {"shutdown", CMD_SHUTDOWN, ARG_OPTIONAL},
     {"suspend", CMD_NOT_YET, ARG_NONE},     {"wait_close", CMD_NOT_YET, ARG_OPTIONAL},
@@ -246,8 +246,11 @@ enum status command_parse(struct slice sql, struct command *c, struct error *err
 bool command_needs_admin(enum command_kind kind)
 {
     switch (kind) {
+    case CMD_DISABLE:
+    case CMD_ENABLE:
     case CMD_KILL:
     case CMD_PAUSE:
+    case CMD_RECONNECT:
     case CMD_RELOAD:
     case CMD_RESOLVE:
     case CMD_RESUME:
@@ -275,7 +278,7 @@ bool command_needs_admin(enum command_kind kind)
     case CMD_SHOW_USERS:
     case CMD_SHOW_VERSION:
     case CMD_SHOW_PARAMETER:
-    case CMD_SET:     /* it changes nothing: drivers' parameters, else an error */
+    case CMD_SET:     /* drivers' parameters are everybody's; else act.c asks */
     case CMD_NOT_YET: /* an error for everybody */
         return false;
     }

@@ -30,8 +30,11 @@ enum command_kind {
     CMD_SHOW_VERSION,
     CMD_SHOW_PARAMETER, /* what drivers ask a PostgreSQL for; arg: its name, value: what to answer */
     /* the others: for admin_users only */
-    CMD_KILL,  /* arg: database, or "" */
-    CMD_PAUSE, /* arg likewise */
+    CMD_DISABLE,   /* arg: database */
+    CMD_ENABLE,    /* arg: database */
+    CMD_KILL,      /* arg: database, or "" */
+    CMD_PAUSE,     /* arg likewise */
+    CMD_RECONNECT, /* arg: database, or "" */
     CMD_RELOAD,
     CMD_RESOLVE,  /* arg: txid, or "" */
     CMD_RESUME,   /* arg: database, or "" */

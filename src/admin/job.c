@@ -225,11 +225,18 @@ static void begin(struct job *job)
     case CMD_SHOW_PARAMETER:
         admin_show_parameter(job);
         break;
+    case CMD_DISABLE:
+    case CMD_ENABLE:
+        admin_disable(job);
+        break;
     case CMD_KILL:
         admin_kill(job);
         break;
     case CMD_PAUSE:
         admin_pause(job);
+        break;
+    case CMD_RECONNECT:
+        admin_reconnect(job);
         break;
     case CMD_RELOAD:
         admin_reload(job);

@@ -51,7 +51,8 @@ struct admin {
     atomic_bool closed;
 };
 
-/* visit() on every worker's thread in turn, then next() at home, which answers. */
+/* From any thread that has the letter: visit() on every worker's thread in turn, then next() at home, which
+ * answers. */
 void job_round(struct job *job, void (*visit)(struct job *job, struct session_env *env),
                void (*next)(struct job *job));
 /* run() on the control thread, which then or later calls job_return(). */
@@ -87,8 +88,10 @@ void admin_show_two_phase(struct job *job);
 void admin_show_unresolved(struct job *job);
 void admin_show_users(struct job *job);
 void admin_show_version(struct job *job);
+void admin_disable(struct job *job); /* and ENABLE */
 void admin_kill(struct job *job);
 void admin_pause(struct job *job);
+void admin_reconnect(struct job *job);
 void admin_reload(struct job *job);
 void admin_resolve(struct job *job);
 void admin_resume(struct job *job);

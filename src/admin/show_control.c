@@ -14,8 +14,7 @@ static void done(struct job *job)
     job_return(job);
 }
 
-/* --- shards
- * ---------------------------------------------------------------------------------------------------- */
+/* --- shards --------------------------------------------------------------------------------------- */
 
 static uint64_t buckets_on(const struct topology *t, unsigned shard)
 {
@@ -31,9 +30,9 @@ static uint64_t buckets_on(const struct topology *t, unsigned shard)
 static void shards_on_control(struct job *job)
 {
     static const struct reply_column columns[] = {
-        {"name", REPLY_TEXT},         {"host", REPLY_TEXT},    {"port", REPLY_TEXT},
-        {"dbname", REPLY_TEXT},       {"state", REPLY_TEXT},   {"version", REPLY_TEXT},
-        {"buckets", REPLY_INT},       {"prepared", REPLY_INT}, {"oldest_prepared_s", REPLY_FLOAT},
+        {"name", REPLY_TEXT},        {"host", REPLY_TEXT},    {"port", REPLY_TEXT},
+        {"dbname", REPLY_TEXT},      {"state", REPLY_TEXT},   {"version", REPLY_TEXT},
+        {"buckets", REPLY_INT},      {"prepared", REPLY_INT}, {"oldest_prepared_s", REPLY_FLOAT},
         {"latency_us", REPLY_BIGINT}};
     const struct console_process *process = process_of(job);
     const struct topology *t = &process->config(process->arg)->topology;
@@ -65,8 +64,7 @@ void admin_show_shards(struct job *job)
     job_on_control(job, shards_on_control);
 }
 
-/* --- in doubt
- * -------------------------------------------------------------------------------------------------- */
+/* --- in doubt ------------------------------------------------------------------------------------- */
 
 static void unresolved_on_control(struct job *job)
 {
@@ -96,8 +94,7 @@ void admin_show_unresolved(struct job *job)
     job_on_control(job, unresolved_on_control);
 }
 
-/* --- totals
- * ---------------------------------------------------------------------------------------------------- */
+/* --- totals --------------------------------------------------------------------------------------- */
 
 static void totals_cells(struct reply_row *r, const struct totals *t)
 {

@@ -38,9 +38,13 @@ void admin_show_help(struct job *job)
                      "\tSHOW TRANSACTION txid\n"
                      "\tRESOLVE [txid]\n"
                      "\tRELOAD\n"
-                     "\tPAUSE\n"
-                     "\tRESUME\n"
+                     "\tPAUSE [db]\n"
+                     "\tRESUME [db]\n"
                      "\tKILL [db]\n"
+                     "\tDISABLE db\n"
+                     "\tENABLE db\n"
+                     "\tRECONNECT [db]\n"
+                     "\tSET key = value\n"
                      "\tSHUTDOWN [WAIT_FOR_SERVERS|WAIT_FOR_CLIENTS]");
     message_notice(&job->out, "NOTICE", &e);
     done(job);

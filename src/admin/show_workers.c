@@ -18,8 +18,7 @@ static void finish(struct job *job)
     job_answer(job);
 }
 
-/* --- clients
- * ------------------------------------------------------------------------------------------------- */
+/* --- clients -------------------------------------------------------------------------------------- */
 
 struct view { /* of one worker: what its rows are made with */
     struct job *job;
@@ -132,8 +131,7 @@ void admin_show_transactions(struct job *job)
     job_round(job, visit_transactions, finish);
 }
 
-/* --- servers
- * ------------------------------------------------------------------------------------------------- */
+/* --- servers -------------------------------------------------------------------------------------- */
 
 /* Numeric; "unix" and 0 for Unix sockets. */
 static void socket_address(int fd, bool peer, char host[INET6_ADDRSTRLEN], int *port_r)
@@ -205,8 +203,7 @@ void admin_show_servers(struct job *job)
     job_round(job, visit_servers, finish);
 }
 
-/* --- pools: those of one user, database and shard are one, whatever worker they are on
- * ------------------------- */
+/* --- pools: those of one user, database and shard are one, whatever worker they are on ------------ */
 
 struct pool_sum {
     char *user, *database, *shard;
@@ -412,6 +409,7 @@ static void shard_names(const struct database_def *db, struct buf *b)
 static void database_row(struct job *job, const struct database_def *db, struct buf *shards)
 {
     const struct pool_sums *sums = job->data;
+    struct session_databases *marks = &job->admin->shared->databases;
     const struct settings *s = &job_env(job)->config->settings;
     const struct shard_def *home = db->shards[db->home];
     struct reply_row *r = &job->row;
@@ -431,8 +429,9 @@ static void database_row(struct job *job, const struct database_def *db, struct 
     row_text(r, pool_mode_name(mode_of(job_env(job)->config, db)));
     row_int(r, db->max_db_connections ? db->max_db_connections : s->max_db_connections);
     row_unsigned(r, connections);
-    row_int(r, atomic_load(&job->admin->shared->paused));
-    row_int(r, 0);
+    row_int(r, atomic_load(&job->admin->shared->paused) ||
+                   session_database_is(marks, DATABASE_PAUSED, db->name));
+    row_int(r, session_database_is(marks, DATABASE_DISABLED, db->name));
     row_text(r, (const char *)buf_head(shards));
     row_end(r, &job->out);
 }

@@ -150,8 +150,7 @@ static void found(struct shard_check *s, enum check_state state, const char *not
     schedule(s->checks);
 }
 
-/* --- questions and answers
- * ---------------------------------------------------------------------------------- */
+/* --- questions and answers ------------------------------------------------------------------------ */
 
 static void ask(struct shard_check *s, enum check_step step, const char *sql);
 

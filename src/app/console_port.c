@@ -61,14 +61,20 @@ static void port_shutdown(void *arg, enum console_shutdown mode)
     }
 }
 
-static bool port_pause(void *arg, void (*done)(void *arg), void *done_arg, struct error *error_r)
+static bool port_pause(void *arg, const char *database, void (*done)(void *arg), void *done_arg,
+                       struct error *error_r)
 {
-    return proxy_pause(arg, done, done_arg, error_r);
+    return proxy_pause(arg, database, done, done_arg, error_r);
 }
 
-static bool port_resume(void *arg, struct error *error_r)
+static bool port_resume(void *arg, const char *database, struct error *error_r)
 {
-    return proxy_resume(arg, error_r);
+    return proxy_resume(arg, database, error_r);
+}
+
+static enum status port_set(void *arg, const char *name, const char *value, struct error *error_r)
+{
+    return proxy_set(arg, name, value, error_r);
 }
 
 void proxy_console_init(struct proxy *p)
@@ -83,6 +89,7 @@ void proxy_console_init(struct proxy *p)
         .shutdown = port_shutdown,
         .pause = port_pause,
         .resume = port_resume,
+        .set = port_set,
         .arg = p,
     };
 }

@@ -1,22 +1,9 @@
-/*
- * Signals, PAUSE, and the three ways to stop (proxy.h draws the states).
- *
- * Waiting for servers to be given back is done by asking: a letter goes round the workers and comes back with
- * the number of servers that clients hold, LOOK_US after the last one. Nothing in the sessions' hot path
- * knows about it.
- */
+/* Signals, and the three ways to stop (proxy.h draws the states). */
 #include "proxy.h"
 
 #include "base/log.h"
 
 #include <signal.h>
-
-#define LOOK_US 50000
-
-static bool wants_count(const struct proxy *p)
-{
-    return p->paused || p->state == PROXY_DRAINING || p->state == PROXY_FINISHING;
-}
 
 static bool owns_nothing(struct proxy *p)
 {
@@ -26,16 +13,10 @@ static bool owns_nothing(struct proxy *p)
     return nothing;
 }
 
-/* The count is in: on the control thread. */
-static void counted(struct proxy *p)
+static void counted(struct census *c)
 {
-    bool idle = p->census.active == 0 && owns_nothing(p);
-    if (idle && p->paused) {
-        void (*done)(void *) = p->paused;
-        p->paused = NULL;
-        log_info("paused: no client holds a server");
-        done(p->paused_arg);
-    }
+    struct proxy *p = c->proxy;
+    bool idle = c->active == 0 && owns_nothing(p);
     switch (p->state) {
     case PROXY_DRAINING:
         if (idle && atomic_load_explicit(&p->shared.clients, memory_order_relaxed) == 0) {
@@ -51,27 +32,9 @@ static void counted(struct proxy *p)
         break;
     case PROXY_RUNNING:
     case PROXY_STOPPING:
-        break;
-    }
-    if (wants_count(p))
-        loop_timer_start(p->look, LOOK_US);
-}
-
-static void census_deliver(struct letter *letter, void *receiver)
-{
-    struct census *c = list_entry(letter, struct census, letter);
-    struct proxy *p = c->proxy;
-    if (c->at == p->workers.n) {
-        c->under_way = false;
-        counted(p);
         return;
     }
-    struct worker *w = receiver;
-    if (w->stopping)
-        return; /* nobody asks any more */
-    c->active += worker_active_servers(w);
-    c->at++;
-    mailbox_post(c->at == p->workers.n ? p->mailbox : p->workers.items[c->at].mailbox, letter);
+    census_again(p);
 }
 
 void proxy_look(void *arg)
@@ -83,14 +46,14 @@ void proxy_look(void *arg)
         proxy_stop(p);
         return;
     }
-    if (p->census.under_way || !wants_count(p))
-        return;
-    p->census = (struct census){.letter.deliver = census_deliver, .proxy = p, .under_way = true};
-    mailbox_post(p->workers.items[0].mailbox, &p->census.letter);
+    if (p->state == PROXY_DRAINING || p->state == PROXY_FINISHING) {
+        p->census.counted = counted;
+        census_start(&p->census, p);
+    }
+    pauses_look(p);
 }
 
-/* --- stopping ----------------------------------------------------------------------------------------------
- */
+/* --- stopping ------------------------------------------------------------------------------------- */
 
 void proxy_drain(struct proxy *p)
 {
@@ -117,6 +80,7 @@ void proxy_finish(struct proxy *p)
     p->state = PROXY_FINISHING;
     proxy_unlisten(p);
     atomic_store(&p->shared.paused, true);
+    workers_pause(&p->workers, NULL, true);
     loop_timer_start(p->look, 0);
 }
 
@@ -126,57 +90,11 @@ void proxy_stop(struct proxy *p)
         return;
     log_info("shutting down");
     p->state = PROXY_STOPPING;
-    p->paused = NULL;
     proxy_unlisten(p);
     loop_stop(p->loop);
 }
 
-/* --- pausing
- * ------------------------------------------------------------------------------------------------ */
-
-bool proxy_pause(struct proxy *p, void (*done)(void *arg), void *arg, struct error *error_r)
-{
-    if (p->state != PROXY_RUNNING) {
-        (void)error_set(error_r, SQLSTATE_ADMIN_SHUTDOWN, "the proxy is shutting down");
-        return false;
-    }
-    if (atomic_exchange(&p->shared.paused, true)) {
-        (void)error_set(error_r, "55000", "already paused");
-        return false;
-    }
-    log_info("pausing: transactions that run may end, no new ones begin");
-    p->paused = done;
-    p->paused_arg = arg;
-    loop_timer_start(p->look, 0);
-    return true;
-}
-
-bool proxy_resume(struct proxy *p, struct error *error_r)
-{
-    if (p->state != PROXY_RUNNING) {
-        (void)error_set(error_r, SQLSTATE_ADMIN_SHUTDOWN, "the proxy is shutting down");
-        return false;
-    }
-    if (!atomic_exchange(&p->shared.paused, false)) {
-        (void)error_set(error_r, "55000", "not paused");
-        return false;
-    }
-    log_info("resumed");
-    if (p->paused) { /* somebody's PAUSE still waited: it is answered, what it asked for is over */
-        void (*done)(void *) = p->paused;
-        p->paused = NULL;
-        done(p->paused_arg);
-    }
-    return true;
-}
-
-/* --- signals
- * ------------------------------------------------------------------------------------------------ */
-
-static void nothing(void *arg)
-{
-    (void)arg;
-}
+/* --- signals -------------------------------------------------------------------------------------- */
 
 static void got_signal(void *arg, int signo)
 {
@@ -200,11 +118,11 @@ static void got_signal(void *arg, int signo)
         proxy_stop(p);
         break;
     case SIGUSR1:
-        if (!proxy_pause(p, nothing, NULL, &e))
+        if (!proxy_pause(p, NULL, NULL, NULL, &e))
             log_warning("SIGUSR1: %s", e.message);
         break;
     case SIGUSR2:
-        if (!proxy_resume(p, &e))
+        if (!proxy_resume(p, NULL, &e))
             log_warning("SIGUSR2: %s", e.message);
         break;
     default:

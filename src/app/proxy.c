@@ -95,6 +95,7 @@ enum status proxy_create(struct proxy *p, const struct options *options, struct 
     p->limits = pool_limits_create();
     p->loop = loop_create();
     p->mailbox = mailbox_create(p->loop, p);
+    list_init(&p->pauses);
     p->look = loop_timer_create(p->loop, proxy_look, p);
     workers_create(&p->workers, worker_count(&config->settings), config, &p->shared, p->limits);
     if (offer_tls(p, error_r) != STATUS_OK || proxy_listen(p, error_r) != STATUS_OK)
@@ -135,6 +136,7 @@ void proxy_destroy(struct proxy *p)
     refuser_destroy(&p->refuser);
     loop_timer_destroy(&p->look);
     mailbox_destroy(&p->mailbox);
+    pauses_drop(p);
     admin_destroy(&p->admin); /* after every mailbox that may hold one of its letters */
     loop_destroy(&p->loop);
     pool_limits_destroy(&p->limits);

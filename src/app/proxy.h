@@ -26,10 +26,12 @@
  */
 enum proxy_state { PROXY_RUNNING, PROXY_DRAINING, PROXY_FINISHING, PROXY_STOPPING };
 
-/* A round over the workers that counts servers held by clients. */
+/* A round over the workers that counts servers in use (of one database; NULL: of all). */
 struct census {
     struct letter letter;
     struct proxy *proxy;
+    const char *database;
+    void (*counted)(struct census *c); /* on the control thread */
     unsigned at, active;
     bool under_way;
 };
@@ -53,10 +55,9 @@ struct proxy {
     unsigned n_listeners;
     struct refuser *refuser;
     struct loop_signal *signals[N_SIGNALS];
-    struct census census;
-    struct loop_timer *look;   /* while waiting for servers to be given back */
-    void (*paused)(void *arg); /* PAUSE waits; NULL: nobody */
-    void *paused_arg;
+    struct census census;    /* DRAINING, FINISHING */
+    struct list pauses;      /* struct pause: PAUSEs that are not yet answered */
+    struct loop_timer *look; /* for the next census */
     uint64_t full_logged_us;
 };
 
@@ -75,11 +76,19 @@ void proxy_watch_signals(struct proxy *p);
 void proxy_drain(struct proxy *p);
 void proxy_finish(struct proxy *p);
 void proxy_stop(struct proxy *p);
-bool proxy_pause(struct proxy *p, void (*done)(void *arg), void *arg, struct error *error_r);
-bool proxy_resume(struct proxy *p, struct error *error_r);
 void proxy_look(void *arg); /* timer */
 
+/* pause.c. done: NULL, or called when nobody holds a server (of the database) any more, or RESUME came */
+bool proxy_pause(struct proxy *p, const char *database, void (*done)(void *arg), void *arg,
+                 struct error *error_r);
+bool proxy_resume(struct proxy *p, const char *database, struct error *error_r);
+void pauses_look(struct proxy *p);
+void pauses_drop(struct proxy *p); /* without an answer, at the end */
+void census_start(struct census *c, struct proxy *p);
+void census_again(struct proxy *p); /* proxy_look() in a moment */
+
 /* reload.c */
+enum status proxy_set(struct proxy *p, const char *name, const char *value, struct error *error_r);
 enum status proxy_reload(struct proxy *p, struct error *error_r);
 void log_configure(const struct options *o,
                    const struct settings *s); /* level, stderr, syslog, logfile (opened anew) */

@@ -98,29 +98,15 @@ static enum status check_reload(const struct config *old, const struct config *n
     return STATUS_OK;
 }
 
-enum status proxy_reload(struct proxy *p, struct error *error_r)
+/* All threads go over to config, whose reference is taken over. */
+static enum status apply(struct proxy *p, struct config *config, const char *what, struct error *error_r)
 {
-    struct problems problems;
-    struct config *config = config_load(p->config->path, &problems);
-    log_problems(&problems);
-    if (!config) {
-        (void)error_set(error_r, SQLSTATE_CONFIG, "RELOAD failed: the configuration has %zu error%s",
-                        problems.errors, problems.errors == 1 ? "" : "s");
-        if (problems.count)
-            error_detail(error_r, "%s:%d: %s", problems.items[0].file, problems.items[0].line,
-                         problems.items[0].text);
-        error_hint(error_r, "See the log for all of them; nothing was changed.");
-        problems_free(&problems);
-        log_error("%s", error_r->message);
-        return STATUS_ERROR;
-    }
-    problems_free(&problems);
     struct tls_context **tls = xcalloc(p->workers.n, sizeof(struct tls_context *));
     enum status status = check_reload(p->config, config, error_r);
     if (status == STATUS_OK)
         status = tls_contexts_create(&config->settings, tls, p->workers.n, error_r);
     if (status != STATUS_OK) {
-        log_error("RELOAD failed: %s", error_r->message);
+        log_error("%s failed: %s", what, error_r->message);
         config_unref(&config);
         free(tls);
         return STATUS_ERROR;
@@ -138,4 +124,40 @@ enum status proxy_reload(struct proxy *p, struct error *error_r)
     log_info("configuration reloaded: %zu databases, %zu shards", config->topology.n_databases,
              config->topology.n_shards);
     return STATUS_OK;
+}
+
+enum status proxy_reload(struct proxy *p, struct error *error_r)
+{
+    struct problems problems;
+    struct config *config = config_load(p->config->path, &problems);
+    log_problems(&problems);
+    if (!config) {
+        (void)error_set(error_r, SQLSTATE_CONFIG, "RELOAD failed: the configuration has %zu error%s",
+                        problems.errors, problems.errors == 1 ? "" : "s");
+        if (problems.count)
+            error_detail(error_r, "%s:%d: %s", problems.items[0].file, problems.items[0].line,
+                         problems.items[0].text);
+        error_hint(error_r, "See the log for all of them; nothing was changed.");
+        problems_free(&problems);
+        log_error("%s", error_r->message);
+        return STATUS_ERROR;
+    }
+    problems_free(&problems);
+    return apply(p, config, "RELOAD", error_r);
+}
+
+enum status proxy_set(struct proxy *p, const char *name, const char *value, struct error *error_r)
+{
+    struct problems problems;
+    struct config *config = config_with(p->config, name, value, &problems);
+    enum status status = STATUS_ERROR;
+    if (config) {
+        log_info("SET %s = '%s' until RELOAD or the next start", name, value);
+        status = apply(p, config, "SET", error_r);
+    } else {
+        (void)error_set(error_r, "22023", "%s",
+                        problems.count ? problems.items[0].text : "the setting cannot be changed");
+    }
+    problems_free(&problems);
+    return status;
 }

@@ -32,13 +32,18 @@ struct cancel_letter {
     struct letter letter;
     uint32_t pid, secret;
 };
+struct pause_letter {
+    struct letter letter;
+    char *database;
+    bool on;
+};
 struct config_letter {
     struct letter letter;
     struct config *config;
     struct tls_context *tls;
 };
 
-/* --- letters ------------------------------------------------------------------------------------------- */
+/* --- letters -------------------------------------------------------------------------------------- */
 
 static void handover_deliver(struct letter *letter, void *receiver)
 {
@@ -96,6 +101,26 @@ static void route_cancel(void *arg, uint32_t pid, uint32_t secret)
     workers_cancel(arg, pid, secret);
 }
 
+static void pause_deliver(struct letter *letter, void *receiver)
+{
+    struct pause_letter *q = list_entry(letter, struct pause_letter, letter);
+    struct worker *w = receiver;
+    if (!w->stopping)
+        pool_manager_pause(w->env.pools, q->database, q->on);
+    free(q->database);
+    free(q);
+}
+
+void workers_pause(struct workers *w, const char *database, bool on)
+{
+    for (unsigned i = 0; i < w->n; i++) {
+        struct pause_letter *q = xcalloc(1, sizeof *q);
+        *q = (struct pause_letter){
+            .letter.deliver = pause_deliver, .database = database ? xstrdup(database) : NULL, .on = on};
+        mailbox_post(w->items[i].mailbox, &q->letter);
+    }
+}
+
 static void config_deliver(struct letter *letter, void *receiver)
 {
     struct config_letter *c = list_entry(letter, struct config_letter, letter);
@@ -122,25 +147,29 @@ void workers_reconfigure(struct workers *w, struct config *config, struct tls_co
 /* --- the end ---------------------------------------------------------------------------------------------
  */
 
+struct active {
+    const char *database; /* NULL: of all */
+    unsigned servers;
+};
+
 static void count_active(void *arg, const struct pool_stats *stats, const struct server *server)
 {
-    unsigned *active = arg;
-    (void)stats;
-    if (server->ops) /* somebody's: a client's, or a check's */
-        ++*active;
+    struct active *a = arg;
+    if (server->ops && (!a->database || strcmp(a->database, stats->database) == 0))
+        a->servers++; /* somebody's: a client's, or a check's */
 }
 
-unsigned worker_active_servers(struct worker *w)
+unsigned worker_active_servers(struct worker *w, const char *database)
 {
-    unsigned active = 0;
-    pool_manager_each_server(w->env.pools, count_active, &active);
-    return active;
+    struct active a = {.database = database};
+    pool_manager_each_server(w->env.pools, count_active, &a);
+    return a.servers;
 }
 
 static void stop_look(void *arg)
 {
     struct worker *w = arg;
-    w->quiet = worker_active_servers(w) == 0 && list_empty(&w->env.clients);
+    w->quiet = worker_active_servers(w, NULL) == 0 && list_empty(&w->env.clients);
     if (w->quiet || loop_now_us(w->loop) >= w->stop_by_us)
         loop_stop(w->loop);
     else

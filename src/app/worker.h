@@ -54,7 +54,10 @@ bool workers_stop(struct workers *w, uint64_t grace_us);
 /* Only when workers_stop() was true, or workers were never started. */
 void workers_destroy(struct workers *w);
 
-/* Own thread: servers that clients hold. */
-unsigned worker_active_servers(struct worker *w);
+/* Pools of a database (NULL: of all) serve only transactions that hold a server already; or all again. */
+void workers_pause(struct workers *w, const char *database, bool on);
+
+/* Own thread: servers in use, of one database, or NULL. */
+unsigned worker_active_servers(struct worker *w, const char *database);
 
 #endif

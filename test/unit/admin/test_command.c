@@ -134,13 +134,14 @@ static void what_is_not_there_yet_keeps_its_name(void **state)
     assert_int_equal(c.kind, CMD_NOT_YET);
     assert_string_equal(c.arg, "SHOW fds");
     assert_string_equal(read_ok("suspend").arg, "suspend");
-    assert_string_equal(read_ok("DISABLE shop").arg, "disable");
+    assert_string_equal(read_ok("WAIT_CLOSE shop").arg, "wait_close");
 }
 
 static void every_change_is_for_admins(void **state)
 {
     (void)state;
-    static const char *const changing[] = {"KILL", "PAUSE", "RESUME", "RELOAD", "RESOLVE", "SHUTDOWN"};
+    static const char *const changing[] = {"KILL",     "PAUSE",        "RESUME",      "RELOAD",   "RESOLVE",
+                                           "SHUTDOWN", "DISABLE shop", "ENABLE shop", "RECONNECT"};
     static const char *const looking[] = {"SHOW POOLS", "SHOW UNRESOLVED", "SHOW TRANSACTION ab",
                                           "SHOW CONFIG", ""};
     for (size_t i = 0; i < sizeof changing / sizeof changing[0]; i++)

@@ -102,7 +102,8 @@ static enum exit_code with_config(struct options *o, struct error *error_r)
     if (o->check_config) {
         code = check_config(config, &problems);
     } else {
-        print_problems(&problems, stderr);
+        if (!config || !o->route_sql)
+            print_problems(&problems, stderr);
         if (!config)
             (void)error_set(error_r, SQLSTATE_CONFIG, "%s has %zu error%s", o->config_path, problems.errors,
                             problems.errors == 1 ? "" : "s");

@@ -90,6 +90,8 @@ static bool refuse_packet(struct refused *c, const struct startup *s, bool peeke
             return true;
         break;
     case STARTUP_CANCEL:
+        if (peeked)
+            consume(c->fd, s->used_bytes);
         c->refuser->ops->cancel(c->refuser->arg, s->cancel_pid, s->cancel_secret);
         break;
     case STARTUP_PACKET:

@@ -34,7 +34,7 @@ static const struct stream_events client_stream_events = {
     .tls_ready = client_tls_ready,
 };
 
-/* --- beginning and end ------------------------------------------------------------------------- */
+/* --- beginning and end ------------------------------------------------------------------------ */
 
 void client_accept(struct session_env *env, int fd, const struct peer_address *peer)
 {
@@ -146,7 +146,7 @@ void client_fatal_torn(struct client *c, const struct error *e)
     client_close(c);
 }
 
-/* --- output ------------------------------------------------------------------------------------ */
+/* --- output ----------------------------------------------------------------------------------- */
 
 struct buf *client_scratch(struct client *c)
 {
@@ -243,7 +243,7 @@ static void client_failed(void *arg, const struct error *why)
     client_close(c);
 }
 
-/* --- input ------------------------------------------------------------------------------------- */
+/* --- input ------------------------------------------------------------------------------------ */
 
 /* Back-pressure, both ways: a client that does not read what it asked for, that runs far ahead of what is
    dispatched, or whose copy data a shard cannot take yet, is not read from. Its end is then noticed when
@@ -424,7 +424,7 @@ static void client_tls_ready(void *arg)
     client_resume(c);
 }
 
-/* --- for others ---------------------------------------------------------------------------------- */
+/* --- for others ------------------------------------------------------------------------------- */
 
 /* Between transactions: the session goes over to the configuration that the worker runs under now. */
 void client_reconfigure(struct client *c)

@@ -48,8 +48,7 @@ void copy_in_free(struct client *c)
     free(k);
 }
 
-/* --- rows to shards
- * --------------------------------------------------------------------------------------------- */
+/* --- rows to shards --------------------------------------------------------------------------- */
 
 static void send_data(struct client *c, unsigned shard, struct slice bytes)
 {
@@ -105,8 +104,7 @@ static enum status one_row(void *arg, const struct copy_row *row, struct error *
     return STATUS_OK;
 }
 
-/* --- the end
- * ------------------------------------------------------------------------------------------------------ */
+/* --- the end ---------------------------------------------------------------------------------- */
 
 static void fail_shards(struct client *c, const char *reason)
 {
@@ -159,8 +157,7 @@ static void copy_finish(struct client *c)
     run_statement_done(c, ok);
 }
 
-/* --- the shards' answers
- * -------------------------------------------------------------------------------------------- */
+/* --- the shards' answers ---------------------------------------------------------------------- */
 
 static void shard_ready(struct client *c, struct link *l)
 {
@@ -229,8 +226,7 @@ void copy_in_link_lost(struct client *c, struct link *l, const struct error *e)
         copy_finish(c);
 }
 
-/* --- the client's data
- * ------------------------------------------------------------------------------------------------ */
+/* --- the client's data ------------------------------------------------------------------------ */
 
 static void data_as_it_comes(struct client *c, const struct frame *f)
 {
@@ -299,8 +295,7 @@ enum dispatch copy_in_message(struct client *c, const struct frame *f)
     return DISPATCH_DONE;
 }
 
-/* --- the beginning
- * ------------------------------------------------------------------------------------------------------ */
+/* --- the beginning ---------------------------------------------------------------------------- */
 
 /* Servers before 18 end CSV at a line \. of its own; later ones take it for data. Shards of both kinds cannot
  * be told the same. */

@@ -16,8 +16,7 @@
 
 #include <stdlib.h>
 
-/* --- order
- * -------------------------------------------------------------------------------------------------------- */
+/* --- order ------------------------------------------------------------------------------------ */
 
 /* Nothing is outstanding; or it is made to come, and the message waits. */
 static bool drained(struct client *c)
@@ -78,9 +77,7 @@ static bool local_has_rows(const struct plan *p)
     return p->verb == VERB_SHOW || p->verb == VERB_EXPLAIN_ROUTE;
 }
 
-/* --- plans
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- plans ------------------------------------------------------------------------------------ */
 
 /* The statement's template in the worker's scratch, and its plan. */
 static enum plan_result plan_statement(struct client *c, const struct statement_def *def,
@@ -155,9 +152,7 @@ static void pipeline_on(struct client *c, struct link *l)
     l->flush_sent = false;
 }
 
-/* --- Parse
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- Parse ------------------------------------------------------------------------------------ */
 
 /* Whether Bind of this statement is what comes next. */
 static bool bind_follows(struct client *c, const char *name)
@@ -278,9 +273,7 @@ static enum dispatch on_parse(struct client *c, const struct frame *f)
     return d;
 }
 
-/* --- Bind
- * ---------------------------------------------------------------------------------------------------------------
- */
+/* --- Bind ------------------------------------------------------------------------------------- */
 
 static void send_bind(struct link *l, const struct client_statement *st, const struct msg_bind *m,
                       const struct frame *f, bool acknowledge)
@@ -412,9 +405,7 @@ static enum dispatch on_bind(struct client *c, const struct frame *f)
     return d;
 }
 
-/* --- Describe
- * --------------------------------------------------------------------------------------------------------------
- */
+/* --- Describe --------------------------------------------------------------------------------- */
 
 static enum dispatch describe_local(struct client *c, const struct plan *p, bool statement)
 {
@@ -543,9 +534,7 @@ static enum dispatch on_describe(struct client *c, const struct frame *f)
     return DISPATCH_DONE;
 }
 
-/* --- Execute
- * ----------------------------------------------------------------------------------------------------------------
- */
+/* --- Execute ---------------------------------------------------------------------------------- */
 
 static enum dispatch execute_local(struct client *c, struct client_portal *portal)
 {
@@ -730,9 +719,7 @@ static enum dispatch on_execute(struct client *c, const struct frame *f)
     return DISPATCH_DONE;
 }
 
-/* --- Close, Flush, Sync
- * -----------------------------------------------------------------------------------------------------------
- */
+/* --- Close, Flush, Sync ----------------------------------------------------------------------- */
 
 static enum dispatch on_close(struct client *c, const struct frame *f)
 {
@@ -872,9 +859,7 @@ enum dispatch extended_message(struct client *c, const struct frame *f)
     }
 }
 
-/* --- answers
- * ------------------------------------------------------------------------------------------------------------------------
- */
+/* --- answers ---------------------------------------------------------------------------------- */
 
 /* Somebody changed a relation behind the proxy's back: what was prepared before is of no use to anybody. (The
    message is not translated by servers whose lc_messages is English; others' clients see the error once

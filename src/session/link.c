@@ -23,7 +23,7 @@
 static void wait_granted(struct server_wait *w, struct server *s);
 static void wait_failed(struct server_wait *w, const struct error *why);
 
-/* --- making and dropping --------------------------------------------------------------------------- */
+/* --- making and dropping ---------------------------------------------------------------------- */
 
 struct link *link_find(struct client *c, unsigned shard)
 {
@@ -136,7 +136,7 @@ void links_abandon(struct client *c)
     }
 }
 
-/* --- acquiring ---------------------------------------------------------------------------------------- */
+/* --- acquiring -------------------------------------------------------------------------------- */
 
 static struct server_pool *pool_of(struct client *c, unsigned shard)
 {
@@ -220,7 +220,7 @@ static void wait_failed(struct server_wait *w, const struct error *why)
     link_acquire_failed(l->client, why);
 }
 
-/* --- sending -------------------------------------------------------------------------------------------- */
+/* --- sending ---------------------------------------------------------------------------------- */
 
 void link_query(struct link *l, struct slice sql, enum expect_sink sink, uint16_t tag)
 {
@@ -320,8 +320,7 @@ void link_cancel_all(struct client *c)
             server_cancel(c->links[i]->server);
 }
 
-/* --- answers ----------------------------------------------------------------------------------------------
- */
+/* --- answers ---------------------------------------------------------------------------------- */
 
 /* The proxy's own words before the statement failed on the shard. */
 static void preamble_failed(struct link *l, const struct expect *e, const struct frame *f)

@@ -42,8 +42,7 @@ static enum status check_database(struct client *c, struct error *error_r)
     return STATUS_OK;
 }
 
-/* --- the welcome
- * ----------------------------------------------------------------------------------------------- */
+/* --- the welcome ------------------------------------------------------------------------------ */
 
 static const char *const reported_names[] = {
     "application_name",
@@ -235,8 +234,7 @@ enum dispatch login_password(struct client *c, const struct frame *f)
     return auth_result(c, step, &out, &e);
 }
 
-/* --- the startup packet
- * -------------------------------------------------------------------------------------------- */
+/* --- the startup packet ----------------------------------------------------------------------- */
 
 static enum status take_param(struct client *c, const char *name, const char *value, struct error *error_r)
 {
@@ -276,6 +274,11 @@ static enum status take_startup(struct client *c, const struct startup *s, struc
     for (size_t i = 0; i < n_options; i++)
         if (take_param(c, options[i].name, options[i].value, error_r) != STATUS_OK)
             return STATUS_ERROR;
+    /* Servers were opened under the proxy's name; the client's is its own, or none. */
+    if (!varset_get(c->vars, "application_name")) {
+        (void)vars_startup(c, "application_name", "");
+        vars_note_reported(c, "application_name", "");
+    }
     report_startup(c, s->params, s->n_params);
     report_startup(c, options, n_options);
     return STATUS_OK;

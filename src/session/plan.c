@@ -72,7 +72,7 @@ void session_unplan(struct client *c, struct plan **plan)
     scope_unref(s);
 }
 
-/* --- what the router asks ---------------------------------------------------------------------- */
+/* --- what the router asks --------------------------------------------------------------------- */
 
 static struct catalog *catalog_of(struct client *c)
 {
@@ -150,7 +150,7 @@ static const struct table_info *lookup(void *arg, const char *schema, const char
     return r->extra;
 }
 
-/* --- loading ------------------------------------------------------------------------------------- */
+/* --- loading ---------------------------------------------------------------------------------- */
 
 static void load_forget(struct client *c)
 {
@@ -267,7 +267,7 @@ void plan_txn_ended(struct client *c, bool committed)
         atomic_fetch_add_explicit(&c->env->shared->catalog_version, 1, memory_order_acq_rel);
 }
 
-/* --- planning ------------------------------------------------------------------------------------- */
+/* --- planning --------------------------------------------------------------------------------- */
 
 static uint64_t mix(uint64_t h, uint64_t v)
 {

@@ -17,8 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* --- errors -----------------------------------------------------------------------------------------------
- */
+/* --- errors ----------------------------------------------------------------------------------- */
 
 void run_error_answer(struct client *c, const struct error *e, bool at_end)
 {
@@ -73,8 +72,7 @@ void run_preamble_error(struct client *c, struct link *l, const struct frame *f)
     txn_fail(c);
 }
 
-/* --- what follows a statement
- * ------------------------------------------------------------------------------- */
+/* --- what follows a statement ----------------------------------------------------------------- */
 
 void run_statement_done(struct client *c, bool ok)
 {
@@ -99,8 +97,7 @@ static enum dispatch answer_error(struct client *c, const struct error *e)
     return DISPATCH_DONE;
 }
 
-/* --- one shard
- * ------------------------------------------------------------------------------------------------ */
+/* --- one shard -------------------------------------------------------------------------------- */
 
 static unsigned only_shard(const struct shard_set *shards)
 {
@@ -152,8 +149,7 @@ static bool find_cursor(struct client *c, const struct plan *p, struct shard_set
     return true;
 }
 
-/* --- several shards
- * ----------------------------------------------------------------------------------------------- */
+/* --- several shards --------------------------------------------------------------------------- */
 
 /* Statements over several shards that write, or that the client runs in a transaction, run in a block on
  * every one of them. */
@@ -415,8 +411,7 @@ void run_client_drained(struct client *c)
         multi_finish(c);
 }
 
-/* --- dispatch
- * ------------------------------------------------------------------------------------------------------- */
+/* --- dispatch --------------------------------------------------------------------------------- */
 
 /* Keys are hashed as the server stores them. In another client_encoding the bytes of a key outside ASCII are
  * not those. */
@@ -494,6 +489,7 @@ enum dispatch run_simple(struct client *c, struct plan *p, const struct template
         row_shards = xmalloc(p->split.n_rows ? p->split.n_rows : 1);
     if (run_find_shards(c, p, t, NULL, &shards, row_shards, &e) != STATUS_OK) {
         free(row_shards);
+        session_unplan(c, &p);
         return answer_error(c, &e);
     }
     unsigned n = shard_set_count(&shards);
@@ -507,6 +503,7 @@ enum dispatch run_simple(struct client *c, struct plan *p, const struct template
         return DISPATCH_AGAIN;
     case ACQUIRE_FAILED:
         free(row_shards);
+        session_unplan(c, &p);
         return answer_error(c, &e);
     case ACQUIRE_READY:
         break;
@@ -519,9 +516,7 @@ enum dispatch run_simple(struct client *c, struct plan *p, const struct template
     return d;
 }
 
-/* --- answers
- * ----------------------------------------------------------------------------------------------------------
- */
+/* --- answers ---------------------------------------------------------------------------------- */
 
 void run_failed_by_shard(struct client *c)
 {
@@ -666,8 +661,7 @@ void run_end_of_read(struct client *c, struct link *l)
         (void)stream_flush(c->stream);
 }
 
-/* --- a shard is lost
- * ---------------------------------------------------------------------------------------------------- */
+/* --- a shard is lost -------------------------------------------------------------------------- */
 
 static void lost_error(struct client *c, struct link *l, const struct error *why, struct error *e_r)
 {

@@ -31,7 +31,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- arithmetic ----------------------------------------------------------------------------------------- */
+/* --- arithmetic ------------------------------------------------------------------------------- */
 
 /* OpenSSL fails here only for want of memory or of its own providers: as with memory elsewhere, there is no
  * going on. */
@@ -97,7 +97,7 @@ bool scram_proof_is_right(const struct scram *s, const uint8_t stored_key[SCRAM_
     return CRYPTO_memcmp(hashed, stored_key, SCRAM_KEY_BYTES) == 0;
 }
 
-/* --- base64 (RFC 4648, with padding) -------------------------------------------------------------------- */
+/* --- base64 (RFC 4648, with padding) ---------------------------------------------------------- */
 
 static void put_base64(struct buf *out, struct slice bytes)
 {
@@ -123,7 +123,7 @@ static bool read_proof(struct slice text, uint8_t proof_r[SCRAM_KEY_BYTES])
     return same;
 }
 
-/* --- the texts ------------------------------------------------------------------------------------------ */
+/* --- the texts -------------------------------------------------------------------------------- */
 
 static enum status malformed(struct error *error_r, const char *detail)
 {

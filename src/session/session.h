@@ -369,6 +369,7 @@ const char *txn_commit_state(const struct client *c);
 void txn_commit_cancel(struct client *c); /* before the decision: rolls back; later: changes nothing */
 
 /* run.c: statements on shards */
+/* Takes p over, a pin, unless it is DISPATCH_AGAIN. */
 enum dispatch run_simple(struct client *c, struct plan *p, const struct template *t);
 void run_message(struct client *c, struct link *l, const struct expect *e, const struct frame *f);
 void run_forward(struct client *c, struct link *l, const uint8_t *bytes, size_t len);

@@ -128,7 +128,7 @@ static enum dispatch statement(struct client *c, struct slice sql)
         return d;
     }
     d = run_simple(c, p, t);
-    if (c->plan != p) /* it did not begin, or has ended at once */
+    if (d == DISPATCH_AGAIN)
         session_unplan(c, &p);
     return d;
 }

@@ -23,8 +23,7 @@ static void maps_init(struct client *c)
     c->has_extended = true;
 }
 
-/* --- statements
- * -------------------------------------------------------------------------------------------------- */
+/* --- statements ------------------------------------------------------------------------------- */
 
 static struct statement_registry *registry(struct client *c)
 {
@@ -99,8 +98,7 @@ void extended_deallocate(struct client *c, const char *name)
     }
 }
 
-/* --- on a server
- * ----------------------------------------------------------------------------------------------------- */
+/* --- on a server ------------------------------------------------------------------------------ */
 
 static void send_parse(struct link *l, const char *server_name, const struct statement_def *def, uint16_t tag,
                        void *arg)
@@ -186,9 +184,7 @@ void extended_parse_skipped(struct client *c, struct link *l, const struct expec
     }
 }
 
-/* --- portals
- * ------------------------------------------------------------------------------------------------------------
- */
+/* --- portals ---------------------------------------------------------------------------------- */
 
 static void portal_free(struct client *c, struct client_portal *p)
 {

@@ -15,6 +15,7 @@
 #include "base/log.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -39,7 +40,7 @@ bool txn_in_block(const struct client *c)
     return c->txn.state != TXN_NONE;
 }
 
-/* --- replay --------------------------------------------------------------------------------------------- */
+/* --- replay ----------------------------------------------------------------------------------- */
 
 static void replay_free(struct client *c, struct replay *r)
 {
@@ -96,8 +97,7 @@ static void savepoint_rollback(struct client *c, struct replay *to)
     c->vars = to->vars ? varset_ref(to->vars) : NULL;
 }
 
-/* --- beginnings --------------------------------------------------------------------------------------------
- */
+/* --- beginnings ------------------------------------------------------------------------------- */
 
 static const struct transaction_modes no_modes = {.isolation = -1, .read_only = -1, .deferrable = -1};
 
@@ -135,8 +135,7 @@ void txn_fail(struct client *c)
         txn_set_state(c, TXN_IMPLICIT_FAILED);
 }
 
-/* --- ends
- * ------------------------------------------------------------------------------------------------------ */
+/* --- ends ------------------------------------------------------------------------------------- */
 
 static void end_send(struct client *c, struct link *l, const char *sql)
 {
@@ -176,6 +175,7 @@ static void commit_refused(struct client *c, const struct error *e)
 {
     c->run_error = *e;
     c->committing = false;
+    c->commit_failed = true;
     end_everywhere(c, "ROLLBACK");
     if (c->control_due == 0)
         txn_ended(c, false, &c->run_error);
@@ -358,8 +358,7 @@ void txn_ended(struct client *c, bool committed, const struct error *error)
     client_flush_later(c);
 }
 
-/* --- the verbs
- * ---------------------------------------------------------------------------------------------------- */
+/* --- the verbs -------------------------------------------------------------------------------- */
 
 static void warn(struct client *c, const char *sqlstate, const char *text)
 {
@@ -383,7 +382,7 @@ static enum dispatch refuse(struct client *c, const struct error *e)
     return DISPATCH_DONE;
 }
 
-static enum dispatch verb_begin(struct client *c, struct plan *p)
+static enum dispatch verb_begin(struct client *c, struct plan *p, struct slice sql)
 {
     if (c->txn.state == TXN_OPEN)
         warn(c, SQLSTATE_ACTIVE_TRANSACTION, "there is already a transaction in progress");
@@ -394,7 +393,10 @@ static enum dispatch verb_begin(struct client *c, struct plan *p)
         return refuse(c, &e);
     } else
         txn_begin(c, &p->modes);
-    return answer_now(c, "BEGIN");
+    size_t at = 0;
+    while (at < sql.len && isspace(sql.data[at]))
+        at++;
+    return answer_now(c, at < sql.len && tolower(sql.data[at]) == 's' ? "START TRANSACTION" : "BEGIN");
 }
 
 static enum dispatch verb_end(struct client *c, struct plan *p, bool commit)
@@ -420,6 +422,8 @@ static void control_everywhere(struct client *c, struct slice sql, const char *t
 {
     c->control_due = 0;
     c->control_tag = tag;
+    c->control_done = NULL;
+    c->run_failed = c->preamble_failed = false;
     c->run_error.sqlstate[0] = 0;
     for (unsigned i = 0; i < c->n_links; i++) {
         struct link *l = c->links[i];
@@ -491,7 +495,7 @@ enum dispatch txn_verb(struct client *c, struct plan *p, const struct template *
     }
     switch (p->verb) {
     case VERB_BEGIN:
-        return verb_begin(c, p);
+        return verb_begin(c, p, t->statement);
     case VERB_COMMIT:
         return verb_end(c, p, true);
     case VERB_ROLLBACK:

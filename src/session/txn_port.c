@@ -48,7 +48,7 @@ static struct client *client_of(void *port)
     return ((struct txn_commit *)port)->client;
 }
 
-/* --- actions of the coordinator ------------------------------------------------------------------------ */
+/* --- actions of the coordinator --------------------------------------------------------------- */
 
 static void port_send(void *port, unsigned p, const char *sql)
 {
@@ -235,8 +235,7 @@ static const struct coordinator_ops ops = {
     .done = port_done,
 };
 
-/* --- events ------------------------------------------------------------------------------------------------
- */
+/* --- events ----------------------------------------------------------------------------------- */
 
 static struct part *part_of(struct client *c, struct link *l)
 {
@@ -311,8 +310,7 @@ const char *txn_commit_state(const struct client *c)
     return c->commit ? coordinator_state_name(c->commit->coordinator) : NULL;
 }
 
-/* --- the beginning
- * --------------------------------------------------------------------------------------------- */
+/* --- the beginning ---------------------------------------------------------------------------- */
 
 static void make_txid(struct client *c, char txid_r[TXID_MAX_BYTES + 1])
 {

@@ -13,8 +13,7 @@
 #include <ctype.h>
 #include <stdlib.h>
 
-/* --- what the client has been told
- * --------------------------------------------------------------------------- */
+/* --- what the client has been told ------------------------------------------------------------ */
 
 /* Encodings in which a byte below 128 may be part of a character: the lexer would misread them. */
 static bool encoding_is_unsafe(const char *name)
@@ -62,8 +61,7 @@ void vars_parameter_status(struct client *c, struct link *l, const struct frame 
     client_write(c, f->whole.data, f->whole.len);
 }
 
-/* --- startup
- * ------------------------------------------------------------------------------------------------------ */
+/* --- startup ---------------------------------------------------------------------------------- */
 
 static bool is_list(const char *name)
 {
@@ -129,9 +127,7 @@ bool vars_startup(struct client *c, const char *name, const char *value)
     return true;
 }
 
-/* --- SET
- * -------------------------------------------------------------------------------------------------------------
- */
+/* --- SET -------------------------------------------------------------------------------------- */
 
 static const char *skip_space(const char *p, const char *end)
 {
@@ -380,8 +376,7 @@ static enum dispatch discard_all(struct client *c)
     return reset_all(c, "DISCARD ALL");
 }
 
-/* --- routing by hand
- * -------------------------------------------------------------------------------------------------- */
+/* --- routing by hand -------------------------------------------------------------------------- */
 
 void vars_restore_local(struct client *c)
 {

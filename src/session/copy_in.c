@@ -175,7 +175,8 @@ void copy_in_reply(struct client *c, struct link *l, const struct expect *e, con
     struct error bad;
     const char *tag;
     int64_t rows;
-    (void)e;
+    if (e->tag != TAG_STATEMENT)
+        return; /* an inner Sync's */
     switch (f->type) {
     case MSG_COPY_IN_RESPONSE:
         if (k->due_start > 0 && --k->due_start == 0 && !k->failed) {
@@ -215,7 +216,7 @@ void copy_in_link_lost(struct client *c, struct link *l, const struct error *e)
 {
     struct copy_in *k = c->copy;
     if (!shard_set_has(&k->shards, l->shard) || !l->source_due) {
-        txn_fail(c);
+        txn_fail_untold(c);
         return;
     }
     l->source_due = false;

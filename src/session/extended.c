@@ -752,6 +752,16 @@ static enum dispatch on_close(struct client *c, const struct frame *f)
     return DISPATCH_DONE;
 }
 
+/* Sync and Flush have no body. */
+static enum dispatch has_body(struct client *c)
+{
+    struct error e;
+    if (!drained(c))
+        return DISPATCH_AGAIN;
+    error_set(&e, SQLSTATE_PROTOCOL_VIOLATION, "invalid message format");
+    return failed(c, &e);
+}
+
 static enum dispatch on_flush(struct client *c)
 {
     if (c->run == RUN_PIPELINE && !c->sync_pending)
@@ -840,6 +850,11 @@ enum dispatch extended_message(struct client *c, const struct frame *f)
     if (!c->extended_open) {
         c->extended_open = true;
         c->request_us = loop_now_us(c->env->loop);
+    }
+    if (f->body.len > 0 && (f->type == MSG_FLUSH || (f->type == MSG_SYNC && !c->skip_till_sync))) {
+        enum dispatch d = has_body(c);
+        if (d == DISPATCH_AGAIN || f->type == MSG_FLUSH)
+            return d;
     }
     switch (f->type) {
     case MSG_PARSE:

@@ -352,9 +352,7 @@ static void link_message(void *owner, struct server *s, const struct expect *e, 
             vars_parameter_status(c, l, f);
         else if (f->type == MSG_NOTIFICATION)
             client_write(c, f->whole.data, f->whole.len);
-        else if (f->type == MSG_ERROR)
-            run_shard_error(c, l, f); /* a FATAL before the connection ends: lost() follows */
-        return;
+        return; /* a FATAL before the connection ends is for nobody: lost() follows */
     }
     switch ((enum link_tag)e->tag) {
     case TAG_CLEANUP:

@@ -301,9 +301,11 @@ static void multi_finish(struct client *c)
     if (!c->run_failed && scatter_has_final(c->scatter) && !c->multi_final) {
         struct buf *b = client_scratch(c);
         struct link *l = c->multi_first;
-        if (!l || l->lost || scatter_final(c->scatter, b, &e) != STATUS_OK) {
-            if (l && !l->lost)
-                multi_fail(c, &e);
+        if (!l || l->lost) {
+            error_set(&e, SQLSTATE_CONNECTION_FAILURE, "the shard that was to combine the results was lost");
+            multi_fail(c, &e);
+        } else if (scatter_final(c->scatter, b, &e) != STATUS_OK) {
+            multi_fail(c, &e);
         } else {
             c->multi_final = true;
             server_write(l->server, buf_head(b), buf_len(b));
@@ -433,8 +435,8 @@ void run_transcoded_error(struct error *e)
 
 /* Which shards this execution needs: by hand, by cursor, or by the plan's keys. */
 enum status run_find_shards(struct client *c, struct plan *p, const struct template *t,
-                        const struct route_params *params, struct shard_set *shards, uint8_t *row_shards,
-                        struct error *error_r)
+                            const struct route_params *params, struct shard_set *shards, uint8_t *row_shards,
+                            struct error *error_r)
 {
     int32_t bucket;
     const char *by_hand = c->guc_pgunison ? varset_get(c->guc_pgunison, "shard") : NULL;
@@ -749,7 +751,7 @@ void run_link_lost(struct client *c, struct link *l, const struct error *why)
     }
     /* Idle: within a transaction that is now lost, or with state of the session that is. */
     if (l->in_txn) {
-        txn_fail(c);
+        txn_fail_untold(c);
     } else {
         client_fatal(c, &e);
     }

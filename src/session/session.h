@@ -121,6 +121,7 @@ struct client_txn {
     struct transaction_modes modes;
     struct list replay;         /* struct replay */
     struct varset *vars_before; /* the client's variables when it began */
+    bool lost_untold; /* it failed because an idle shard was lost: the client has yet to hear of it */
     bool catalog_changed;
     struct catalog *catalog; /* private once catalog_changed */
     uint64_t catalog_context;
@@ -349,6 +350,7 @@ void session_replay_clear(struct client *c);
 void txn_begin(struct client *c, const struct transaction_modes *modes);
 void txn_begin_implicit(struct client *c);
 void txn_fail(struct client *c);
+void txn_fail_untold(struct client *c); /* without a word to the client: COMMIT will be an error */
 void txn_end(struct client *c, bool commit, enum after_end after, const char *tag, bool chain);
 void txn_message(struct client *c, struct link *l, const struct expect *e, const struct frame *f);
 void txn_link_lost(struct client *c, struct link *l, const struct error *why);
@@ -375,8 +377,8 @@ void run_message(struct client *c, struct link *l, const struct expect *e, const
 void run_forward(struct client *c, struct link *l, const uint8_t *bytes, size_t len);
 void run_link_lost(struct client *c, struct link *l, const struct error *why);
 enum status run_find_shards(struct client *c, struct plan *p, const struct template *t,
-                        const struct route_params *params, struct shard_set *shards, uint8_t *row_shards,
-                        struct error *error_r) MUST_CHECK;
+                            const struct route_params *params, struct shard_set *shards, uint8_t *row_shards,
+                            struct error *error_r) MUST_CHECK;
 enum status run_multi_create(struct client *c, struct plan *p, const struct shard_set *shards,
                              const struct template *t, const struct route_params *params,
                              const struct msg_bind *bind, struct error *error_r) MUST_CHECK;

@@ -108,7 +108,15 @@ static void txn_start(struct client *c, enum txn_state state, const struct trans
     c->txn.began_us = loop_now_us(c->env->loop);
     varset_unref(&c->txn.vars_before);
     c->txn.vars_before = c->vars ? varset_ref(c->vars) : NULL;
-    c->commit_failed = false;
+    c->commit_failed = c->txn.lost_untold = false;
+}
+
+static bool any_joined(const struct client *c)
+{
+    bool any = false;
+    for (unsigned i = 0; i < c->n_links; i++)
+        any |= c->links[i]->in_txn;
+    return any;
 }
 
 void txn_begin(struct client *c, const struct transaction_modes *modes)
@@ -117,6 +125,8 @@ void txn_begin(struct client *c, const struct transaction_modes *modes)
         /* BEGIN within a query of several statements, or within a pipeline: what was done so far belongs to
          * the block (as in PostgreSQL). */
         txn_set_state(c, TXN_OPEN);
+        if (!any_joined(c))
+            c->txn.modes = *modes;
         return;
     }
     txn_start(c, TXN_OPEN, modes);
@@ -133,6 +143,13 @@ void txn_fail(struct client *c)
         txn_set_state(c, TXN_FAILED);
     else if (c->txn.state == TXN_IMPLICIT)
         txn_set_state(c, TXN_IMPLICIT_FAILED);
+}
+
+void txn_fail_untold(struct client *c)
+{
+    if (c->txn.state == TXN_OPEN || c->txn.state == TXN_IMPLICIT)
+        c->txn.lost_untold = true;
+    txn_fail(c);
 }
 
 /* --- ends ------------------------------------------------------------------------------------- */
@@ -186,6 +203,7 @@ void txn_end(struct client *c, bool commit, enum after_end after, const char *ta
     unsigned writers = 0, participants = 0;
     struct error e;
     bool failed = c->txn.state == TXN_FAILED || c->txn.state == TXN_IMPLICIT_FAILED;
+    bool untold = failed && commit && c->txn.lost_untold;
     if (failed)
         commit = false;
     txn_set_state(c, TXN_ENDING);
@@ -200,6 +218,13 @@ void txn_end(struct client *c, bool commit, enum after_end after, const char *ta
     for (unsigned i = 0; i < c->n_links; i++) {
         participants += c->links[i]->in_txn;
         writers += c->links[i]->in_txn && c->links[i]->writer;
+    }
+    if (untold) {
+        error_set(&e, SQLSTATE_CONNECTION_FAILURE, "a shard's connection was lost in this transaction");
+        error_detail(&e, "The transaction was rolled back on all shards.");
+        error_hint(&e, "Retry it.");
+        commit_refused(c, &e);
+        return;
     }
     if (!commit) {
         end_everywhere(c, "ROLLBACK");
@@ -230,6 +255,15 @@ void txn_end(struct client *c, bool commit, enum after_end after, const char *ta
         txn_ended(c, true, NULL);
 }
 
+/* Whether this shard's answer to COMMIT is the transaction's: the writer's, if there is one. */
+static bool decides_outcome(const struct client *c, const struct link *l)
+{
+    bool writer = false;
+    for (unsigned i = 0; i < c->n_links; i++)
+        writer |= c->links[i]->in_txn && c->links[i]->writer;
+    return c->committing && (l->writer || !writer);
+}
+
 /* An answer to COMMIT or ROLLBACK of one phase. */
 void txn_message(struct client *c, struct link *l, const struct expect *e, const struct frame *f)
 {
@@ -239,12 +273,11 @@ void txn_message(struct client *c, struct link *l, const struct expect *e, const
     (void)e;
     switch (f->type) {
     case MSG_ERROR:
-        if (c->committing && (l->writer || !c->run_error.sqlstate[0]) &&
-            message_read_error(f, &c->run_error, &bad) == STATUS_OK)
+        if (decides_outcome(c, l) && message_read_error(f, &c->run_error, &bad) == STATUS_OK)
             c->commit_failed = true;
         return;
     case MSG_COMMAND_COMPLETE:
-        if (c->committing && message_read_tag(f, &tag, &rows, &bad) == STATUS_OK &&
+        if (decides_outcome(c, l) && message_read_tag(f, &tag, &rows, &bad) == STATUS_OK &&
             strcmp(tag, "COMMIT") != 0 && !c->commit_failed) {
             error_set(&c->run_error, SQLSTATE_SERIALIZATION_FAILURE,
                       "shard \"%s\" rolled the transaction back at COMMIT", c->db->shards[l->shard]->name);
@@ -266,6 +299,8 @@ void txn_message(struct client *c, struct link *l, const struct expect *e, const
 /* A shard was lost while COMMIT or ROLLBACK of one phase ran there. */
 void txn_link_lost(struct client *c, struct link *l, const struct error *why)
 {
+    if (!l->in_txn || server_outstanding(l->server) == 0)
+        return; /* it had nothing to say any more */
     if (c->committing && l->writer) {
         error_set(&c->run_error, SQLSTATE_OUTCOME_UNKNOWN,
                   "the connection to shard \"%s\" was lost during COMMIT", c->db->shards[l->shard]->name);
@@ -335,7 +370,7 @@ void txn_ended(struct client *c, bool committed, const struct error *error)
     case AFTER_STATEMENT:
         if (!error)
             command_complete(c, c->end_tag);
-        if (c->end_chain)
+        if (c->end_chain && !error)
             txn_start(c, TXN_OPEN, &modes);
         run_statement_done(c, !error);
         break;
@@ -386,10 +421,17 @@ static enum dispatch verb_begin(struct client *c, struct plan *p, struct slice s
 {
     if (c->txn.state == TXN_OPEN)
         warn(c, SQLSTATE_ACTIVE_TRANSACTION, "there is already a transaction in progress");
-    else if (c->txn.state == TXN_IMPLICIT && c->n_links > 0 && p->modes.isolation >= 0) {
+    else if (c->txn.state == TXN_IMPLICIT && any_joined(c) && p->modes.isolation >= 0) {
         struct error e;
         error_set(&e, SQLSTATE_ACTIVE_TRANSACTION,
                   "SET TRANSACTION ISOLATION LEVEL must be called before any query");
+        return refuse(c, &e);
+    } else if (c->txn.state == TXN_IMPLICIT && any_joined(c) &&
+               (p->modes.read_only >= 0 || p->modes.deferrable >= 0)) {
+        struct error e;
+        error_set(&e, SQLSTATE_FEATURE_NOT_SUPPORTED,
+                  "transaction modes cannot be given after the first statement of a query or pipeline");
+        error_hint(&e, "Send BEGIN first.");
         return refuse(c, &e);
     } else
         txn_begin(c, &p->modes);

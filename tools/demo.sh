@@ -40,8 +40,8 @@ stop() {
         done
         ! alive "$home/pgunison.pid" "$home/pgunison" || kill -QUIT "$(cat "$home/pgunison.pid")"
     fi
-    for data in "$home"/s*/; do
-        if alive "$data/postmaster.pid" "$data"; then
+    for data in "$home"/s[0-9]*; do
+        if alive "$data/postmaster.pid" "$data "; then
             echo "demo: stopping shard $(basename "$data")"
             "${as_server[@]}" "$bin/pg_ctl" -D "$data" -m fast -w stop >/dev/null
         fi

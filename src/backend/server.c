@@ -129,6 +129,8 @@ void server_expect(struct server *s, enum expect_kind kind, enum expect_sink sin
     s->ring[(s->ring_head + s->ring_count) & (s->ring_cap - 1)] =
         (struct expect){.kind = (uint8_t)kind, .sink = (uint8_t)sink, .tag = tag, .arg = arg};
     s->ring_count++;
+    if (kind == EXPECT_QUERY)
+        s->unnamed_statement = 0; /* a simple Query drops it */
 }
 
 static struct expect *ring_first(struct server *s)

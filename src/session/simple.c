@@ -181,6 +181,8 @@ enum dispatch simple_query(struct client *c, const struct frame *f)
         c->skip_query = false;
         return DISPATCH_DONE;
     }
+    if (c->extended_open && c->skip_till_sync)
+        return DISPATCH_DONE; /* as a server does */
     if (c->run != RUN_NONE || c->sync_pending || c->console_waiting ||
         (c->simple_open && !c->multi && !c->simple_retry))
         return DISPATCH_AGAIN;
@@ -206,12 +208,15 @@ enum dispatch simple_query(struct client *c, const struct frame *f)
     }
     if (c->multi)
         return several(c, sql);
+    enum dispatch d;
     struct template *t = &c->env->scratch_template;
-    if (memchr(sql.data, ';', sql.len) && template_lex(t, sql, &e) == STATUS_OK && t->several)
-        return several(c, sql);
-    c->frame = f;
-    enum dispatch d = statement(c, sql);
-    c->frame = NULL;
+    if (memchr(sql.data, ';', sql.len) && template_lex(t, sql, &e) == STATUS_OK && t->several) {
+        d = several(c, sql);
+    } else {
+        c->frame = f;
+        d = statement(c, sql);
+        c->frame = NULL;
+    }
     if (d == DISPATCH_AGAIN)
         c->simple_retry = true;
     return d;

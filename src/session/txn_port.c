@@ -34,6 +34,7 @@ struct txn_commit {
     struct client *client;
     struct coordinator *coordinator;
     struct config *config; /* a reference: shard definitions are used until the end */
+    struct varset *vars;   /* the session's at COMMIT */
     char txid[TXID_MAX_BYTES + 1];
     struct loop_timer *timer;
     struct deferred finish, lost;
@@ -210,6 +211,7 @@ static void finish_run(void *arg)
     if (t->timer)
         loop_timer_destroy(&t->timer);
     config_unref(&t->config);
+    varset_unref(&t->vars);
     c->commit = NULL;
     free(t);
     if (c->state == CLIENT_CLOSING)
@@ -242,6 +244,17 @@ static struct part *part_of(struct client *c, struct link *l)
     return &c->commit->parts[l->participant];
 }
 
+/* What was SET in the transaction stays on a server from its COMMIT or PREPARE TRANSACTION on, whatever becomes
+   of what it prepared. */
+static void note_vars(struct txn_commit *t, const struct part *part)
+{
+    struct server *s = part->link->server;
+    if (part->failed || (strcmp(part->tag, "COMMIT") != 0 && strcmp(part->tag, "PREPARE TRANSACTION") != 0))
+        return;
+    varset_unref(&s->vars);
+    s->vars = t->vars ? varset_ref(t->vars) : NULL;
+}
+
 void txn_commit_message(struct client *c, struct link *l, const struct expect *e, const struct frame *f)
 {
     struct error bad;
@@ -271,6 +284,7 @@ void txn_commit_message(struct client *c, struct link *l, const struct expect *e
         return;
     }
     part->outstanding = false;
+    note_vars(c->commit, part);
     struct txn_reply reply = {
         .kind = part->failed ? TXN_REPLY_ERROR : TXN_REPLY_OK,
         .tag = part->tag,
@@ -378,6 +392,7 @@ bool txn_commit_two_phase(struct client *c, struct error *error_r)
         return false;
     }
     t->config = config_ref(c->config);
+    t->vars = c->vars ? varset_ref(c->vars) : NULL;
     for (unsigned i = 0; i < t->n; i++)
         t->parts[i].link->coordinator_has = true;
     pthread_mutex_lock(&shared->owned_lock);

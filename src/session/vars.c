@@ -196,8 +196,8 @@ static void set_done(struct client *c, bool ok)
         c->control_vars = NULL;
         for (unsigned i = 0; i < c->n_links; i++) {
             struct link *l = c->links[i];
-            if (c->txn.state != TXN_NONE || !l->server)
-                continue; /* in a transaction: when it ends (txn_ended) */
+            if (c->txn.state != TXN_NONE || !l->server || l->shard != c->db->home)
+                continue; /* in a transaction: when it ends (txn_ended); others: link_prepare() */
             varset_unref(&l->server->vars);
             l->server->vars = c->vars ? varset_ref(c->vars) : NULL;
         }

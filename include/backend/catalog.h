@@ -14,6 +14,7 @@ struct catalog_column {
     const char *name;
     uint32_t type_oid; /* domains resolved to their base type */
     uint32_t collation_oid;
+    int32_t typmod; /* pg_attribute.atttypmod; of a domain: the domain's */
     bool c_collation, deterministic, has_default, not_null;
 };
 struct catalog_relation {

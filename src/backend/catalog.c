@@ -300,7 +300,8 @@ static void add_column(struct catalog_load *l, const struct slice *v)
                                                          .c_collation = bool_of(v[4]),
                                                          .deterministic = bool_of(v[5]),
                                                          .has_default = bool_of(v[6]),
-                                                         .not_null = bool_of(v[7])};
+                                                         .not_null = bool_of(v[7]),
+                                                         .typmod = (int32_t)number_of(l, v[8])};
 }
 
 enum status catalog_load_row(struct catalog_load *l, const struct slice *v, size_t n, struct error *error_r)

@@ -6,7 +6,7 @@
  *     A  it (depth 0; of an index: its table), and what it inherits from:
  *        schema, name, relkind, persistence, depth, has the wildcard's column
  *     B  what a view reads: as A
- *     C  a column: name, type, collation, sorts as C, deterministic, has a default, not null
+ *     C  a column: name, type, collation, sorts as C, deterministic, has a default, not null, typmod
  *     S  a schema of the search path as it is in effect: name, position
  *     D  where the name would be created: schema
  *     Z  always; sorts last
@@ -66,8 +66,9 @@ static const char sql_relations[] =
 static const char sql_columns[] =
     "a AS (SELECT x.* FROM t JOIN pg_catalog.pg_attribute x ON x.attrelid = t.oid"
     " WHERE x.attnum > 0 AND NOT x.attisdropped),"
-    "ty(attnum, oid, has_default) AS (SELECT a.attnum, a.atttypid, false FROM a"
-    " UNION ALL SELECT ty.attnum, y.typbasetype, ty.has_default OR y.typdefault IS NOT NULL FROM ty"
+    "ty(attnum, oid, has_default, typmod) AS (SELECT a.attnum, a.atttypid, false, a.atttypmod FROM a"
+    " UNION ALL SELECT ty.attnum, y.typbasetype, ty.has_default OR y.typdefault IS NOT NULL,"
+    " CASE WHEN ty.typmod >= 0 THEN ty.typmod ELSE y.typtypmod END FROM ty"
     " JOIN pg_catalog.pg_type y ON y.oid = ty.oid AND y.typtype = 'd'),"
     "db AS (SELECT CASE COALESCE(pg_catalog.jsonb_extract_path_text(pg_catalog.to_jsonb(d), "
     "'datlocprovider'), 'c')"
@@ -81,7 +82,7 @@ static const char sql_columns[] =
     " WHEN 'b' THEN pg_catalog.jsonb_extract_path_text(pg_catalog.to_jsonb(co), 'colllocale')"
     " IN ('C', 'C.UTF-8', 'PG_UNICODE_FAST')"
     " ELSE false END AS is_c, COALESCE(co.collisdeterministic, true) AS deterministic,"
-    " a.atthasdef OR a.attidentity <> '' OR ty.has_default AS has_default, a.attnotnull"
+    " a.atthasdef OR a.attidentity <> '' OR ty.has_default AS has_default, a.attnotnull, ty.typmod"
     " FROM a JOIN ty ON ty.attnum = a.attnum JOIN pg_catalog.pg_type y ON y.oid = ty.oid AND y.typtype <> 'd'"
     " LEFT JOIN pg_catalog.pg_collation co ON co.oid = a.attcollation),";
 
@@ -102,7 +103,8 @@ static const char sql_rows[] =
     " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     " UNION ALL SELECT 'C', col.attnum, col.attname, col.type_oid::pg_catalog.text,"
     " col.attcollation::pg_catalog.text, col.is_c::pg_catalog.text, col.deterministic::pg_catalog.text,"
-    " col.has_default::pg_catalog.text, col.attnotnull::pg_catalog.text, NULL FROM col"
+    " col.has_default::pg_catalog.text, col.attnotnull::pg_catalog.text,"
+    " col.typmod::pg_catalog.text FROM col"
     " UNION ALL SELECT 'S', s.ord::pg_catalog.int4, s.name, s.ord::pg_catalog.text, NULL, NULL, NULL, NULL, "
     "NULL, NULL"
     " FROM pg_catalog.unnest(pg_catalog.current_schemas(true)) WITH ORDINALITY s(name, ord)"

@@ -13,9 +13,14 @@
 #include <assert.h>
 #include <stdlib.h>
 
+/* Names that clients make up must not fill the memory: past this all is forgotten, and loaded again as
+ * needed. */
+#define CATALOG_MAX_RELATIONS 10000
+
 struct plan_scope {
     unsigned refs; /* the environment's, and one per plan in use */
     uint64_t version;
+    size_t relations; /* loaded so far; a bound on memory */
     struct config *config;
     size_t n;
     struct catalog *catalogs[];
@@ -58,7 +63,8 @@ void session_scope_renew(struct session_env *env)
 /* DDL has passed since? */
 void session_check_scope(struct session_env *env)
 {
-    if (env->scope->version != atomic_load_explicit(&env->shared->catalog_version, memory_order_acquire))
+    if (env->scope->relations > CATALOG_MAX_RELATIONS ||
+        env->scope->version != atomic_load_explicit(&env->shared->catalog_version, memory_order_acquire))
         session_scope_renew(env);
 }
 
@@ -121,6 +127,8 @@ static struct table_info *table_info_of(const struct database_def *db, const str
         bool is_key = r->map && r->map->column && strcmp(col->name, r->map->column) == 0;
         if (is_key && r->map->method <= TABLE_LIST)
             t->buckets = bucket_map_create(db, r->map, col->type_oid, col->deterministic, &t->map_error);
+        if (is_key && t->buckets)
+            bucket_map_set_typmod(t->buckets, col->typmod);
     }
     if (r->exists && r->relkind != 'i' && r->relkind != 'I' && r->map && r->map->method <= TABLE_LIST &&
         !t->buckets && !t->map_error.sqlstate[0])
@@ -238,6 +246,7 @@ void plan_catalog_message(struct client *c, struct link *l, const struct frame *
             txn_fail(c);
     } else {
         (void)catalog_load_finish(&c->loading);
+        c->env->scope->relations++;
     }
     load_forget(c);
     if (c->txn.state == TXN_NONE && !l->pinned && !l->open_pipeline)

@@ -248,7 +248,8 @@ static void a_flood_is_answered_at_once(void **state)
         expect_refusal(fds[i]);
     for (int i = 0; i < MANY; i++)
         close(fds[i]);
-    turn();
+    for (int i = 0; i < MANY && refuser_count(refuser) > 0; i++)
+        turn(); /* a turn delivers some dozens of events */
     assert_int_equal(refuser_count(refuser), 0);
 }
 

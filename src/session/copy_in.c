@@ -272,6 +272,8 @@ enum dispatch copy_in_message(struct client *c, const struct frame *f)
     if (c->run == RUN_PIPELINE && c->run_link &&
         !c->sync_pending) { /* COPY by the extended protocol, on one shard */
         server_write(c->run_link->server, f->whole.data, f->whole.len);
+        if (f->type != MSG_COPY_DATA)
+            c->copy_pass = COPY_PASS_NONE;
         return DISPATCH_DONE;
     }
     if (c->run != RUN_COPY_IN)

@@ -218,8 +218,12 @@ static enum dispatch parse_now(struct client *c, struct client_statement *st, co
     }
     if (check_failed_state(c, p, &e) != STATUS_OK ||
         (p->kind == PLAN_REFUSE && !c->guc_pgunison && (e = *p->refusal, true))) {
-        statement_drop(c, name);
-        d = failed(c, &e);
+        if (drained(c)) {
+            statement_drop(c, name);
+            d = failed(c, &e);
+        } else {
+            d = DISPATCH_AGAIN;
+        }
     } else if (local_verb(p)) {
         if (!drained(c)) {
             d = DISPATCH_AGAIN;
@@ -275,7 +279,7 @@ static enum dispatch on_parse(struct client *c, const struct frame *f)
 
 /* --- Bind ------------------------------------------------------------------------------------- */
 
-static void send_bind(struct link *l, const struct client_statement *st, const struct msg_bind *m,
+static void send_bind(struct link *l, struct client_statement *st, const struct msg_bind *m,
                       const struct frame *f, bool acknowledge)
 {
     if (st->unnamed) {
@@ -292,7 +296,7 @@ static void send_bind(struct link *l, const struct client_statement *st, const s
         buf_free(&b);
     }
     server_expect(l->server, EXPECT_BIND, acknowledge ? SINK_MESSAGE : SINK_FORWARD,
-                  acknowledge ? TAG_BIND_ACK : TAG_STATEMENT, NULL);
+                  acknowledge ? TAG_BIND_ACK : TAG_STATEMENT, st);
 }
 
 /* Bind of what the proxy, or several shards, will run: kept until Execute. */
@@ -536,6 +540,22 @@ static enum dispatch on_describe(struct client *c, const struct frame *f)
 
 /* --- Execute ---------------------------------------------------------------------------------- */
 
+/* What ran in shards' own implicit transactions, up to here, is one transaction with what follows. False: an
+   earlier commit is still being applied. */
+static bool pipelines_join(struct client *c)
+{
+    if (c->txn.state != TXN_NONE)
+        return true;
+    for (unsigned i = 0; i < c->n_links; i++)
+        if (c->links[i]->open_pipeline && !c->links[i]->lost) {
+            if (c->commit)
+                return false;
+            link_begin_implicit(c);
+            return true;
+        }
+    return true;
+}
+
 static enum dispatch execute_local(struct client *c, struct client_portal *portal)
 {
     struct template *t = &c->env->scratch_template;
@@ -552,6 +572,8 @@ static enum dispatch execute_local(struct client *c, struct client_portal *porta
         d = show_route(c, p, t, false);
     else if (p->verb == VERB_SHOW)
         d = show_pgunison(c, p, false);
+    else if (!pipelines_join(c))
+        d = DISPATCH_AGAIN;
     else
         d = session_execute_verb(c, p, t, &handled);
     if (d == DISPATCH_AGAIN)
@@ -716,6 +738,8 @@ static enum dispatch on_execute(struct client *c, const struct frame *f)
     pipeline_on(c, l);
     server_write(l->server, f->whole.data, f->whole.len);
     server_expect(l->server, EXPECT_EXECUTE, SINK_FORWARD, TAG_STATEMENT, NULL);
+    if (portal->plan->verb == VERB_COPY_IN)
+        c->copy_pass = COPY_PASS_STARTING;
     return DISPATCH_DONE;
 }
 
@@ -787,16 +811,26 @@ static void end_cycle(struct client *c)
     client_resume(c);
 }
 
+/* What waited when an error made it void. */
+static void forget_skipped(struct client *c)
+{
+    statements_drop_unanswered(c);
+    c->parse_retry = false;
+    c->plan_error.sqlstate[0] = c->acquire_error.sqlstate[0] = 0;
+}
+
 static enum dispatch on_sync(struct client *c)
 {
     static const uint8_t sync[5] = {MSG_SYNC, 0, 0, 0, 4};
     if (c->run != RUN_NONE && c->run != RUN_PIPELINE)
         return DISPATCH_AGAIN;
+    if (c->skip_till_sync)
+        forget_skipped(c);
     if (c->txn.state == TXN_IMPLICIT || c->txn.state == TXN_IMPLICIT_FAILED) {
         if (!drained(c) || c->commit)
             return DISPATCH_AGAIN;
         c->sync_pending = true;
-        txn_end(c, c->txn.state == TXN_IMPLICIT, AFTER_SYNC, "COMMIT", false);
+        txn_end(c, !c->skip_till_sync, AFTER_SYNC, "COMMIT", false);
         return DISPATCH_DONE;
     }
     c->control_due = 0;
@@ -821,14 +855,8 @@ static enum dispatch on_sync(struct client *c)
 /* A simple Query after extended messages without Sync: what they did stands as it would after one. */
 bool extended_close_pipeline(struct client *c)
 {
-    if (!drained(c))
+    if (!drained(c) || !pipelines_join(c))
         return false;
-    if (c->txn.state == TXN_NONE)
-        for (unsigned i = 0; i < c->n_links; i++)
-            if (c->links[i]->open_pipeline) {
-                link_begin_implicit(c);
-                break;
-            }
     for (unsigned i = 0; i < c->n_links; i++)
         if (c->links[i]->open_pipeline)
             link_sync(c->links[i]);
@@ -843,6 +871,8 @@ enum dispatch extended_message(struct client *c, const struct frame *f)
     if (c->run == RUN_COPY_IN)
         return DISPATCH_DONE; /* Sync and Flush are ignored while copying in (protocol chapter, "COPY
                                  Operations") */
+    if (c->copy_pass != COPY_PASS_NONE)
+        return c->copy_pass == COPY_PASS_STARTING ? DISPATCH_AGAIN : DISPATCH_DONE;
     if (c->console)
         return console_extended(c, f);
     if (c->skip_till_sync && f->type != MSG_SYNC)
@@ -898,7 +928,9 @@ static void pipeline_error(struct client *c, struct link *l, const struct expect
         txn_fail(c);
     note_stale_plan(c, f);
     c->run_failed = true;
-    extended_parse_skipped(c, l, e);
+    c->copy_pass = COPY_PASS_NONE;
+    if (e->tag != TAG_BIND_ACK)
+        extended_parse_skipped(c, l, e);
     if (!sync_due)
         c->skip_till_sync = true;
 }
@@ -927,7 +959,12 @@ void extended_reply(struct client *c, struct link *l, const struct expect *e, co
         if (--c->control_due == 0)
             end_cycle(c);
         return;
-    default: /* CopyOutResponse, CopyInResponse: pass; copy data of a single shard passes too */
+    case MSG_COPY_IN_RESPONSE:
+        c->copy_pass = COPY_PASS_DATA;
+        client_write(c, f->whole.data, f->whole.len);
+        client_resume(c);
+        return;
+    default: /* CopyOutResponse: passes; copy data of a single shard passes too */
         client_write(c, f->whole.data, f->whole.len);
         return;
     }
@@ -935,14 +972,20 @@ void extended_reply(struct client *c, struct link *l, const struct expect *e, co
 
 void extended_link_lost(struct client *c, struct link *l, const struct error *e)
 {
-    bool was_sync = c->sync_pending;
+    struct server *s = l->server;
+    bool was_sync = c->sync_pending, was_due = was_sync && server_outstanding(s) > 0;
     run_error_answer(c, e, false);
+    for (uint32_t i = 0; i < s->ring_count; i++)
+        extended_parse_skipped(c, l, &s->ring[(s->ring_head + i) & (s->ring_cap - 1)]);
     l->open_pipeline = false;
+    c->copy_pass = COPY_PASS_NONE;
     extended_forget_portals(c);
     if (c->txn.state == TXN_NONE)
         link_put(l, false);
     if (was_sync) {
-        if (c->control_due == 0 || --c->control_due == 0)
+        if (was_due)
+            c->control_due--;
+        if (c->control_due == 0)
             end_cycle(c);
         return;
     }

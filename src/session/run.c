@@ -657,6 +657,7 @@ void run_end_of_read(struct client *c, struct link *l)
     } else if (c->run == RUN_PIPELINE && c->run_link == l && !c->sync_pending &&
                server_outstanding(l->server) == 0) {
         c->run = RUN_NONE;
+        c->copy_pass = COPY_PASS_NONE;
         client_resume(c);
     }
     if (c->state != CLIENT_CLOSING && stream_queued(c->stream))
@@ -740,7 +741,7 @@ void run_link_lost(struct client *c, struct link *l, const struct error *why)
         }
         break;
     case RUN_PIPELINE:
-        if (c->run_link == l || l->open_pipeline) {
+        if (c->run_link == l || l->open_pipeline || (c->sync_pending && server_outstanding(l->server))) {
             extended_link_lost(c, l, &e);
             return;
         }
@@ -751,6 +752,7 @@ void run_link_lost(struct client *c, struct link *l, const struct error *why)
     }
     /* Idle: within a transaction that is now lost, or with state of the session that is. */
     if (l->in_txn) {
+        extended_forget_portals(c);
         txn_fail_untold(c);
     } else {
         client_fatal(c, &e);

@@ -69,6 +69,10 @@ enum run_kind {
 
 enum dispatch { DISPATCH_DONE, DISPATCH_AGAIN };
 
+/* COPY ... FROM STDIN by the extended protocol, on one shard: it has been sent; the shard takes data, and a
+   Sync that was sent along is ignored, as the shard would. */
+enum copy_pass { COPY_PASS_NONE, COPY_PASS_STARTING, COPY_PASS_DATA };
+
 /* One shard that this client uses now: a participant of its transaction, or pinned, or answering a statement.
  */
 struct link {
@@ -209,6 +213,7 @@ struct client {
     bool skip_till_sync;
     bool parse_retry; /* the Parse at hand has put its statement already */
     bool console_extended;
+    enum copy_pass copy_pass;
     bool sync_pending;  /* Sync has been dispatched, its answer is due */
     bool extended_open; /* messages since the last Sync */
 
@@ -349,6 +354,7 @@ void session_replay_clear(struct client *c);
 /* txn.c */
 void txn_begin(struct client *c, const struct transaction_modes *modes);
 void txn_begin_implicit(struct client *c);
+bool txn_may_span(const struct client *c, struct error *error_r);
 void txn_fail(struct client *c);
 void txn_fail_untold(struct client *c); /* without a word to the client: COMMIT will be an error */
 void txn_end(struct client *c, bool commit, enum after_end after, const char *tag, bool chain);

@@ -76,6 +76,20 @@ static void statement_drop_pointer(struct client *c, const struct client_stateme
         }
 }
 
+void statements_drop_unanswered(struct client *c)
+{
+    struct hashmap_iter it;
+    struct slice key;
+    void *value;
+    if (!c->has_extended)
+        return;
+    for (hashmap_iter_init(&c->statements, &it); hashmap_next(&c->statements, &it, &key, &value);)
+        if (!((struct client_statement *)value)->acknowledged) {
+            hashmap_remove(&c->statements, key);
+            statement_free(c, value);
+        }
+}
+
 bool extended_has_statement(struct client *c, const char *name)
 {
     return statement_find(c, name) != NULL;
@@ -174,6 +188,9 @@ void extended_parse_skipped(struct client *c, struct link *l, const struct expec
             prepared_set_remove(l->server->prepared, e->arg);
         else
             l->server->unnamed_statement = 0;
+        break;
+    case TAG_BIND_ACK: /* there already, but the client has not heard of it */
+        statement_drop_pointer(c, e->arg);
         break;
     case TAG_PARSE_UNNAMED:
         l->server->unnamed_statement = 0;

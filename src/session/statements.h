@@ -8,6 +8,8 @@ struct client_statement *statement_find(struct client *c, const char *name);
 struct client_statement *statement_put(struct client *c, const char *name, struct slice sql, uint16_t n_oids,
                                        const uint32_t *oids);
 void statement_drop(struct client *c, const char *name);
+/* Those whose Parse was skipped after an error before it was answered. */
+void statements_drop_unanswered(struct client *c);
 /* Sees to it that messages that follow on the link find the statement there. True: ParseComplete is owed to
    the client, and no Parse was sent that would bring it: the caller gives it with the next answer
    (TAG_BIND_ACK). */

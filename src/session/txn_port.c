@@ -244,8 +244,8 @@ static struct part *part_of(struct client *c, struct link *l)
     return &c->commit->parts[l->participant];
 }
 
-/* What was SET in the transaction stays on a server from its COMMIT or PREPARE TRANSACTION on, whatever becomes
-   of what it prepared. */
+/* What was SET in the transaction stays on a server from its COMMIT or PREPARE TRANSACTION on, whatever
+ * becomes of what it prepared. */
 static void note_vars(struct txn_commit *t, const struct part *part)
 {
     struct server *s = part->link->server;

@@ -155,6 +155,18 @@ static void link_attach(struct link *l, struct server *s)
     server_set_owner(s, &link_ops, l);
 }
 
+/* Whether a transaction would come to more than one shard that may not. */
+static bool would_span(struct client *c, const struct shard_set *shards)
+{
+    struct shard_set all = *shards;
+    if (c->txn.state == TXN_NONE)
+        return false;
+    for (unsigned i = 0; i < c->n_links; i++)
+        if (c->links[i]->in_txn)
+            shard_set_add(&all, c->links[i]->shard);
+    return shard_set_count(&all) > 1;
+}
+
 enum acquire links_acquire(struct client *c, const struct shard_set *shards, struct error *error_r)
 {
     if (c->acquire_error.sqlstate[0]) {
@@ -162,6 +174,8 @@ enum acquire links_acquire(struct client *c, const struct shard_set *shards, str
         c->acquire_error.sqlstate[0] = 0;
         return ACQUIRE_FAILED;
     }
+    if (would_span(c, shards) && !txn_may_span(c, error_r))
+        return ACQUIRE_FAILED;
     for (int i = shard_set_next(shards, 0); i >= 0; i = shard_set_next(shards, i + 1)) {
         struct link *l = link_find(c, (unsigned)i);
         if (l && (l->coordinator_has || l->ending))

@@ -173,19 +173,24 @@ static void end_everywhere(struct client *c, const char *sql)
     }
 }
 
-/* Between shards SERIALIZABLE is no more than its parts: two transactions that each are serializable on every
-   shard may still form a circle over them. Refused, until the proxy can tell. */
-static bool refuse_serializable(struct client *c, struct error *e, unsigned participants)
+/* REPEATABLE READ and SERIALIZABLE promise one snapshot, and SERIALIZABLE an order. Over shards they would be
+   no more than their parts: each shard takes its snapshot when it joins, and transactions that are
+   serializable on every shard may still form a circle over them. Refused, when a second shard is to join,
+   until one cut can be taken of all. */
+bool txn_may_span(const struct client *c, struct error *error_r)
 {
-    const char *level = c->vars ? varset_get(c->vars, "default_transaction_isolation") : NULL;
-    bool serializable = c->txn.modes.isolation == 3 ||
-                        (c->txn.modes.isolation < 0 && level && strcasestr(level, "serializable"));
-    if (!serializable || participants < 2)
-        return false;
-    error_set(e, SQLSTATE_FEATURE_NOT_SUPPORTED,
-              "a SERIALIZABLE transaction that spans shards is not supported");
-    error_hint(e, "Use REPEATABLE READ, or keep the transaction on one shard.");
-    return true;
+    static const char *const names[] = {"repeatable read", "serializable"};
+    const char *set = c->vars ? varset_get(c->vars, "default_transaction_isolation") : NULL;
+    int level = c->txn.modes.isolation;
+    for (int i = 0; level < 0 && set && i < 2; i++)
+        if (strcasestr(set, names[i]))
+            level = 2 + i;
+    if (level < 2)
+        return true;
+    error_set(error_r, SQLSTATE_FEATURE_NOT_SUPPORTED, "a transaction over several shards cannot be %s yet",
+              level == 2 ? "REPEATABLE READ" : "SERIALIZABLE");
+    error_hint(error_r, "Use READ COMMITTED, or keep the transaction on one shard.");
+    return false;
 }
 
 static void commit_refused(struct client *c, const struct error *e)
@@ -200,7 +205,7 @@ static void commit_refused(struct client *c, const struct error *e)
 
 void txn_end(struct client *c, bool commit, enum after_end after, const char *tag, bool chain)
 {
-    unsigned writers = 0, participants = 0;
+    unsigned writers = 0;
     struct error e;
     bool failed = c->txn.state == TXN_FAILED || c->txn.state == TXN_IMPLICIT_FAILED;
     bool untold = failed && commit && c->txn.lost_untold;
@@ -216,7 +221,6 @@ void txn_end(struct client *c, bool commit, enum after_end after, const char *ta
     c->run_error.sqlstate[0] = 0;
     extended_forget_portals(c);
     for (unsigned i = 0; i < c->n_links; i++) {
-        participants += c->links[i]->in_txn;
         writers += c->links[i]->in_txn && c->links[i]->writer;
     }
     if (untold) {
@@ -230,10 +234,6 @@ void txn_end(struct client *c, bool commit, enum after_end after, const char *ta
         end_everywhere(c, "ROLLBACK");
         if (c->control_due == 0)
             txn_ended(c, false, NULL);
-        return;
-    }
-    if (refuse_serializable(c, &e, participants)) {
-        commit_refused(c, &e);
         return;
     }
     if (writers >= 2) {

@@ -440,6 +440,9 @@ enum dispatch vars_verb(struct client *c, struct plan *p, const struct template 
         extended_deallocate(c, p->name);
         return answer(c, p->name ? "DEALLOCATE" : "DEALLOCATE ALL");
     case VERB_SET_TRANSACTION:
+        if (c->txn.state != TXN_NONE && p->modes.isolation >= 0)
+            c->txn.modes.isolation =
+                p->modes.isolation; /* for BEGIN on shards that join; the replay says it again */
         return set_everywhere(c, t->statement, "SET", NULL, false, true);
     default:
         return verb_set(c, p, t);

@@ -140,6 +140,24 @@ def test_isolation_level_of_the_transaction_holds_where_it_joins(both, proxy, id
         assert w.ask(h.query("SELECT v FROM items WHERE id = %d" % ids[3]))[1] == ("D", b"77")
 
 
+def test_one_snapshot_over_shards_is_refused_when_the_second_joins(proxy, ids):
+    """REPEATABLE READ and SERIALIZABLE promise more than two shards can keep yet."""
+    for level in ("REPEATABLE READ", "SERIALIZABLE"):
+        with proxy.wire() as w:
+            w.ask(h.query("BEGIN ISOLATION LEVEL " + level))
+            assert w.ask(h.query("UPDATE items SET v = 3 WHERE id = %d" % ids[0]))[-1] == ("Z", "T")
+            refused = w.ask(h.query("SELECT count(*) FROM items"))
+            assert (refused[0][0], refused[0][2], refused[-1]) == ("E", "0A000", ("Z", "E"))
+            assert w.ask(h.query("ROLLBACK"))[-1] == ("Z", "I")
+            w.ask(h.query("BEGIN"))
+            w.ask(h.query("SET TRANSACTION ISOLATION LEVEL " + level))
+            assert w.ask(h.query("UPDATE items SET v = 3 WHERE id IN (%d, %d)" % (ids[0], ids[1])))[0][2] == "0A000"
+            w.ask(h.query("ROLLBACK"))
+            w.ask(h.query("SET default_transaction_isolation = '%s'" % level.lower()))
+            w.ask(h.query("BEGIN"))
+            assert w.ask(h.query("SELECT count(*) FROM items"))[0][2] == "0A000"
+
+
 def test_savepoints(both):
     for sql in ("BEGIN", "UPDATE items SET v = 1 WHERE id = 1", "SAVEPOINT a", "UPDATE items SET v = v + 10", "SAVEPOINT b",
                 "DELETE FROM items WHERE id > 20", "ROLLBACK TO b", "SELECT count(*), sum(v) FROM items", "INSERT INTO items VALUES (1, 1)",
@@ -178,7 +196,7 @@ def test_a_failed_first_statement_of_a_shard_and_its_savepoint(both, ids):
 
 
 def test_commit_and_chain(both, ids):
-    both.ask("BEGIN ISOLATION LEVEL REPEATABLE READ")
+    both.ask("BEGIN ISOLATION LEVEL READ UNCOMMITTED")
     both.ask("UPDATE items SET v = 1 WHERE id = %d" % ids[0])
     both.ask("UPDATE items SET v = 1 WHERE id = %d" % ids[1])
     assert both.ask("COMMIT AND CHAIN")[-1] == ("Z", "T")

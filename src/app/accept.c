@@ -130,6 +130,12 @@ enum status proxy_listen(struct proxy *p, struct error *error_r)
     return STATUS_OK;
 }
 
+void proxy_set_accepting(struct proxy *p, bool on)
+{
+    for (unsigned i = 0; i < p->n_listeners; i++)
+        listener_set_accepting(p->listeners[i], on);
+}
+
 void proxy_unlisten(struct proxy *p)
 {
     for (unsigned i = 0; i < p->n_listeners; i++)

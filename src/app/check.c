@@ -64,6 +64,8 @@ struct checks {
     struct shard_check *shards;
     size_t n;
     struct loop_timer *timer;
+    void (*known)(void *arg); /* once, when every shard has been looked at; NULL: told, or nobody asks */
+    void *known_arg;
     char *mismatch; /* what was last logged about databases whose shards differ; NULL: nothing */
 };
 
@@ -131,6 +133,25 @@ static void compare_shards(struct checks *c)
     buf_free(&text);
 }
 
+static void tell_known(struct checks *c)
+{
+    void (*known)(void *) = c->known;
+    for (size_t i = 0; i < c->n; i++)
+        if (c->shards[i].report.state == CHECK_UNKNOWN)
+            return;
+    c->known = NULL;
+    if (known)
+        known(c->known_arg);
+}
+
+void checks_when_known(struct checks *c, void (*known)(void *arg), void *arg)
+{
+    c->known = known;
+    c->known_arg = arg;
+    if (known && c->n == 0)
+        tell_known(c);
+}
+
 static void found(struct shard_check *s, enum check_state state, const char *note)
 {
     struct check_report *r = &s->report;
@@ -148,6 +169,7 @@ static void found(struct shard_check *s, enum check_state state, const char *not
     s->due_us = loop_now_us(s->checks->loop) + (state == CHECK_DOWN ? RETRY_PERIOD_US : CHECK_PERIOD_US);
     compare_shards(s->checks);
     schedule(s->checks);
+    tell_known(s->checks);
 }
 
 /* --- questions and answers ------------------------------------------------------------------------ */

@@ -22,6 +22,9 @@ struct check_report {
 struct checks;
 struct checks *checks_create(struct loop *loop, struct config *config, struct control *control);
 void checks_reconfigure(struct checks *c, struct config *config); /* looks at every shard again */
+/* known() comes once, when every shard has been looked at since the start. NULL: nobody wants to know any
+ * more. */
+void checks_when_known(struct checks *c, void (*known)(void *arg), void *arg);
 void checks_destroy(struct checks **c);
 const struct check_report *checks_shard(const struct checks *c, unsigned shard); /* NULL: no such shard yet */
 const char *check_state_name(enum check_state state);

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #define GRACE_US       ((uint64_t)1000 * 1000)
+#define FIRST_LOOK_US  5000000
 #define FILES_TO_SPARE 100
 
 static unsigned worker_count(const struct settings *s)
@@ -83,6 +84,25 @@ static void say_ready(const struct proxy *p)
              t->n_databases == 1 ? "" : "s", t->n_shards, t->n_shards == 1 ? "" : "s");
 }
 
+static void looked(void *arg)
+{
+    struct proxy *p = arg;
+    loop_stop(p->loop);
+}
+
+/* Before the first client every shard has been looked at, so that its decision table is there when the first
+   cross-shard COMMIT needs it; but a shard that does not answer holds nobody up for long. Clients that come
+   meanwhile wait in the listening socket. */
+static void first_look(struct proxy *p)
+{
+    struct loop_timer *bound = loop_timer_create(p->loop, looked, p);
+    checks_when_known(p->checks, looked, p);
+    loop_timer_start(bound, FIRST_LOOK_US);
+    loop_run(p->loop);
+    checks_when_known(p->checks, NULL, NULL);
+    loop_timer_destroy(&bound);
+}
+
 enum status proxy_create(struct proxy *p, const struct options *options, struct config *config,
                          struct error *error_r)
 {
@@ -100,6 +120,7 @@ enum status proxy_create(struct proxy *p, const struct options *options, struct 
     workers_create(&p->workers, worker_count(&config->settings), config, &p->shared, p->limits);
     if (offer_tls(p, error_r) != STATUS_OK || proxy_listen(p, error_r) != STATUS_OK)
         return STATUS_ERROR;
+    proxy_set_accepting(p, false);
     p->control = control_create(p->loop, config);
     p->resolver = resolver_create(p->loop, config, p->control, &p->shared);
     p->checks = checks_create(p->loop, config, p->control);
@@ -107,13 +128,18 @@ enum status proxy_create(struct proxy *p, const struct options *options, struct 
     proxy_watch_signals(p);
     if (workers_start(&p->workers, error_r) != STATUS_OK)
         return STATUS_ERROR;
+    first_look(p);
+    if (p->state != PROXY_RUNNING)
+        return STATUS_OK;
+    proxy_set_accepting(p, true);
     say_ready(p);
     return STATUS_OK;
 }
 
 void proxy_run(struct proxy *p)
 {
-    loop_run(p->loop);
+    if (p->state != PROXY_STOPPING)
+        loop_run(p->loop);
 }
 
 void proxy_destroy(struct proxy *p)

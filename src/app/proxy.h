@@ -69,6 +69,7 @@ void proxy_destroy(struct proxy *p);
 
 /* accept.c */
 enum status proxy_listen(struct proxy *p, struct error *error_r) MUST_CHECK;
+void proxy_set_accepting(struct proxy *p, bool on);
 void proxy_unlisten(struct proxy *p);
 
 /* lifecycle.c */

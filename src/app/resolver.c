@@ -236,6 +236,9 @@ struct resolver *resolver_create(struct loop *loop, struct config *config, struc
     r->go = (struct deferred){.run = go, .arg = r};
     r->timer = loop_timer_create(loop, go, r);
     begin(r, config);
+    /* The first sweep comes after the checks have had time to make the decision tables. */
+    loop_undefer(loop, &r->go);
+    loop_timer_start(r->timer, config->settings.resolve_interval_us);
     return r;
 }
 

@@ -183,19 +183,21 @@ enum dispatch simple_query(struct client *c, const struct frame *f)
     }
     if (c->extended_open && c->skip_till_sync)
         return DISPATCH_DONE; /* as a server does */
-    if (c->run != RUN_NONE || c->sync_pending || c->console_waiting ||
-        (c->simple_open && !c->multi && !c->simple_retry))
+    if (c->sync_pending || c->console_waiting || (c->simple_open && !c->multi && !c->simple_retry))
+        return DISPATCH_AGAIN;
+    if (c->extended_open && !extended_close_pipeline(c))
+        return DISPATCH_AGAIN;
+    if (c->run != RUN_NONE)
         return DISPATCH_AGAIN;
     if (message_read_query(f, &sql, &e) != STATUS_OK) {
         client_fatal(c, &e);
         return DISPATCH_DONE;
     }
-    if (c->extended_open && !extended_close_pipeline(c))
-        return DISPATCH_AGAIN;
     if (!c->simple_open)
         c->request_us = loop_now_us(c->env->loop);
     c->simple_open = true;
     c->simple_retry = false;
+    extended_deallocate(c, ""); /* a simple query ends the unnamed statement, as on a server */
     if (c->console)
         return console_query(c, sql, false);
     if (c->unsafe_encoding || c->nonstandard_strings) {

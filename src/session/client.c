@@ -285,7 +285,9 @@ static enum dispatch dispatch(struct client *c, const struct frame *f)
         return DISPATCH_DONE;
     case MSG_FUNCTION_CALL: {
         struct error e;
-        if (c->run != RUN_NONE)
+        if (c->extended_open && c->skip_till_sync)
+            return DISPATCH_DONE;
+        if (c->sync_pending || (c->extended_open && !extended_close_pipeline(c)) || c->run != RUN_NONE)
             return DISPATCH_AGAIN;
         error_set(&e, SQLSTATE_FEATURE_NOT_SUPPORTED,
                   "function calls by the fast-path interface are not supported");

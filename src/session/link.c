@@ -241,6 +241,7 @@ void link_query(struct link *l, struct slice sql, enum expect_sink sink, uint16_
     struct buf b;
     buf_init(&b);
     message_query(&b, sql);
+    server_set_reading(l->server, true); /* its last answer may have been too much for the client */
     server_write(l->server, buf_head(&b), buf_len(&b));
     server_expect(l->server, EXPECT_QUERY, sink, tag, NULL);
     buf_free(&b);

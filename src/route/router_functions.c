@@ -99,13 +99,14 @@ static bool locks_session(const char *name)
            strcmp(name, "pg_try_advisory_lock") == 0 || strcmp(name, "pg_try_advisory_lock_shared") == 0;
 }
 
-bool statement_writes_by_function(const struct router *r, bool *pins_session_r)
+bool statement_writes_by_function(const struct router *r, struct plan *plan)
 {
     bool writes = false;
     for (uint32_t i = 0; i < r->stmt->n_functions; i++) {
         const struct sql_expr *call = r->stmt->functions[i];
         writes |= !function_reads_only(call);
-        *pins_session_r |= locks_session(function_name(call));
+        plan->pins_session |= locks_session(function_name(call));
+        plan->cannot_prepare |= strcmp(function_name(call), "pg_notify") == 0;
     }
     return writes;
 }

@@ -133,6 +133,36 @@ static void use_output(struct merging *m, uint32_t i, struct merge_sort_key *key
     key->c_collated = e ? is_c_collated(m, e) : term_is_c_collated(&m->b->outputs[i].term);
 }
 
+/* Whether the server might give an entry without a name of its own this one: it takes it from inside, or from
+ * a short list. */
+static bool may_be_named(const struct sql_expr *e, const char *name)
+{
+    static const char *const made_up[] = {
+        "array", "bool",    "case",         "coalesce",     "exists",     "greatest",   "grouping",
+        "least", "nullif",  "row",          "xmlconcat",    "xmlelement", "xmlforest",  "xmlparse",
+        "xmlpi", "xmlroot", "xmlserialize", "merge_action", "json_array", "json_object"};
+    for (size_t i = 0; i < sizeof(made_up) / sizeof(made_up[0]); i++)
+        if (strcmp(made_up[i], name) == 0)
+            return true;
+    if (!e)
+        return true;
+    if (strncmp(name, "current_", 8) == 0 || strncmp(name, "local", 5) == 0 || strstr(name, "user"))
+        return true;
+    for (uint32_t i = 0; i < e->n_names; i++)
+        if (strcmp(e->names[i], name) == 0)
+            return true;
+    for (uint32_t i = 0; i < e->n_args; i++)
+        if (may_be_named(e->args[i], name))
+            return true;
+    for (uint32_t i = 0; e->query && i < e->query->n_targets; i++) {
+        const struct sql_target *t = &e->query->targets[i];
+        if ((t->name && strcmp(t->name, name) == 0) || t->value->kind == SQL_EXPR_STAR ||
+            may_be_named(t->value, name))
+            return true;
+    }
+    return e->query && e->query->kind != SQL_SELECT;
+}
+
 /* A position, or a bare name of an output column: 1 found, 0 neither, -1 cannot be told. */
 static int find_listed(struct merging *m, const struct sql_expr *e, uint32_t *index_r)
 {
@@ -155,7 +185,7 @@ static int find_listed(struct merging *m, const struct sql_expr *e, uint32_t *in
             *index_r = i;
             return 1;
         }
-        nameless |= !b->outputs[i].name;
+        nameless |= !b->outputs[i].name && may_be_named(target_expr(m, i), e->names[0]);
     }
     return nameless ? -1 : 0;
 }

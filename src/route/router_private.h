@@ -244,7 +244,7 @@ void classify_functions(struct block *b);
 bool function_is_aggregate(const struct sql_expr *call); /* a built-in one */
 bool function_reads_only(const struct sql_expr *call);
 const char *function_name(const struct sql_expr *call);
-bool statement_writes_by_function(const struct router *r, bool *pins_session_r);
+bool statement_writes_by_function(const struct router *r, struct plan *plan); /* and what else they do */
 const char *
 statement_not_immutable(const struct router *r); /* the function to blame; NULL: all is immutable */
 const char *

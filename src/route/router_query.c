@@ -8,10 +8,8 @@ struct block *bind_statement(struct router *r, const struct sql_query *query)
     struct block *b = bind_query(r, query, NULL);
     if (r->needs_catalog)
         return NULL;
-    bool pins_session = false;
-    r->plan->writes = r->writes || r->locks_rows || statement_writes_by_function(r, &pins_session);
+    r->plan->writes = r->writes || r->locks_rows || statement_writes_by_function(r, r->plan);
     r->plan->assigns_xid = (r->writes && query->conflict != SQL_CONFLICT_NOTHING) || r->locks_rows;
-    r->plan->pins_session |= pins_session;
     for (uint32_t i = 0; i < r->n_leaves; i++)
         if (r->leaves[i]->info && r->leaves[i]->info->temporary)
             r->plan->cannot_prepare = r->plan->pins_session = true;
@@ -59,6 +57,15 @@ static void plan_select(struct router *r, struct block *b, bool all_pinned)
         return;
     }
     struct parts parts = scatter_block(r, b, true);
+    if (!parts.sharded &&
+        !parts.why) { /* only WITH queries that nothing refers to, so never run, name sharded tables */
+        struct shard_set first;
+        shard_set_clear(&first);
+        shard_set_add(&first, (unsigned)shard_set_next(&p->fixed, 0));
+        p->n_keys = 0;
+        plan_single(r, &first);
+        return;
+    }
     if (!parts.why && b->query->kind != SQL_SELECT)
         parts = (struct parts){.why = "this statement over several shards is not supported",
                                .hint = "Give the key in every part of it."};

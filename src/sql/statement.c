@@ -110,10 +110,12 @@ static void convert_set(struct convert *c, const PgQuery__VariableSetStmt *v, st
         return;
     case PG_QUERY__VARIABLE_SET_KIND__VAR_RESET_ALL:
         set_kind(stmt, SQL_STMT_RESET_ALL, "RESET");
+        stmt->name = NULL;
         return;
     case PG_QUERY__VARIABLE_SET_KIND__VAR_SET_MULTI:
         if (strcmp(v->name, "TRANSACTION") == 0) {
             set_kind(stmt, SQL_STMT_SET_TRANSACTION, "SET");
+            stmt->name = NULL;
             convert_modes(c, v->args, v->n_args, &stmt->modes);
         } else if (strcmp(v->name, "TRANSACTION SNAPSHOT") == 0) {
             refuse(stmt, "SET", "SET TRANSACTION SNAPSHOT is not supported",

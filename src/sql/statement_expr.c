@@ -403,6 +403,12 @@ struct sql_expr *convert_expr(struct convert *c, const PgQuery__Node *node)
     case PG_QUERY__NODE__NODE_DELETE_STMT:
     case PG_QUERY__NODE__NODE_MERGE_STMT:
         return query_expr(c, convert_query(c, node));
+    case PG_QUERY__NODE__NODE_A_INDIRECTION: { /* (x).field, x[1] */
+        struct sql_expr *e = convert_message(c, &node->base);
+        e->names = convert_names(c, node->a_indirection->indirection, node->a_indirection->n_indirection,
+                                 &e->n_names);
+        return e;
+    }
     case PG_QUERY__NODE__NODE_STRING: /* a name inside something: no expression */
     case PG_QUERY__NODE__NODE_A_STAR:
         return NULL;

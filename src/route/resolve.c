@@ -180,7 +180,7 @@ static enum status add_text_array(struct resolving *x, const struct key_ref *ref
     struct buf element;
     enum status status = STATUS_OK;
     int depth = 0;
-    bool expects = true;
+    bool expects = true, closed = false;
     while (p < end && *p == ' ')
         p++;
     if (p < end && *p == '[' && !(p = memchr(p, '=', (size_t)(end - p))))
@@ -196,7 +196,8 @@ static enum status add_text_array(struct resolving *x, const struct key_ref *ref
         } else if (*p == '}') {
             expects = false;
             p++;
-            if (--depth == 0)
+            closed = --depth == 0;
+            if (closed)
                 break;
         } else if (*p == ',') {
             expects = true;
@@ -213,7 +214,9 @@ static enum status add_text_array(struct resolving *x, const struct key_ref *ref
         }
     }
     buf_free(&element);
-    if (!p || depth != 0)
+    while (closed && p < end && *p == ' ')
+        p++;
+    if (status == STATUS_OK && (!closed || p != end))
         return bad_array(x);
     return status;
 }

@@ -64,6 +64,7 @@ struct server {
     /* session state on the server */
     struct varset *vars;    /* what it is set to, besides what it was opened with */
     struct prepared_set *prepared;
+    bool cancelled;         /* a cancel request was sent: when it arrives nobody knows, so nobody else may meet it */
     bool pinned_state;      /* has state that only DISCARD ALL or closing removes */
     uint64_t created_us, used_us;
     uint64_t unnamed_statement; /* id of the statement_def parsed last as "", 0: unknown */

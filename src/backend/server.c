@@ -229,8 +229,10 @@ size_t server_queued(const struct server *s)
 
 void server_cancel(struct server *s)
 {
-    if (!s->dead)
-        backend_conn_cancel(s->conn);
+    if (s->dead)
+        return;
+    s->cancelled = true;
+    backend_conn_cancel(s->conn);
 }
 
 /* --- receiving -------------------------------------------------------------------------------- */

@@ -90,7 +90,9 @@ void link_put(struct link *l, bool clean)
         return;
     }
     server_set_owner(s, NULL, NULL);
-    if (l->pinned || session_pooling(l->client))
+    if (s->cancelled)
+        pool_discard(s);
+    else if (l->pinned || session_pooling(l->client))
         pool_reset_and_release(s);
     else
         pool_release(s);

@@ -1,8 +1,9 @@
 /*
- * What one SQL statement says, as far as routing needs it: a small plain-C syntax tree made from PostgreSQL's own grammar.
- * Everything lives in the arena given to sql_parse() (sql/parse.h). Names are folded as the grammar folds them. Nothing is
- * dropped in silence: an expression that has no kind of its own here is SQL_EXPR_OTHER with all its parts as arguments,
- * so that no table, function or parameter inside it can be missed.
+ * What one SQL statement says, as far as routing needs it: a small plain-C syntax tree made from PostgreSQL's
+ * own grammar. Everything lives in the arena given to sql_parse() (sql/parse.h). Names are folded as the
+ * grammar folds them. Nothing is dropped in silence: an expression that has no kind of its own here is
+ * SQL_EXPR_OTHER with all its parts as arguments, so that no table, function or parameter inside it can be
+ * missed.
  */
 #ifndef PGUNISON_SQL_STATEMENT_H
 #define PGUNISON_SQL_STATEMENT_H
@@ -16,23 +17,25 @@
 struct sql_query;
 
 enum sql_expr_kind {
-    SQL_EXPR_COLUMN,    /* names: column, or qualifier..., column; whole-row references too (they look alike) */
-    SQL_EXPR_STAR,      /* names: the qualifiers of t.*, none for * */
-    SQL_EXPR_LITERAL,   /* number: in the template; text: its value, with the sign */
-    SQL_EXPR_PARAM,     /* number: of $n, from 1 */
+    SQL_EXPR_COLUMN,  /* names: column, or qualifier..., column; whole-row references too (they look alike) */
+    SQL_EXPR_STAR,    /* names: the qualifiers of t.*, none for * */
+    SQL_EXPR_LITERAL, /* number: in the template; text: its value, with the sign */
+    SQL_EXPR_PARAM,   /* number: of $n, from 1 */
     SQL_EXPR_NULL,
-    SQL_EXPR_BOOL,      /* TRUE or FALSE; negative: FALSE */
-    SQL_EXPR_CAST,      /* args[0]::type */
-    SQL_EXPR_OPERATOR,  /* names[last]: the operator; args: one or two */
-    SQL_EXPR_AND, SQL_EXPR_OR, SQL_EXPR_NOT,
+    SQL_EXPR_BOOL,     /* TRUE or FALSE; negative: FALSE */
+    SQL_EXPR_CAST,     /* args[0]::type */
+    SQL_EXPR_OPERATOR, /* names[last]: the operator; args: one or two */
+    SQL_EXPR_AND,
+    SQL_EXPR_OR,
+    SQL_EXPR_NOT,
     SQL_EXPR_IN,        /* args[0] IN (args[1] ...) */
     SQL_EXPR_ANY_ARRAY, /* args[0] = ANY (args[1]) */
     SQL_EXPR_FUNCTION,  /* names, args; call */
     SQL_EXPR_SUBLINK,   /* query; args[0]: what is compared, if anything */
     SQL_EXPR_ARRAY,     /* ARRAY[args] */
     SQL_EXPR_ROW,
-    SQL_EXPR_COLLATE,   /* args[0] COLLATE names */
-    SQL_EXPR_DEFAULT,   /* DEFAULT as a value */
+    SQL_EXPR_COLLATE,        /* args[0] COLLATE names */
+    SQL_EXPR_DEFAULT,        /* DEFAULT as a value */
     SQL_EXPR_VALUE_FUNCTION, /* CURRENT_TIMESTAMP and its like */
     SQL_EXPR_GROUPING_SETS,  /* ROLLUP, CUBE, GROUPING SETS, () */
     SQL_EXPR_CURRENT_OF,     /* WHERE CURRENT OF cursor: names[0] */
@@ -42,9 +45,9 @@ enum sql_expr_kind {
 enum sql_sublink { SQL_SUBLINK_EXISTS, SQL_SUBLINK_IN /* = ANY, IN */, SQL_SUBLINK_OTHER };
 
 struct sql_call {
-    bool star;     /* count(*) */
+    bool star; /* count(*) */
     bool distinct, ordered, within_group, variadic, over;
-    bool filter;   /* the condition is the last of args */
+    bool filter; /* the condition is the last of args */
 };
 
 struct sql_expr {
@@ -65,8 +68,8 @@ struct sql_expr {
 };
 
 struct sql_target {
-    const char *name; /* AS name; INSERT: column; UPDATE: column assigned; NULL: none */
-    bool subfield;    /* INSERT, UPDATE: assigns a part of the column */
+    const char *name;       /* AS name; INSERT: column; UPDATE: column assigned; NULL: none */
+    bool subfield;          /* INSERT, UPDATE: assigns a part of the column */
     struct sql_expr *value; /* NULL in INSERT's column list */
     int32_t at;
 };
@@ -77,7 +80,7 @@ struct sql_relation {
     const char *alias;         /* NULL: none */
     const char **columns;      /* alias (a, b, ...) */
     uint32_t n_columns;
-    bool temporary;            /* as the target of CREATE: TEMP, or schema pg_temp */
+    bool temporary; /* as the target of CREATE: TEMP, or schema pg_temp */
     int32_t at;
 };
 
@@ -130,24 +133,24 @@ struct sql_query {
     /* SELECT's list; UPDATE's assignments; INSERT's column list. */
     struct sql_target *targets;
     uint32_t n_targets;
-    bool distinct;              /* DISTINCT or DISTINCT ON */
+    bool distinct; /* DISTINCT or DISTINCT ON */
     struct sql_expr **distinct_on;
     uint32_t n_distinct_on;
-    struct sql_from **from;     /* SELECT; UPDATE's FROM, DELETE's USING, MERGE's source */
+    struct sql_from **from; /* SELECT; UPDATE's FROM, DELETE's USING, MERGE's source */
     uint32_t n_from;
-    struct sql_expr *where;     /* MERGE: the join condition */
+    struct sql_expr *where; /* MERGE: the join condition */
     struct sql_expr **group;
     uint32_t n_group;
     struct sql_expr *having;
-    struct sql_expr **windows;  /* the WINDOW clause's expressions */
+    struct sql_expr **windows; /* the WINDOW clause's expressions */
     uint32_t n_windows;
     struct sql_sort *sort;
     uint32_t n_sort;
     struct sql_expr *limit, *offset; /* NULL: none */
-    bool limit_one;             /* FETCH FIRST ROW ONLY: limit is a literal that is not written */
+    bool limit_one;                  /* FETCH FIRST ROW ONLY: limit is a literal that is not written */
     bool with_ties;
-    bool locks_rows;            /* FOR UPDATE, FOR SHARE ... */
-    struct sql_relation *into;  /* SELECT INTO */
+    bool locks_rows;           /* FOR UPDATE, FOR SHARE ... */
+    struct sql_relation *into; /* SELECT INTO */
     /* SETOP */
     struct sql_query *left, *right;
     bool union_all;
@@ -156,13 +159,13 @@ struct sql_query {
     uint32_t n_rows;
     /* INSERT, UPDATE, DELETE, MERGE */
     struct sql_relation *relation;
-    struct sql_query *source;   /* INSERT: its SELECT or VALUES; NULL: DEFAULT VALUES */
+    struct sql_query *source; /* INSERT: its SELECT or VALUES; NULL: DEFAULT VALUES */
     enum sql_conflict conflict;
     const char **conflict_columns; /* ON CONFLICT (...): NULL entries: expressions */
     uint32_t n_conflict_columns;
     struct sql_target *conflict_set;
     uint32_t n_conflict_set;
-    struct sql_expr **others;   /* ON CONFLICT's and MERGE's further expressions */
+    struct sql_expr **others; /* ON CONFLICT's and MERGE's further expressions */
     uint32_t n_others;
     struct sql_target *returning;
     uint32_t n_returning;
@@ -170,24 +173,39 @@ struct sql_query {
 
 enum sql_statement_kind {
     SQL_STMT_EMPTY,
-    SQL_STMT_QUERY,         /* query */
-    SQL_STMT_BEGIN, SQL_STMT_COMMIT, SQL_STMT_ROLLBACK, SQL_STMT_SAVEPOINT, SQL_STMT_RELEASE, SQL_STMT_ROLLBACK_TO,
+    SQL_STMT_QUERY, /* query */
+    SQL_STMT_BEGIN,
+    SQL_STMT_COMMIT,
+    SQL_STMT_ROLLBACK,
+    SQL_STMT_SAVEPOINT,
+    SQL_STMT_RELEASE,
+    SQL_STMT_ROLLBACK_TO,
     SQL_STMT_PREPARED_TRANSACTION, /* PREPARE TRANSACTION, COMMIT PREPARED, ROLLBACK PREPARED */
-    SQL_STMT_SET_TRANSACTION, SQL_STMT_SET, SQL_STMT_RESET, SQL_STMT_RESET_ALL, SQL_STMT_SHOW,
-    SQL_STMT_DISCARD,       /* name: ALL, PLANS, SEQUENCES, TEMP */
-    SQL_STMT_PREPARE, SQL_STMT_EXECUTE, SQL_STMT_DEALLOCATE,
-    SQL_STMT_DECLARE, SQL_STMT_FETCH, SQL_STMT_CLOSE,
+    SQL_STMT_SET_TRANSACTION,
+    SQL_STMT_SET,
+    SQL_STMT_RESET,
+    SQL_STMT_RESET_ALL,
+    SQL_STMT_SHOW,
+    SQL_STMT_DISCARD, /* name: ALL, PLANS, SEQUENCES, TEMP */
+    SQL_STMT_PREPARE,
+    SQL_STMT_EXECUTE,
+    SQL_STMT_DEALLOCATE,
+    SQL_STMT_DECLARE,
+    SQL_STMT_FETCH,
+    SQL_STMT_CLOSE,
     SQL_STMT_COPY,
-    SQL_STMT_EXPLAIN,       /* query or another statement inside */
+    SQL_STMT_EXPLAIN,         /* query or another statement inside */
     SQL_STMT_CREATE_TABLE_AS, /* relations[0]: what is made; query: from what */
-    SQL_STMT_LISTEN, SQL_STMT_NOTIFY,
-    SQL_STMT_DO,            /* DO, CALL: code that could do anything */
-    SQL_STMT_TABLES,        /* acts on relations, which exist */
-    SQL_STMT_CREATE_TABLE,  /* relations[0] */
-    SQL_STMT_CREATE_VIEW,   /* relations[0], query */
-    SQL_STMT_HOME,          /* acts on something that lives on the home shard only: sequences */
-    SQL_STMT_EVERYWHERE,    /* acts on something that every shard has its own copy of: schemas, types, functions, roles ... */
-    SQL_STMT_REFUSED        /* message and hint */
+    SQL_STMT_LISTEN,
+    SQL_STMT_NOTIFY,
+    SQL_STMT_DO,           /* DO, CALL: code that could do anything */
+    SQL_STMT_TABLES,       /* acts on relations, which exist */
+    SQL_STMT_CREATE_TABLE, /* relations[0] */
+    SQL_STMT_CREATE_VIEW,  /* relations[0], query */
+    SQL_STMT_HOME,         /* acts on something that lives on the home shard only: sequences */
+    SQL_STMT_EVERYWHERE, /* acts on something that every shard has its own copy of: schemas, types, functions,
+                            roles ... */
+    SQL_STMT_REFUSED     /* message and hint */
 };
 
 struct sql_modes { /* -1: not given */
@@ -196,14 +214,14 @@ struct sql_modes { /* -1: not given */
 
 /* A key that must be unique over all rows: PRIMARY KEY, UNIQUE, EXCLUDE, a unique index. */
 struct sql_unique {
-    const char *what; /* "PRIMARY KEY", "UNIQUE constraint", ... */
+    const char *what;     /* "PRIMARY KEY", "UNIQUE constraint", ... */
     const char **columns; /* NULL entries: expressions */
     uint32_t n_columns;
 };
 
 /* A foreign key of the table that the statement is about. */
 struct sql_foreign {
-    struct sql_relation relation; /* that it refers to */
+    struct sql_relation relation;       /* that it refers to */
     const char **columns, **referenced; /* n_referenced 0: the primary key */
     uint32_t n_columns, n_referenced;
 };
@@ -228,8 +246,8 @@ struct sql_statement {
     bool several;        /* the text holds more than one statement: only the first is described */
     struct sql_query *query;
     struct sql_statement *inner; /* EXPLAIN, PREPARE, DECLARE of it */
-    const char *name;    /* savepoint, variable, cursor, prepared statement, channel; NULL: ALL or none */
-    const char *value;   /* SET: the one value as text, NULL: a list or DEFAULT */
+    const char *name;  /* savepoint, variable, cursor, prepared statement, channel; NULL: ALL or none */
+    const char *value; /* SET: the one value as text, NULL: a list or DEFAULT */
     bool value_default, local, chain, hold, explain_route, explain_analyze;
     struct sql_modes modes;
     struct sql_copy copy;
@@ -238,9 +256,10 @@ struct sql_statement {
     uint32_t n_relations;
     bool if_exists, drops, outside_transaction;
     bool changes_catalog;
-    bool is_rule;         /* CREATE RULE: rewrites statements on the relation */
+    bool is_rule;            /* CREATE RULE: rewrites statements on the relation */
     bool changes_partitions; /* relations[1] becomes a child of relations[0] */
-    /* CREATE TABLE, ALTER TABLE, CREATE INDEX. relations[0]: the table; CREATE TABLE: further ones are parents, then those of LIKE. */
+    /* CREATE TABLE, ALTER TABLE, CREATE INDEX. relations[0]: the table; CREATE TABLE: further ones are
+     * parents, then those of LIKE. */
     uint32_t n_parents;
     bool columns_elsewhere; /* LIKE, INHERITS, OF, PARTITION OF: not all columns stand in the statement */
     const char **columns;   /* CREATE TABLE: in the statement */
@@ -251,18 +270,18 @@ struct sql_statement {
     uint32_t n_foreigns;
     const char **generated; /* columns with serial, identity or nextval() */
     uint32_t n_generated;
-    const char **altered;   /* columns dropped, renamed or retyped */
+    const char **altered; /* columns dropped, renamed or retyped */
     uint32_t n_altered;
-    uint32_t room;          /* private: of uniques and foreigns */
+    uint32_t room;                /* private: of uniques and foreigns */
     struct sql_relation *renamed; /* the relation itself becomes this; NULL parts stay as they are */
-    const char *message, *hint; /* REFUSED */
+    const char *message, *hint;   /* REFUSED */
     const char *sqlstate;
     /* Over the whole statement. */
     struct sql_expr **functions; /* every function call */
     uint32_t n_functions, cap_functions;
     bool has_value_function;
-    uint32_t n_params;     /* highest $n */
-    uint16_t *param_uses;  /* [n_params]: how often each stands in the text */
+    uint32_t n_params;    /* highest $n */
+    uint16_t *param_uses; /* [n_params]: how often each stands in the text */
 };
 
 #endif

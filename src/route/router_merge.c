@@ -11,7 +11,7 @@ struct merging {
     struct router *r;
     struct block *b;
     struct clauses text;
-    bool has_text;
+    bool has_text, has_spans; /* of the clauses; of the sort expressions */
     const char *why, *hint;
 };
 
@@ -213,6 +213,10 @@ static bool add_hidden(struct merging *m, const struct sql_expr *e, struct token
     if (m->b->query->distinct && m->b->query->n_distinct_on == 0)
         return cannot(m, "for SELECT DISTINCT, ORDER BY expressions must appear in select list",
                       "Add them to the select list.");
+    if (!m->has_spans)
+        return cannot(
+            m, "ORDER BY of this form over several shards is not supported",
+            "Add what is sorted by to the select list, or write the query without parentheses around it.");
     struct slice text = token_text(m->r, &m->text, span);
     char *insert = arena_printf(m->r->keep, ", %.*s ", (int)text.len, (const char *)text.data);
     edit_text(m->r, m->text.tokens.items[m->text.from].from, 0, slice_str(insert));
@@ -248,15 +252,13 @@ static bool plan_sort(struct merging *m)
     struct token_span *spans = arena_alloc(m->r->arena, (q->n_sort + 1) * sizeof(*spans));
     if (q->n_sort == 0)
         return true;
-    if (!m->has_text || !find_sort_items(&m->text, spans, q->n_sort))
-        return cannot(m, "ORDER BY of this form over several shards is not supported",
-                      "Write the query without parentheses around it.");
+    m->has_spans = m->has_text && find_sort_items(&m->text, spans, q->n_sort);
     if (!m->b->outputs_known || m->b->n_outputs == 0 || m->b->n_outputs > 1600)
         return cannot(m, "ORDER BY with * over these tables and several shards is not supported",
                       "List the columns instead of *.");
     spec->sort = arena_zalloc(m->r->keep, q->n_sort * sizeof(*spec->sort));
     for (uint32_t i = 0; i < q->n_sort; i++)
-        if (!plan_sort_key(m, &q->sort[i], spans[i], &spec->sort[i]))
+        if (!plan_sort_key(m, &q->sort[i], m->has_spans ? spans[i] : (struct token_span){0}, &spec->sort[i]))
             return false;
     spec->n_sort = (uint16_t)q->n_sort;
     spec->n_columns = (uint16_t)(m->b->n_outputs + spec->n_hidden);

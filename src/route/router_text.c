@@ -37,6 +37,15 @@ static void find_tail(const struct sql_tokens *t, uint32_t i, struct clauses *c)
         c->locking = i;
 }
 
+/* libpg_query's scanner is wrong about where U&'...' ends: no text is taken from such a statement. */
+static bool has_unicode_string(const struct template *t)
+{
+    for (uint32_t i = 0; i < t->n_literals; i++)
+        if ((t->statement.data[t->literals[i].at] | 0x20) == 'u')
+            return true;
+    return false;
+}
+
 bool find_clauses(struct router *r, struct clauses *c)
 {
     struct error e;
@@ -47,7 +56,7 @@ bool find_clauses(struct router *r, struct clauses *c)
                           .offset = NOWHERE,
                           .fetch = NOWHERE,
                           .locking = NOWHERE};
-    if (sql_scan(r->t->statement, r->arena, &c->tokens, &e) != STATUS_OK)
+    if (has_unicode_string(r->t) || sql_scan(r->t->statement, r->arena, &c->tokens, &e) != STATUS_OK)
         return false;
     const struct sql_tokens *t = &c->tokens;
     int depth = 0;

@@ -38,10 +38,12 @@ void convert_relation(struct convert *c, const PgQuery__RangeVar *rv, struct sql
 void convert_reserve(struct convert *c, struct sql_statement *stmt, size_t n);
 void convert_add_relation(struct convert *c, struct sql_statement *stmt, const PgQuery__RangeVar *rv);
 void convert_add_generated(struct sql_statement *stmt, const char *column);
-void convert_constraint(struct convert *c, struct sql_statement *stmt, const PgQuery__Constraint *k, const char *column);
+void convert_constraint(struct convert *c, struct sql_statement *stmt, const PgQuery__Constraint *k,
+                        const char *column);
 void convert_column_def(struct convert *c, struct sql_statement *stmt, const PgQuery__ColumnDef *d);
 
-/* statement.c, statement_create.c, statement_alter.c, statement_copy.c. False: not a statement of this file. */
+/* statement.c, statement_create.c, statement_alter.c, statement_copy.c. False: not a statement of this file.
+ */
 void convert_statement(struct convert *c, const PgQuery__Node *node, struct sql_statement *stmt);
 bool convert_create(struct convert *c, const PgQuery__Node *node, struct sql_statement *stmt);
 bool convert_alter(struct convert *c, const PgQuery__Node *node, struct sql_statement *stmt);

@@ -502,6 +502,10 @@ static void order_by_becomes_a_merge(void **state)
     assert_true(plan_of(f, "SELECT lower(email) FROM customers ORDER BY 1")->merge.sort[0].c_collated);
     assert_false(plan_of(f, "SELECT email || name FROM customers ORDER BY 1")->merge.sort[0].c_collated);
     assert_false(plan_of(f, "SELECT id::text FROM customers ORDER BY 1")->merge.sort[0].c_collated);
+    /* Without a place in the text only what is in the list can be sorted by. */
+    assert_int_equal(plan_of(f, "(SELECT id, name FROM customers ORDER BY name)")->merge.n_sort, 1);
+    assert_int_equal(plan_of(f, "(SELECT id, name FROM customers ORDER BY credit)")->kind, PLAN_REFUSE);
+    assert_int_equal(plan_of(f, "SELECT U&'d\\0061' FROM customers ORDER BY credit")->kind, PLAN_REFUSE);
     /* The text is searched for clauses outside of parentheses and quotes only. */
     plan_of(f, "SELECT extract(year FROM now()) AS \"from\", (SELECT 1 FROM countries ORDER BY 1 LIMIT 1), "
                "name IS DISTINCT FROM email"

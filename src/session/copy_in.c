@@ -163,6 +163,11 @@ static void shard_ready(struct client *c, struct link *l)
 {
     struct copy_in *k = c->copy;
     l->source_due = false;
+    if (c->preamble_failed && !k->failed) { /* its COPY was ignored */
+        k->failed = true;
+        if (k->state != COPY_ENDING)
+            fail_shards(c, "another shard failed");
+    }
     if (l->in_txn && l->server->txn_status == 'I')
         run_transaction_vanished(c, l);
     if (--k->due_ready == 0)

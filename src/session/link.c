@@ -5,8 +5,10 @@
  * on the transaction, and goes out with the statement in one write:
  *
  *     server has other variables than the session had before its transaction:  Q "SET a TO ..;RESET b"
- *     in a transaction that this shard has not joined:                          Q "BEGIN ..;SAVEPOINT a;SET
- * LOCAL .." then                                                                      the statement
+ *     in a transaction that this shard has not joined:  P B E "BEGIN ..", P B E "SAVEPOINT a", ..., no Sync
+ *     then the statement
+ *
+ * Without Sync, because a shard that cannot join then ignores the statement as well.
  *
  * After the transaction a link gives its server back, unless it is pinned (session pooling, temporary tables,
  * LISTEN ...).
@@ -249,10 +251,11 @@ void link_query(struct link *l, struct slice sql, enum expect_sink sink, uint16_
     buf_free(&b);
 }
 
+static const uint8_t sync_message[5] = {MSG_SYNC, 0, 0, 0, 4};
+
 void link_sync(struct link *l)
 {
-    static const uint8_t sync[5] = {MSG_SYNC, 0, 0, 0, 4};
-    server_write(l->server, sync, sizeof sync);
+    server_write(l->server, sync_message, sizeof sync_message);
     server_expect(l->server, EXPECT_SYNC, SINK_DROP, TAG_SYNC_INNER, NULL);
     l->open_pipeline = l->flush_sent = false;
 }
@@ -269,19 +272,52 @@ static void append_modes(struct buf *b, const struct transaction_modes *m)
         buf_str(b, m->deferrable ? " DEFERRABLE" : " NOT DEFERRABLE");
 }
 
+/* One statement of the preamble, as extended messages without Sync: if it fails, the shard ignores all that
+   follows, the client's statement above all, which must not run outside its transaction. */
+static void join_step(struct link *l, struct slice sql)
+{
+    struct buf b;
+    buf_init(&b);
+    message_parse(&b, "", sql, 0, NULL);
+    size_t begun = message_begin(&b, MSG_BIND);
+    buf_cstr(&b, "");
+    buf_cstr(&b, "");
+    for (int i = 0; i < 3; i++)
+        buf_u16(&b, 0);
+    message_end(&b, begun);
+    message_execute(&b, "", 0);
+    server_write(l->server, buf_head(&b), buf_len(&b));
+    server_expect(l->server, EXPECT_PARSE, SINK_DROP, TAG_BEGIN, NULL);
+    server_expect(l->server, EXPECT_BIND, SINK_DROP, TAG_BEGIN, NULL);
+    server_expect(l->server, EXPECT_EXECUTE, SINK_DROP, TAG_BEGIN, NULL);
+    buf_free(&b);
+}
+
+/* A replayed text may be several statements (RESET ALL). */
+static void join_replay(struct link *l, const char *sql)
+{
+    struct slice *parts;
+    struct error e;
+    size_t n;
+    if (sql_split(slice_str(sql), &parts, &n, &e) != STATUS_OK) {
+        join_step(l, slice_str(sql)); /* the shard says what is wrong with it */
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        join_step(l, parts[i]);
+    free(parts);
+}
+
 static void link_join(struct link *l)
 {
     struct client *c = l->client;
     struct buf *b = client_scratch(c);
     buf_str(b, "BEGIN");
     append_modes(b, &c->txn.modes);
-    list_foreach(&c->txn.replay, node, next)
-    {
-        buf_str(b, ";");
-        buf_str(b, list_entry(node, struct replay, node)->sql);
-    }
-    link_query(l, buf_slice(b), SINK_DROP, TAG_BEGIN);
+    join_step(l, buf_slice(b));
+    list_foreach(&c->txn.replay, node, next) join_replay(l, list_entry(node, struct replay, node)->sql);
     l->in_txn = true;
+    l->server->unnamed_statement = 0;
     l->server->wrote_rows = false;
 }
 
@@ -339,6 +375,17 @@ void link_cancel_all(struct client *c)
 
 /* --- answers ---------------------------------------------------------------------------------- */
 
+/* Whether a Query is what ends the messages that are due; else it is a Sync, sent or to come. */
+static bool query_follows(const struct server *s)
+{
+    for (uint32_t i = 0; i < s->ring_count; i++) {
+        const struct expect *e = &s->ring[(s->ring_head + i) & (s->ring_cap - 1)];
+        if (e->kind == EXPECT_QUERY || e->kind == EXPECT_SYNC)
+            return e->kind == EXPECT_QUERY;
+    }
+    return false;
+}
+
 /* The proxy's own words before the statement failed on the shard. */
 static void preamble_failed(struct link *l, const struct expect *e, const struct frame *f)
 {
@@ -356,6 +403,11 @@ static void preamble_failed(struct link *l, const struct expect *e, const struct
         return;
     }
     run_preamble_error(c, l, f);
+    if (e->kind != EXPECT_QUERY && query_follows(l->server)) {
+        /* The Query behind it is ignored: the answer to this Sync ends it. */
+        server_write(l->server, sync_message, sizeof sync_message);
+        server_flush(l->server);
+    }
 }
 
 static void link_message(void *owner, struct server *s, const struct expect *e, const struct frame *f)

@@ -229,7 +229,7 @@ void plan_catalog_message(struct client *c, struct link *l, const struct frame *
             c->run_error = e;
         return;
     case MSG_ERROR:
-        if (message_read_error(f, &c->run_error, &e) != STATUS_OK)
+        if (!c->run_error.sqlstate[0] && message_read_error(f, &c->run_error, &e) != STATUS_OK)
             c->run_error = e;
         return;
     case MSG_READY:
@@ -239,6 +239,8 @@ void plan_catalog_message(struct client *c, struct link *l, const struct frame *
     }
     c->run = RUN_NONE;
     c->run_link = NULL;
+    if (l->in_txn && l->server->txn_status == 'I')
+        l->lost = true; /* BEGIN failed there */
     if (c->run_error.sqlstate[0]) {
         catalog_load_abort(&c->loading);
         c->plan_error = c->run_error;

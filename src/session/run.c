@@ -68,8 +68,17 @@ void run_preamble_error(struct client *c, struct link *l, const struct frame *f)
             forward_error(c, l, f);
         c->run_failed = true;
         c->preamble_failed = true;
+        if (c->run == RUN_PIPELINE && !has_sync_due(l->server))
+            c->skip_till_sync = true;
+        txn_fail(c);
+    } else if (c->run == RUN_CATALOG) {
+        struct error bad;
+        if (message_read_error(f, &c->run_error, &bad) != STATUS_OK)
+            c->run_error = bad;
+        txn_fail(c);
+    } else {
+        txn_fail_untold(c);
     }
-    txn_fail(c);
 }
 
 /* --- what follows a statement ----------------------------------------------------------------- */

@@ -72,8 +72,7 @@ static void client_free(void *arg)
     varset_unref(&c->vars_startup);
     varset_unref(&c->control_vars);
     varset_unref(&c->txn.vars_before);
-    if (c->txn.catalog)
-        catalog_destroy(&c->txn.catalog);
+    plan_catalog_free(c);
     if (c->auth)
         auth_destroy(&c->auth);
     buf_free(&c->in);

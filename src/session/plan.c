@@ -256,22 +256,39 @@ void plan_catalog_message(struct client *c, struct link *l, const struct frame *
     client_resume(c);
 }
 
+/* SET LOCAL search_path or ROLE, DDL, a ROLLBACK TO that takes them back: the transaction sees a catalog of its
+ * own from here on. */
+void plan_names_changed(struct client *c)
+{
+    if (c->txn.state == TXN_NONE)
+        return;
+    if (c->txn.catalog) { /* plans of open portals go on using it */
+        c->txn.old_catalogs = xrealloc(c->txn.old_catalogs, (c->txn.n_old + 1) * sizeof(struct catalog *));
+        c->txn.old_catalogs[c->txn.n_old++] = c->txn.catalog;
+    }
+    c->txn.catalog = catalog_create(c->db);
+    c->txn.catalog_context = ++c->env->next_context;
+}
+
 void plan_catalog_changed(struct client *c)
 {
     c->txn.catalog_changed = true;
-    if (c->txn.state == TXN_NONE)
-        return; /* takes effect when the statement ends: plan_txn_ended() */
-    if (!c->txn.catalog) {
-        c->txn.catalog = catalog_create(c->db);
-    }
-    catalog_clear(c->txn.catalog);
-    c->txn.catalog_context = ++c->env->next_context;
+    plan_names_changed(c); /* outside a transaction: takes effect when the statement ends: plan_txn_ended() */
+}
+
+void plan_catalog_free(struct client *c)
+{
+    while (c->txn.n_old > 0)
+        catalog_destroy(&c->txn.old_catalogs[--c->txn.n_old]);
+    free(c->txn.old_catalogs);
+    c->txn.old_catalogs = NULL;
+    if (c->txn.catalog)
+        catalog_destroy(&c->txn.catalog);
 }
 
 void plan_txn_ended(struct client *c, bool committed)
 {
-    if (c->txn.catalog)
-        catalog_destroy(&c->txn.catalog);
+    plan_catalog_free(c);
     bool changed = c->txn.catalog_changed;
     c->txn.catalog_changed = false;
     if (changed && committed)

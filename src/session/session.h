@@ -127,7 +127,9 @@ struct client_txn {
     struct varset *vars_before; /* the client's variables when it began */
     bool lost_untold; /* it failed because an idle shard was lost: the client has yet to hear of it */
     bool catalog_changed;
-    struct catalog *catalog; /* private once catalog_changed */
+    struct catalog *catalog; /* private, once names mean something else than to others */
+    struct catalog **old_catalogs;
+    unsigned n_old;
     uint64_t catalog_context;
     uint64_t began_us;
 };
@@ -301,7 +303,9 @@ enum plan_result session_plan(struct client *c, const struct template *t, uint32
 void plan_catalog_message(struct client *c, struct link *l, const struct frame *f);
 void plan_catalog_abort(struct client *c);
 void plan_catalog_changed(struct client *c); /* DDL was sent */
+void plan_names_changed(struct client *c);   /* names may mean other relations, for this transaction alone */
 void plan_txn_ended(struct client *c, bool committed);
+void plan_catalog_free(struct client *c); /* the transaction's own */
 void session_unplan(struct client *c, struct plan **plan);
 void session_scope_renew(struct session_env *env); /* new catalogs; plans made so far are void */
 void session_check_scope(struct session_env *env);

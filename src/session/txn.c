@@ -95,6 +95,8 @@ static void savepoint_rollback(struct client *c, struct replay *to)
         replay_free(c, list_entry(list_last(&c->txn.replay), struct replay, node));
     varset_unref(&c->vars);
     c->vars = to->vars ? varset_ref(to->vars) : NULL;
+    if (c->txn.catalog)
+        plan_names_changed(c);
 }
 
 /* --- beginnings ------------------------------------------------------------------------------- */

@@ -306,6 +306,11 @@ static enum dispatch verb_set(struct client *c, struct plan *p, const struct tem
     struct slice value;
     struct buf b;
     const char *reset = varset_get(c->vars_startup, p->name);
+    if (p->verb == VERB_SET_LOCAL) {
+        if (strcmp(p->name, "search_path") == 0 || strcmp(p->name, "role") == 0)
+            plan_names_changed(c);
+        return set_everywhere(c, t->statement, "SET", NULL, false, true);
+    }
     if (p->value_default) {
         struct varset *target = varset_with(c->vars, p->name, reset);
         buf_init(&b);
@@ -319,8 +324,6 @@ static enum dispatch verb_set(struct client *c, struct plan *p, const struct tem
         buf_free(&b);
         return d;
     }
-    if (p->verb == VERB_SET_LOCAL)
-        return set_everywhere(c, t->statement, "SET", NULL, false, true);
     if (!set_value(t->statement, &value)) {
         error_set(&e, SQLSTATE_FEATURE_NOT_SUPPORTED, "this form of SET is not supported");
         error_hint(&e, "Write SET name TO value.");

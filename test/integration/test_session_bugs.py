@@ -10,7 +10,7 @@ from pgharness import eventually
 
 DIVIDES = "SELECT 1 / (length($1) - 1)"  # by zero, if $1 is 'x'
 
-TABLES = {"t": "hash(id)", "d": "hash(id)"}
+TABLES = {"t": "hash(id)", "d": "hash(id)"}  # of schema public; others of these names live on the home shard
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -72,22 +72,23 @@ def types(answer):
 # --- outcomes ----------------------------------------------------------------------------------------------
 
 
-def test_a_refused_commit_is_told(proxy, ids):
+@pytest.mark.parametrize("how", ["block", "several", "pipeline"])
+def test_a_refused_commit_is_told(make_proxy, ids, how):
+    proxy = make_proxy(settings={"two_phase_commit": "off"})
+    inserts = ["INSERT INTO t VALUES (%d, 'x')" % i for i in ids[:2]]
     with proxy.wire() as w:
-        w.ask(h.query("BEGIN ISOLATION LEVEL SERIALIZABLE"))
-        for i in ids[:2]:
-            w.ask(h.query("INSERT INTO t VALUES (%d, 'x')" % i))
-        answer = w.ask(h.query("COMMIT"))
-        assert failed(answer) == ["0A000"] and not tags(answer)
-        assert answer[-1] == ("Z", "I")
-    assert rows(proxy) == []
-
-
-def test_a_refused_commit_of_several_statements_is_told(proxy, ids):
-    with proxy.wire() as w:
-        w.ask(h.query("SET default_transaction_isolation TO serializable"))
-        answer = w.ask(h.query("INSERT INTO t VALUES (%d, 'x'); INSERT INTO t VALUES (%d, 'x')" % tuple(ids[:2])))
+        if how == "block":
+            w.ask(h.query("BEGIN"))
+            for insert in inserts:
+                w.ask(h.query(insert))
+            answer = w.ask(h.query("COMMIT"))
+            assert not tags(answer)
+        elif how == "several":
+            answer = w.ask(h.query(";".join(inserts)))
+        else:
+            answer = w.ask(*[run(insert) for insert in inserts], h.SYNC)
         assert failed(answer) == ["0A000"]
+        assert answer[-1] == ("Z", "I")
     assert rows(proxy) == []
 
 
@@ -270,6 +271,62 @@ def test_begin_in_front_of_other_statements_keeps_its_modes(proxy, mode, variabl
         w.ask(h.query("ROLLBACK"))
 
 
+@pytest.fixture(scope="module")
+def lonely_role(shards, dbname, schema):
+    """A role that only the first shard knows: SET LOCAL ROLE is right there, and fails when another shard joins."""
+    with shards[0].session(dbname="postgres") as db:
+        db.run("CREATE ROLE lonely")
+        db.run("GRANT lonely TO app")
+    with shards[0].session(dbname=dbname) as db:
+        db.run("GRANT ALL ON ALL TABLES IN SCHEMA public TO lonely")
+    yield "lonely"
+    with shards[0].session(dbname=dbname) as db:
+        db.run("DROP OWNED BY lonely")
+        db.run("DROP ROLE lonely")
+
+
+def statements_behind(ids):
+    insert = "INSERT INTO t VALUES (%d, 'x')"
+    return {
+        "simple": [h.query(insert % ids[1])],
+        "new": [h.query("SELECT v, id, 17 FROM d WHERE id = %d" % ids[1])],
+        "several shards": [h.query("UPDATE t SET v = 'y'")],
+        "aggregate": [h.query("SELECT count(*) FROM t")],
+        "extended": [run(insert % ids[1]), h.SYNC],
+        "flushed": [h.parse(insert % ids[1], "f"), h.describe("S", "f"), h.FLUSH, h.bind(name="f"), h.execute(), h.FLUSH, h.SYNC],
+        "spread": [run("UPDATE t SET v = $1", "y"), h.SYNC],
+        "copy": [h.query("COPY t FROM STDIN")],
+    }
+
+
+@pytest.mark.parametrize("what", list(statements_behind([0, 0])))
+def test_a_shard_that_cannot_join(proxy, ids, lonely_role, what):
+    with proxy.wire() as w:
+        w.ask(h.query("BEGIN"))
+        w.ask(h.query("INSERT INTO t VALUES (%d, 'x')" % ids[0]))
+        assert w.ask(h.query("SET LOCAL ROLE " + lonely_role))[-1] == ("Z", "T")
+        answer = w.ask(*statements_behind(ids)[what])
+        assert failed(answer) == ["22023"], answer
+        assert answer[-1] == ("Z", "E")
+        assert failed(w.ask(h.query("SELECT 1"))) == ["25P02"]
+        assert failed(w.ask(run("SELECT 1"), h.SYNC)) == ["25P02"]
+        assert w.ask(h.query("COMMIT")) == [("C", "ROLLBACK"), ("Z", "I")]
+        assert shown(w, "SELECT 42") == "42"
+    assert rows(proxy) == []
+
+
+def test_what_a_late_shard_must_hear_is_not_lost_in_a_comment(proxy, ids):
+    with proxy.wire() as w:
+        w.ask(h.query("BEGIN"))
+        w.ask(h.query("SAVEPOINT a -- one; two"))
+        w.ask(h.query("SET LOCAL work_mem TO '1234kB' -- for this"))
+        w.ask(h.query("SAVEPOINT b"))
+        assert shown(w, "SELECT current_setting('work_mem') FROM (SELECT count(*) FROM t WHERE id = %d) x" % ids[2]) == "1234kB"
+        assert w.ask(h.query("ROLLBACK TO b")) == [("C", "ROLLBACK"), ("Z", "T")]
+        assert w.ask(h.query("RELEASE a")) == [("C", "RELEASE"), ("Z", "T")]
+        assert w.ask(h.query("COMMIT"))[-1] == ("Z", "I")
+
+
 # --- variables ---------------------------------------------------------------------------------------------------
 
 
@@ -366,3 +423,36 @@ def test_a_shard_lost_with_its_sync_due(proxy, shards, dbname, ids):
         assert failed(answer) and answer[-1] == ("Z", "E")
         assert w.ask(h.query("ROLLBACK"))[-1] == ("Z", "I")
     assert rows(proxy) == []
+
+
+def test_a_search_path_of_the_transaction_counts_for_routing(proxy, ids):
+    with proxy.session() as s:
+        s.run("CREATE SCHEMA apart")
+        s.run("CREATE TABLE apart.t (id int, v text)")
+        s.run("INSERT INTO apart.t VALUES (1, 'apart'), (2, 'apart')")
+        for i in ids:
+            s.run("INSERT INTO t VALUES (%s, 'x')", i)
+    with proxy.wire() as w:
+        assert shown(w, "SELECT count(*) FROM t") == "4"
+        w.ask(h.query("BEGIN"))
+        w.ask(h.query("SET LOCAL search_path TO apart"))
+        assert shown(w, "SELECT count(*) FROM t") == "2"
+        w.ask(h.query("COMMIT"))
+        assert shown(w, "SELECT count(*) FROM t") == "4"
+        w.ask(h.query("BEGIN"))
+        w.ask(h.query("SET search_path TO apart"))
+        assert shown(w, "SELECT count(*) FROM t") == "2"
+        w.ask(h.query("ROLLBACK"))
+        assert shown(w, "SELECT count(*) FROM t") == "4"
+
+
+def test_set_local_to_default_is_local(proxy, ids):
+    with proxy.wire() as w:
+        w.ask(h.query("SET work_mem TO '1234kB'"))
+        w.ask(h.query("BEGIN"))
+        w.ask(h.query("SET LOCAL work_mem TO DEFAULT"))
+        sql = "SELECT current_setting('work_mem') FROM (SELECT count(*) FROM t WHERE id = %d) x"
+        assert shown(w, sql % ids[0]) != "1234kB"
+        w.ask(h.query("COMMIT"))
+        for i in ids:
+            assert shown(w, sql % i) == "1234kB"

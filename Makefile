@@ -26,7 +26,8 @@ all: $(BUILD)/pgunison ## build build/pgunison (release, -O2 -g)
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { sub(/:.*/, "", $$1); printf "  make %-18s %s\n", $$1, $$2 }' \
+	    $(firstword $(MAKEFILE_LIST)) $(wildcard test/sim/rules.mk)
 
 define LAYER_RULES
 $(call lib,$(1)): $(call objs,$(1))
@@ -90,17 +91,18 @@ check-unit: $(UNIT_BINS) ## unit tests; UNIT="build/unit/wire/test_frame" for on
 # The simulator of the commit protocol brings its own rules, check-sim among them.
 -include test/sim/rules.mk
 
-# What an integration test runs beside the proxy: test/integration/<name>.c.
-$(BUILD)/integration/hash_probe: test/integration/hash_probe.c $(call libs_upto,route)
+# What integration tests run beside the proxy: test/integration/<name>.c.
+PROBES := $(patsubst test/integration/%.c,$(BUILD)/integration/%,$(wildcard test/integration/*.c))
+$(BUILD)/integration/%: test/integration/%.c $(call libs_upto,exec)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -o $@ $< $(LDFLAGS) $(call group,$(call libs_upto,route)) $(LDLIBS)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -o $@ $< $(LDFLAGS) $(call group,$(call libs_upto,exec)) $(LDLIBS)
 
 .PHONY: check-integration
-check-integration: $(BUILD)/pgunison $(BUILD)/integration/hash_probe ## against real PostgreSQL servers; TESTS="…" for pytest's choice of tests
+check-integration: $(BUILD)/pgunison $(PROBES) ## against real PostgreSQL servers; TESTS="…" for pytest's choice of tests
 	@BUILD="$(BUILD)" tools/integration.sh $(TESTS)
 
 # --- other builds ------------------------------------------------------------------------------------------
-UNDER = $(MAKE) -j$(JOBS) OPT="-O1 -g -fno-omit-frame-pointer"
+UNDER = $(MAKE) OPT='-O1 -g -fno-omit-frame-pointer'
 
 .PHONY: asan tsan
 asan: deps ## all suites under AddressSanitizer and UBSan, in build-asan

@@ -17,7 +17,8 @@ run() { # title, command...
     [ -z "$line" ] || read -r p _ f _ <<<"$line"
     # A suite that failed without counting a failure (a build error, a crash of the runner) counts as one. So does one
     # that says nothing: it has not run.
-    if [ "$f" -eq 0 ] && { [ "$status" -ne 0 ] || [ -z "$line" ] && [ "$title" != build ]; }; then
+    [ -n "$line" ] || [ "$title" = build ] || [ "$status" -ne 0 ] || status=silent
+    if [ "$f" -eq 0 ] && [ "$status" != 0 ]; then
         f=1
         echo "$title: failed (status $status)"
     fi
@@ -25,11 +26,11 @@ run() { # title, command...
 }
 
 # MAKE may be several words, quoted as for a shell.
-make() { eval "$MAKE" --no-print-directory -j"$JOBS" '"$@"'; }
+run_make() { eval "$MAKE" --no-print-directory -j"$JOBS" '"$@"'; }
 
-run build make BUILD="$BUILD" all unit
+run build run_make BUILD="$BUILD" all unit
 for suite in "$@"; do
-    run "$suite" make BUILD="$BUILD" "$suite"
+    run "$suite" run_make BUILD="$BUILD" "$suite"
 done
 printf '\n%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -287,7 +287,7 @@ class Proxy:
         lines += ["[database %s]" % DATABASE, "shards = " + " ".join(s.name for s in self.cluster)]
         for server in self.cluster:
             lines += ["[shard %s]" % server.name, "host = 127.0.0.1", "port = %d" % server.port]
-            lines += ["dbname = " + self.dbname, "admin_user = postgres"]
+            lines += ["dbname = " + getattr(server, "dbname", self.dbname), "admin_user = postgres"]
             lines += ["%s = %s" % item for item in self.shard_extra.get(server.name, {}).items()]
         if self.tables:
             lines += ["[tables %s]" % DATABASE] + ["%s = %s" % item for item in self.tables.items()]

@@ -30,7 +30,7 @@ def initialised(proxy):
 def sums(proxy):
     with proxy.session() as s:
         return [
-            s.one("SELECT coalesce(sum(%s), 0) FROM %s" % pair)
+            s.one("SELECT sum(%s) FROM %s" % pair)
             for pair in (
                 ("abalance", "pgbench_accounts"),
                 ("tbalance", "pgbench_tellers"),

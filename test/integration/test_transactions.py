@@ -358,15 +358,17 @@ def test_a_shard_that_dies_fails_its_transactions_and_comes_back(proxy, shards, 
         w.ask(h.query("UPDATE items SET v = 5 WHERE id = %d" % ids[0]))
         w.ask(h.query("UPDATE items SET v = 5 WHERE id = %d" % ids[2]))
         shards[2].stop()
-        got = w.ask(h.query("SELECT v FROM items WHERE id = %d" % ids[2]))
-        assert got[0][0] == "E" and got[0][2] in ("08006", "57P01")
-        assert got[-1] == ("Z", "E")
-        assert w.ask(h.query("COMMIT")) == [("C", "ROLLBACK"), ("Z", "I")]
-        assert s.one("SELECT v FROM items WHERE id = %s", ids[0]) == 0
-        e = s.fails("SELECT count(*) FROM items")
-        assert e.pgcode == "08006", e
-        assert "s2" in str(e)
-        shards[2].start()
+        try:
+            got = w.ask(h.query("SELECT v FROM items WHERE id = %d" % ids[2]))
+            assert got[0][0] == "E" and got[0][2] in ("08006", "57P01")
+            assert got[-1] == ("Z", "E")
+            assert w.ask(h.query("COMMIT")) == [("C", "ROLLBACK"), ("Z", "I")]
+            assert s.one("SELECT v FROM items WHERE id = %s", ids[0]) == 0
+            e = s.fails("SELECT count(*) FROM items")
+            assert e.pgcode == "08006", e
+            assert "s2" in str(e)
+        finally:
+            shards[2].start()
 
         def again():
             try:

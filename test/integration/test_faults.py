@@ -1,0 +1,492 @@
+"""The commit protocol when something breaks, with real processes: what the client is told, what is then on the shards, and
+that it is cleared up without anybody's help. One test for each thing a client may be told (docs/commit-protocol.md §7).
+"""
+import itertools
+
+import pytest
+
+import pgharness as h
+from mitm import ANSWERED, CUT, DOWN, HOLD, SENT, SILENT, Mitm, Rule
+from pgharness import eventually
+
+TABLES = {"marks": "hash(id)"}
+SHARDS = 3
+RESOLVE_AFTER, RESOLVE_TIMEOUT = 1, 2
+SETTINGS = {"resolve_after": "1s", "resolve_interval": "200ms", "commit_resolve_timeout": "2s", "server_login_retry": "100ms"}
+
+PREPARE, DECIDE, APPLY = r"PREPARE TRANSACTION '", r"INSERT INTO pgunison\.decision .*; COMMIT$", r"^COMMIT PREPARED '"
+fresh = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def middle(shards):
+    men = [Mitm(shard) for shard in shards]
+    yield men
+    for man in men:
+        man.close()
+
+
+@pytest.fixture(scope="module")
+def proxy(make_proxy, workspace, shards, middle, dbname):
+    """All it knows of the shards is the men in the middle."""
+    one = h.Proxy(workspace, middle, dbname, tables=TABLES, settings=SETTINGS)
+    with one.session() as s:
+        s.run("CREATE TABLE marks (id int PRIMARY KEY, v int)")
+    yield one
+    one.stop()
+
+
+@pytest.fixture(scope="module")
+def ids(proxy, shards, dbname):
+    """A row on each shard."""
+    with shards[0].session(dbname=dbname) as db:
+        buckets = db.rows("SELECT g, hashint4extended(g, 0) & 1023 FROM generate_series(0, 99) g")
+    by_shard = {}
+    for key, bucket in buckets:
+        by_shard.setdefault(shards.shard_of_bucket(bucket), key)
+    with proxy.session() as s:
+        for i in by_shard.values():
+            s.run("INSERT INTO marks VALUES (%s, 0)", i)
+    return [by_shard[i] for i in range(len(shards))]
+
+
+class Commit:
+    """A transaction that marks a row on each shard; then its COMMIT, step by step."""
+
+    def __init__(self, proxy, shards, dbname, ids, user="app", before=(), last=()):
+        self.shards, self.dbname, self.ids, self.value = shards, dbname, ids, next(fresh)
+        self.wire = proxy.wire(user=user)
+        for sql in (*before, "BEGIN", *self.updates(), *last):
+            assert self.wire.ask(h.query(sql))[-1][1] in "IT", sql
+
+    def updates(self):
+        return ["UPDATE marks SET v = %d WHERE id = %d" % (self.value, i) for i in self.ids]
+
+    def send(self):
+        self.wire.send(h.query("COMMIT"))
+        return self
+
+    def answer(self):
+        """The tag or the error (its fields), after COMMIT."""
+        self.tag = self.error = None
+        self.warnings = []
+        for kind, body in self.wire.until_ready():
+            if kind == "C":
+                self.tag = body[:-1].decode()
+            elif kind == "E":
+                self.error = h.fields(body)
+            elif kind == "N":
+                self.warnings.append(h.fields(body))
+            elif kind == "Z":
+                assert body == b"I"
+        assert (self.tag is None) != (self.error is None)
+        return self
+
+    def run(self):
+        return self.send().answer()
+
+    def on(self):
+        """The shards on which it is to be seen."""
+        return [i for i, rows in enumerate(self.shards.each(self.dbname, "SELECT v FROM marks WHERE v = %s", self.value)) if rows]
+
+    def committed(self, warned=False):
+        assert self.tag == "COMMIT", self.error
+        assert bool(self.warnings) == warned, self.warnings
+        if not warned:
+            assert self.on() == list(range(len(self.ids)))
+
+    def rolled_back(self, *sqlstates):
+        """Definitely: now and later, and the session goes on."""
+        assert self.error, self.tag
+        assert self.error["C"] in sqlstates, self.error
+        cleared(self.shards, self.dbname)
+        assert self.on() == []
+        self.usable()
+
+    def usable(self):
+        assert self.wire.ask(h.query("SELECT 1"))[-2:] == [("C", "SELECT 1"), ("Z", "I")]
+
+
+@pytest.fixture
+def begin(proxy, shards, dbname, ids):
+    made = []
+
+    def start(**options):
+        made.append(Commit(proxy, shards, dbname, ids, **options))
+        return made[-1]
+
+    yield start
+    for c in made:
+        c.wire.close()
+
+
+@pytest.fixture
+def fault(middle):
+    rules = []
+
+    def make(*args, **options):
+        rule = Rule(*args, **options)
+        rules.append(rule)
+        for man in middle:
+            man.rules.append(rule)
+        return rule
+
+    yield make
+    for man in middle:
+        man.rules.clear()
+        man.up()
+    for rule in rules:
+        rule.release()
+
+
+def gids(shards, dbname):
+    return sum(shards.each(dbname, "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"), [])
+
+
+def cleared(shards, dbname):
+    eventually(lambda: gids(shards, dbname) == [], RESOLVE_AFTER + 5)
+
+
+def decided(shards, dbname):
+    """Rows that say "committed". Fences stay for a day."""
+    return sum(shards.each(dbname, "SELECT txid FROM pgunison.decision WHERE outcome = 'c'"), [])
+
+
+def shown(proxy, txid):
+    with proxy.console() as console:
+        (outcome,) = {row["outcome"] for row in console.dicts("SHOW TRANSACTION " + txid)}
+        return outcome
+
+
+def txid_in(error):
+    return error["D"].split("Transaction identifier: ")[1].split()[0]
+
+
+@pytest.fixture(autouse=True)
+def nothing_in_doubt(proxy, shards, dbname, fault):
+    """After every test, however it ended: nothing is prepared for long, and every mark is on all shards or on none."""
+    yield
+    for man in proxy.cluster:
+        man.rules.clear()
+        man.up()
+    cleared(shards, dbname)
+    values = shards.each(dbname, "SELECT v FROM marks")
+    assert values[0] == values[1] == values[2]
+
+
+# --- prepare ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", [SENT, ANSWERED])
+def test_a_participant_lost_at_prepare(begin, fault, when):
+    rule = fault(PREPARE, when, CUT)
+    c = begin().run()
+    rule.wait()
+    c.rolled_back("08006")
+
+
+def test_a_participant_that_stays_away_after_prepare(begin, fault, shards, dbname):
+    """It was prepared, and nobody could say so. It is rolled back when it returns."""
+    rule = fault(PREPARE, ANSWERED, DOWN)
+    c = begin().run()
+    man = rule.wait()
+    assert c.error["C"] == "08006", c.error
+    assert [r for r in shards.each(dbname, "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()") if r]
+    man.up()
+    c.rolled_back("08006")
+
+
+def test_the_error_of_prepare_is_the_shards_own(begin, shards, dbname, ids):
+    """Deferred constraints, failing on each shard in turn: that is at PREPARE, or, on the decider, at its COMMIT."""
+    for bad in range(len(ids)):
+        for _ in ids:  # each shard decides once
+            with shards[bad].session(dbname=dbname) as db:
+                db.run(REFUSE)
+                db.run(
+                    "CREATE CONSTRAINT TRIGGER refuse AFTER UPDATE ON marks DEFERRABLE INITIALLY DEFERRED"
+                    " FOR EACH ROW EXECUTE FUNCTION refuse()"
+                )
+            try:
+                c = begin().run()
+                assert "not on this shard" in c.error["M"]
+                c.rolled_back("23514")
+            finally:
+                with shards[bad].session(dbname=dbname) as db:
+                    db.run("DROP TRIGGER refuse ON marks")
+
+
+REFUSE = """CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql
+    AS $$ BEGIN RAISE EXCEPTION 'not on this shard' USING ERRCODE = '23514'; END $$"""
+
+
+def temporary(shard):
+    return "/* pgunison: shard=s%d */ CREATE TEMPORARY TABLE mine (id int) ON COMMIT DROP" % shard
+
+
+def test_the_shard_with_a_temporary_table_decides(begin, fault):
+    for shard in range(SHARDS):
+        rule = fault(DECIDE, SENT, HOLD)
+        c = begin(last=[temporary(shard)]).send()
+        assert rule.wait().name == "s%d" % shard
+        rule.release()
+        c.answer().committed()
+
+
+def test_two_shards_with_temporary_tables_are_refused_before_anything_is_prepared(begin, fault):
+    rule = fault(PREPARE, SENT, HOLD)
+    c = begin(last=[temporary(0), temporary(1)]).run()
+    assert c.error["C"] == "0A000" and c.error.get("H"), c.error
+    assert not rule.fired.is_set()
+    c.rolled_back("0A000")
+
+
+def test_a_temporary_table_that_nobody_saw_being_used(begin):
+    """In a function: PREPARE itself refuses, or that shard happens to decide."""
+    for shard in range(SHARDS):
+        hidden = "/* pgunison: shard=s%d */ DO $$ BEGIN CREATE TEMPORARY TABLE hidden (id int) ON COMMIT DROP; END $$" % shard
+        c = begin(last=[hidden]).run()
+        if c.tag:
+            c.committed()
+        else:
+            c.rolled_back("0A000")
+
+
+# --- decide ----------------------------------------------------------------------------------------------------
+
+
+def test_the_decider_lost_before_it_decided(begin, fault):
+    rule = fault(DECIDE, SENT, CUT)
+    c = begin().run()
+    rule.wait()
+    c.rolled_back("40001")
+
+
+def test_the_decider_lost_after_it_decided(begin, fault):
+    rule = fault(DECIDE, ANSWERED, CUT)
+    c = begin().run()
+    rule.wait()
+    c.committed()
+
+
+def test_the_decider_lost_in_the_middle_of_its_commit(begin, fault, shards, dbname):
+    """Its server process is ended while the others are prepared."""
+    rule = fault(DECIDE, SENT, HOLD)
+    c = begin().send()
+    man = rule.wait()
+    with man.shard.session(dbname=dbname) as db:
+        db.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()")
+    rule.release()
+    c.answer().rolled_back("40001")
+
+
+@pytest.mark.parametrize("when, outcome", [(SENT, "aborted"), (ANSWERED, "committed")])
+def test_the_outcome_is_unknown_while_the_decider_is_away(begin, fault, proxy, when, outcome):
+    rule = fault(DECIDE, when, DOWN)
+    c = begin().run()
+    man = rule.wait()
+    assert c.error["C"] == "08007", c.error
+    txid = txid_in(c.error)
+    assert shown(proxy, txid) == "in doubt"
+    c.usable()
+    man.up()
+    eventually(lambda: shown(proxy, txid) == outcome)
+    cleared(c.shards, c.dbname)
+    assert len(c.on()) == (SHARDS if outcome == "committed" else 0)
+    # And it is known for a while.
+    assert shown(proxy, txid) == outcome
+
+
+def test_a_decider_that_says_nothing(begin, fault):
+    """The connection is there, but nothing comes through: for the client it is as if the decider were slow."""
+    rule = fault(DECIDE, ANSWERED, SILENT)
+    c = begin().send()
+    man = rule.wait()
+    assert len(c.on()) < SHARDS
+    man.up()
+    c.answer().committed()
+
+
+def test_a_decider_that_decides_too_late(begin, fault, shards, dbname):
+    """Meanwhile a resolver has ended the transaction: as if another proxy's, it is older than resolve_after."""
+    rule = fault(DECIDE, SENT, HOLD)
+    c = begin().send()
+    man = rule.wait()
+    ((gid,), *_) = gids(shards, dbname)
+    _, cluster, decider, txid, _ = gid.split("/")
+    with man.shard.session(dbname=dbname) as db:
+        db.run("INSERT INTO pgunison.decision (txid, outcome, shards) VALUES (%s, 'a', %s)", txid, "%s/%s/x" % (cluster, decider))
+    rule.release()
+    c.answer().rolled_back("40001")
+
+
+# --- apply -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", [SENT, ANSWERED])
+def test_a_participant_lost_at_apply_is_committed_all_the_same(begin, fault, when):
+    rule = fault(APPLY, when, CUT)
+    c = begin().run()
+    rule.wait()
+    c.committed()
+
+
+def test_a_participant_that_stays_away_after_the_decision(begin, fault, shards, dbname):
+    rule = fault(APPLY, SENT, DOWN)
+    c = begin().run()
+    man = rule.wait()
+    c.committed(warned=True)
+    assert man.name in c.warnings[0]["D"]
+    assert len(c.on()) == SHARDS - 1
+    man.up()
+    cleared(shards, dbname)
+    assert len(c.on()) == SHARDS
+    c.usable()
+
+
+# --- what clients and administrators set -----------------------------------------------------------------------
+
+
+def crash(server):
+    server.stop(h.signal.SIGQUIT)
+    server.start()
+
+
+@pytest.mark.parametrize("how", ["session", "transaction", "role"])
+def test_asynchronous_commit_is_not_for_decisions(begin, fault, shards, dbname, how):
+    """The decider crashes when it has decided, before the proxy hears of it. What it decided is still there."""
+    for server in shards:
+        with server.session(dbname="postgres") as db:
+            db.run("ALTER SYSTEM SET wal_writer_delay = '10s'")
+            db.run("SELECT pg_reload_conf()")
+            if how == "role":
+                db.run("ALTER ROLE app IN DATABASE %s SET synchronous_commit = off" % dbname)
+    try:
+        before = ["SET synchronous_commit = off"] if how == "session" else []
+        last = ["SET LOCAL synchronous_commit = off"] if how == "transaction" else []
+        rule = fault(DECIDE, ANSWERED, HOLD)
+        c = begin(before=before, last=last).send()
+        crash(rule.wait().shard)
+        rule.release()
+        c.answer().committed()
+    finally:
+        for server in shards:
+            with server.session(dbname="postgres") as db:
+                db.run("ALTER SYSTEM RESET wal_writer_delay")
+                db.run("SELECT pg_reload_conf()")
+                db.run("ALTER ROLE app IN DATABASE %s RESET synchronous_commit" % dbname)
+
+
+@pytest.mark.parametrize("setting", ["statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"])
+def test_tiny_timeouts_cannot_split_a_commit(begin, fault, setting):
+    """They may end it, but only all of it."""
+    slow = fault(DECIDE, SENT, HOLD)
+    outcomes = set()
+    for n in range(6):
+        c = begin(last=["SET LOCAL %s = '%dms'" % (setting, 1 if n % 2 else 30)])
+        c.send()
+        if n == 0 and slow.fired.wait(0.2):
+            slow.release()
+        slow.release()
+        try:
+            c.answer()
+        except h.Closed:
+            continue
+        outcomes.add(c.tag or c.error["C"])
+        if c.tag:
+            c.committed()
+        else:
+            c.rolled_back("57014", "25P03", "08006", "40001", "55P03")
+    assert outcomes
+
+
+def test_a_role_that_may_not_decide(begin, shards, dbname):
+    shards.each(dbname, "REVOKE INSERT ON pgunison.decision FROM PUBLIC")
+    try:
+        c = begin().run()
+        assert "decision" in c.error["M"]
+        c.rolled_back("42501")
+    finally:
+        shards.each(dbname, "GRANT INSERT ON pgunison.decision TO PUBLIC")
+    begin().run().committed()
+
+
+def test_a_decision_table_that_was_dropped(begin, proxy, shards, dbname):
+    """It is noticed, reported, and nothing is committed by halves; RELOAD makes it again."""
+    cleared(shards, dbname)
+    eventually(lambda: decided(shards, dbname) == [])
+    shards.each(dbname, "DROP TABLE pgunison.decision")
+    c = begin().run()
+    assert c.error["C"] == "42P01", c.error
+    eventually(lambda: "pgunison.decision" in proxy.since_mark())
+    with proxy.console() as console:
+        console.run("RELOAD")
+    eventually(lambda: all(r == [(True,)] for r in shards.each(dbname, "SELECT to_regclass('pgunison.decision') IS NOT NULL")))
+    c.rolled_back("42P01")
+    begin().run().committed()
+
+
+def gone(proxy):
+    """No client is there any more but this one."""
+    with proxy.console() as console:
+        return len(console.rows("SHOW CLIENTS")) == 1
+
+
+# --- clients ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage, when, there", [(PREPARE, SENT, False), (PREPARE, ANSWERED, False), (DECIDE, SENT, True), (DECIDE, ANSWERED, True), (APPLY, SENT, True)])
+def test_a_client_that_goes_away_during_commit(begin, fault, proxy, shards, dbname, stage, when, there):
+    """Once the proxy has noticed: before the decision was sent, nothing happened; after it, all did."""
+    rule = fault(stage, when, HOLD)
+    c = begin().send()
+    rule.wait()
+    c.wire.close()
+    eventually(lambda: gone(proxy))
+    rule.release()
+    cleared(shards, dbname)
+    assert len(c.on()) == (SHARDS if there else 0)
+
+
+@pytest.mark.parametrize("stage, there", [(PREPARE, False), (DECIDE, True)])
+def test_a_cancel_during_commit(begin, fault, stage, there):
+    rule = fault(stage, SENT, HOLD)
+    c = begin().send()
+    rule.wait()
+    c.wire.cancel()
+    rule.release()
+    c.answer()
+    if there:
+        c.committed()
+    elif c.tag:
+        c.committed()
+    else:
+        c.rolled_back("57014")
+
+
+# --- others on the same servers --------------------------------------------------------------------------------
+
+
+def test_prepared_transactions_of_others_are_never_touched(begin, proxy, shards, dbname):
+    names = ["pgunison", "pgunison/main", "pgunison/main/", "pgunison/main2/s0/00000000000000000000000000000001-1/s1"]
+    names += ["PGUNISON/main/s0/00000000000000000000000000000001-1/s1", "pgunison/main/s0/short/s1"]
+    with shards[1].session(dbname=dbname) as db:
+        db.run("CREATE TABLE others (name text)")
+        try:
+            for name in names:
+                db.run("BEGIN")
+                db.run("INSERT INTO others VALUES (%s)", name)
+                db.run("PREPARE TRANSACTION '%s'" % name)
+            eventually(lambda: db.one("SELECT min(clock_timestamp() - prepared) > '1.5 s' FROM pg_prepared_xacts"))
+            with proxy.console() as console:
+                console.run("RESOLVE")
+            assert sorted(names) == sorted(g for (g,) in gids(shards, dbname))
+        finally:
+            for name in names:
+                db.run("ROLLBACK PREPARED '%s'" % name)
+            db.run("DROP TABLE others")
+
+
+def test_in_the_end_all_decisions_are_collected(begin, shards, dbname):
+    """Rows are collected in batches, after two looks that agree."""
+    begin().run().committed()
+    eventually(lambda: decided(shards, dbname) == [], 20)

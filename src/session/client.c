@@ -211,13 +211,35 @@ void client_ready(struct client *c)
     client_flush_later(c);
 }
 
+/* Whoever stopped because the output was full goes on once it is not: when the kernel has taken it here, or
+ * in client_drained(). */
+static void output_room(struct client *c)
+{
+    if (!c->output_full || stream_queued(c->stream) >= BACKPRESSURE_BYTES)
+        return;
+    c->output_full = false;
+    run_client_drained(c);
+}
+
+void client_flush(struct client *c)
+{
+    if (stream_queued(c->stream))
+        (void)stream_flush(c->stream); /* failure: client_failed() */
+    output_room(c);
+}
+
+void client_output_full(struct client *c)
+{
+    c->output_full = true;
+    client_flush_later(c);
+}
+
 static void flush_run(void *arg)
 {
     struct client *c = arg;
     if (c->state == CLIENT_CLOSING)
         return;
-    if (stream_queued(c->stream))
-        (void)stream_flush(c->stream); /* failure: client_failed() */
+    client_flush(c);
     client_update_reading(c);
 }
 
@@ -230,7 +252,7 @@ void client_flush_later(struct client *c)
 static void client_drained(void *arg)
 {
     struct client *c = arg;
-    run_client_drained(c);
+    output_room(c);
     client_resume(c);
     client_update_reading(c);
 }
@@ -348,8 +370,7 @@ static void client_finish_batch(struct client *c)
     if (c->state == CLIENT_CLOSING)
         return;
     client_flush_links(c);
-    if (stream_queued(c->stream))
-        (void)stream_flush(c->stream);
+    client_flush(c);
     client_update_reading(c);
 }
 

@@ -284,8 +284,12 @@ static void multi_drain(struct client *c)
     struct error e;
     bool full = false;
     size_t queued = stream_queued(c->stream);
-    if (c->run_failed || c->multi_rows_done || queued >= BACKPRESSURE_BYTES)
+    if (c->run_failed || c->multi_rows_done)
         return;
+    if (queued >= BACKPRESSURE_BYTES) {
+        client_output_full(c);
+        return;
+    }
     struct buf *b = client_scratch(c);
     if (scatter_drain(c->scatter, b, BACKPRESSURE_BYTES - queued, &resume, &c->multi_rows_done, &full, &e) !=
         STATUS_OK) {
@@ -298,7 +302,10 @@ static void multi_drain(struct client *c)
         if (l->server && l->source_due && (shard_set_has(&resume, l->source) || c->multi_rows_done))
             server_set_reading(l->server, true);
     }
-    client_flush_later(c);
+    if (full)
+        client_output_full(c);
+    else
+        client_flush_later(c);
 }
 
 /* All shards are through: the last step of an aggregate, or the end. */
@@ -401,8 +408,12 @@ static void multi_message(struct client *c, struct link *l, const struct expect 
             return;
         }
         client_send(c, &c->env->scratch);
-        if (pause || (scatter_passes(c->scatter) && stream_queued(c->stream) >= BACKPRESSURE_BYTES))
+        if (pause)
             server_set_reading(l->server, false);
+        if (scatter_passes(c->scatter) && stream_queued(c->stream) >= BACKPRESSURE_BYTES) {
+            server_set_reading(l->server, false);
+            client_output_full(c);
+        }
         return;
     }
 }
@@ -654,7 +665,7 @@ void run_forward(struct client *c, struct link *l, const uint8_t *bytes, size_t 
     }
     if (stream_queued(c->stream) >= BACKPRESSURE_BYTES) {
         server_set_reading(l->server, false);
-        client_flush_later(c);
+        client_output_full(c);
     }
 }
 
@@ -669,8 +680,8 @@ void run_end_of_read(struct client *c, struct link *l)
         c->copy_pass = COPY_PASS_NONE;
         client_resume(c);
     }
-    if (c->state != CLIENT_CLOSING && stream_queued(c->stream))
-        (void)stream_flush(c->stream);
+    if (c->state != CLIENT_CLOSING)
+        client_flush(c);
 }
 
 /* --- a shard is lost -------------------------------------------------------------------------- */

@@ -231,6 +231,7 @@ struct client {
     struct deferred resume;
     uint64_t connected_us, request_us;
     bool reading;
+    bool output_full; /* somebody waits for room in the output */
     bool freed;
     size_t need_input; /* bytes of the message under way, as far as they are known */
     struct slice rest; /* what follows the message that is being dispatched */
@@ -243,7 +244,9 @@ void client_fatal_torn(struct client *c,
                        const struct error *e); /* half a message has been sent: closes without a word */
 void client_write(struct client *c, const void *data, size_t len);
 void client_send(struct client *c, const struct buf *b);
+void client_flush(struct client *c);
 void client_flush_later(struct client *c);
+void client_output_full(struct client *c); /* run_client_drained() follows when there is room again */
 void client_resume(struct client *c); /* goes on with the input, from the loop */
 void client_update_reading(struct client *c);
 void client_send_error(struct client *c, const struct error *e);

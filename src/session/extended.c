@@ -241,6 +241,8 @@ static enum dispatch parse_now(struct client *c, struct client_statement *st, co
             d = DISPATCH_AGAIN;
         } else if (statement_on_server(l, st)) {
             reply_empty(c, MSG_PARSE_COMPLETE);
+            if (server_outstanding(l->server))
+                pipeline_on(c, l); /* of link_prepare(): to be waited for before another shard is used */
         } else {
             pipeline_on(c, l);
         }

@@ -196,6 +196,11 @@ static enum plan_result load_start(struct client *c, struct error *error_r)
     struct buf sql;
     buf_init(&sql);
     catalog_load_sql(c->db, c->load_schema, c->load_name, &sql);
+    if (l->open_pipeline && !txn_in_block(c) && c->commit) {
+        buf_free(&sql);
+        load_forget(c);
+        return PLAN_AGAIN; /* commit_ack = decided: the one before is still being applied */
+    }
     if (l->open_pipeline && txn_in_block(c))
         link_sync(l);
     if (l->open_pipeline) {
@@ -256,8 +261,8 @@ void plan_catalog_message(struct client *c, struct link *l, const struct frame *
     client_resume(c);
 }
 
-/* SET LOCAL search_path or ROLE, DDL, a ROLLBACK TO that takes them back: the transaction sees a catalog of its
- * own from here on. */
+/* SET LOCAL search_path or ROLE, DDL, a ROLLBACK TO that takes them back: the transaction sees a catalog of
+ * its own from here on. */
 void plan_names_changed(struct client *c)
 {
     if (c->txn.state == TXN_NONE)

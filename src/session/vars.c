@@ -426,6 +426,8 @@ static enum dispatch set_pgunison(struct client *c, struct plan *p)
 
 enum dispatch vars_verb(struct client *c, struct plan *p, const struct template *t)
 {
+    if (c->commit)
+        return DISPATCH_AGAIN; /* commit_ack = decided: its links are not ours yet */
     switch (p->verb) {
     case VERB_SET_PGUNISON:
         return set_pgunison(c, p);

@@ -456,3 +456,32 @@ def test_set_local_to_default_is_local(proxy, ids):
         w.ask(h.query("COMMIT"))
         for i in ids:
             assert shown(w, sql % i) == "1234kB"
+
+
+def test_set_while_a_commit_is_applied(make_proxy, ids):
+    proxy = make_proxy(settings={"commit_ack": "decided"})
+    with proxy.wire() as w:
+        for n in range(20):
+            upserts = ["INSERT INTO t VALUES (%d, 'x') ON CONFLICT (id) DO UPDATE SET v = '%d'" % (i, n) for i in ids]
+            w.send(*[h.query(sql) for sql in ["BEGIN"] + upserts + ["COMMIT", "SET work_mem TO '%dMB'" % (n + 1)]])
+            for _ in range(len(ids) + 2):
+                w.until_ready()
+            assert tags(h.shape(w.until_ready())) == ["SET"]
+            assert shown(w, "SHOW work_mem") == "%dMB" % (n + 1)
+        w.send(*[h.query(sql) for sql in ["BEGIN"] + upserts + ["COMMIT", "DISCARD ALL"]])
+        for _ in range(len(ids) + 2):
+            w.until_ready()
+        assert tags(h.shape(w.until_ready())) == ["DISCARD ALL"]
+
+
+def test_a_known_statement_on_a_server_with_other_variables(make_proxy, ids):
+    """Its Parse needs no message, but the server's variables do; then another shard is used."""
+    proxy = make_proxy(settings={"workers": 1, "default_pool_size": 1, "reserve_pool_size": 0})
+    sql = "SELECT v FROM t WHERE id = $1"
+    with proxy.wire() as one, proxy.wire() as other:
+        for i in ids:
+            assert not failed(one.ask(run(sql, i, name="s%d" % i), h.SYNC))
+        other.ask(h.query("SET work_mem TO '1234kB'"))
+        for i in ids:
+            answer = other.ask(h.parse(sql, "a%d" % i), h.parse(sql, "b%d" % i), h.bind(ids[3], name="a%d" % i), h.execute(), h.SYNC)
+            assert types(answer) == "112CZ", answer

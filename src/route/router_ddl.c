@@ -393,6 +393,9 @@ void plan_ddl(struct router *r, const struct sql_statement *stmt)
             bind_relation(r, &stmt->relations[i]);
         if (!r->needs_catalog)
             plan_by_hint(r);
+        for (uint32_t i = 0; i < stmt->n_relations; i++)
+            if (stmt->relations[i].temporary)
+                r->plan->cannot_prepare = r->plan->pins_session = true;
         return;
     }
     switch (stmt->kind) {

@@ -375,12 +375,18 @@ bool txn_commit_two_phase(struct client *c, struct error *error_r)
                                                       .may_lack_xid = !l->server->wrote_rows};
         l->participant = t->n++;
     }
+    unsigned decider_hint =
+        (unsigned)atomic_fetch_add_explicit(&shared->decider_counter, 1, memory_order_relaxed);
+    /* A session that keeps its server keeps something there, maybe temporary tables, which may have been used
+       unseen: that shard is the better decider. */
+    for (unsigned i = 0; i < t->n; i++)
+        if (t->parts[i].link->pinned)
+            decider_hint = i;
     make_txid(c, t->txid);
     struct coordinator_options options = {
         .cluster = s->cluster,
         .txid = t->txid,
-        .decider_hint =
-            (unsigned)atomic_fetch_add_explicit(&shared->decider_counter, 1, memory_order_relaxed),
+        .decider_hint = decider_hint,
         .ack_decided = s->commit_ack == COMMIT_ACK_DECIDED,
         .resolve_timeout_us = s->commit_resolve_timeout_us,
         .retry_us = 200000,

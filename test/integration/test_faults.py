@@ -56,8 +56,12 @@ class Commit:
     def __init__(self, proxy, shards, dbname, ids, user="app", before=(), last=()):
         self.shards, self.dbname, self.ids, self.value = shards, dbname, ids, next(fresh)
         self.wire = proxy.wire(user=user)
+        self.wire.socket.settimeout(10)
         for sql in (*before, "BEGIN", *self.updates(), *last):
-            assert self.wire.ask(h.query(sql))[-1][1] in "IT", sql
+            got = self.wire.ask(h.query(sql))
+            if got[-1][1] not in "IT" or got[0][0] == "E":
+                self.wire.close()
+                raise AssertionError("%s: %s" % (sql, got))
 
     def updates(self):
         return ["UPDATE marks SET v = %d WHERE id = %d" % (self.value, i) for i in self.ids]
@@ -224,7 +228,7 @@ def temporary(shard):
 
 
 def test_the_shard_with_a_temporary_table_decides(begin, fault):
-    for shard in range(SHARDS):
+    for shard in (0, 0, 1, 1, 2, 2):  # nobody's turn is twice
         rule = fault(DECIDE, SENT, HOLD)
         c = begin(last=[temporary(shard)]).send()
         assert rule.wait().name == "s%d" % shard
@@ -233,7 +237,7 @@ def test_the_shard_with_a_temporary_table_decides(begin, fault):
 
 
 def test_two_shards_with_temporary_tables_are_refused_before_anything_is_prepared(begin, fault):
-    rule = fault(PREPARE, SENT, HOLD)
+    rule = fault(PREPARE, SENT, CUT)
     c = begin(last=[temporary(0), temporary(1)]).run()
     assert c.error["C"] == "0A000" and c.error.get("H"), c.error
     assert not rule.fired.is_set()
@@ -287,13 +291,11 @@ def test_the_outcome_is_unknown_while_the_decider_is_away(begin, fault, proxy, w
     assert c.error["C"] == "08007", c.error
     txid = txid_in(c.error)
     assert shown(proxy, txid) == "in doubt"
-    c.usable()
     man.up()
     eventually(lambda: shown(proxy, txid) == outcome)
     cleared(c.shards, c.dbname)
     assert len(c.on()) == (SHARDS if outcome == "committed" else 0)
-    # And it is known for a while.
-    assert shown(proxy, txid) == outcome
+    c.usable()
 
 
 def test_a_decider_that_says_nothing(begin, fault):

@@ -15,7 +15,10 @@ struct catalog_column {
     uint32_t type_oid; /* domains resolved to their base type */
     uint32_t collation_oid;
     int32_t typmod; /* pg_attribute.atttypmod; of a domain: the domain's */
-    bool c_collation, deterministic, has_default, not_null;
+    bool c_collation, deterministic, not_null;
+    bool has_default;      /* or identity, or generated */
+    bool constant_default; /* the same on every shard */
+    bool generated;
 };
 struct catalog_relation {
     const char *schema, *name; /* as found; as asked when it does not exist */

@@ -299,7 +299,9 @@ static void add_column(struct catalog_load *l, const struct slice *v)
                                                          .collation_oid = (uint32_t)number_of(l, v[3]),
                                                          .c_collation = bool_of(v[4]),
                                                          .deterministic = bool_of(v[5]),
-                                                         .has_default = bool_of(v[6]),
+                                                         .has_default = char_of(v[6]) != 'f',
+                                                         .constant_default = char_of(v[6]) == 'c',
+                                                         .generated = char_of(v[6]) == 'g',
                                                          .not_null = bool_of(v[7]),
                                                          .typmod = (int32_t)number_of(l, v[8])};
 }

@@ -6,10 +6,9 @@
  *     A  it (depth 0; of an index: its table), and what it inherits from:
  *        schema, name, relkind, persistence, depth, has the wildcard's column
  *     B  what a view reads: as A
- *     C  a column: name, type, collation, sorts as C, deterministic, has a default, not null, typmod
- *     S  a schema of the search path as it is in effect: name, position
- *     D  where the name would be created: schema
- *     Z  always; sorts last
+ *     C  a column: name, type, collation, sorts as C, deterministic, default (false, true, constant,
+ * generated), not null, typmod S  a schema of the search path as it is in effect: name, position D  where the
+ * name would be created: schema Z  always; sorts last
  *
  * Columns that not every version has are read through to_jsonb(), which gives null for those that are not
  * there (datlocprovider since 15, datlocale and colllocale since 17).
@@ -82,7 +81,12 @@ static const char sql_columns[] =
     " WHEN 'b' THEN pg_catalog.jsonb_extract_path_text(pg_catalog.to_jsonb(co), 'colllocale')"
     " IN ('C', 'C.UTF-8', 'PG_UNICODE_FAST')"
     " ELSE false END AS is_c, COALESCE(co.collisdeterministic, true) AS deterministic,"
-    " a.atthasdef OR a.attidentity <> '' OR ty.has_default AS has_default, a.attnotnull, ty.typmod"
+    " CASE WHEN a.attgenerated <> '' THEN 'generated' WHEN a.atthasdef AND a.attidentity = '' AND ("
+    "SELECT pg_catalog.pg_get_expr(x.adbin, x.adrelid) OPERATOR(pg_catalog.~) "
+    "'^(''([^'']|'''')*''|-?[0-9.]+|true|false|NULL)(::[a-z0-9 _\"()]+)*$'"
+    " FROM pg_catalog.pg_attrdef x WHERE x.adrelid = a.attrelid AND x.adnum = a.attnum) THEN 'constant'"
+    " WHEN a.atthasdef OR a.attidentity <> '' OR ty.has_default THEN 'true' ELSE 'false' END AS has_default,"
+    " a.attnotnull, ty.typmod"
     " FROM a JOIN ty ON ty.attnum = a.attnum JOIN pg_catalog.pg_type y ON y.oid = ty.oid AND y.typtype <> 'd'"
     " LEFT JOIN pg_catalog.pg_collation co ON co.oid = a.attcollation),";
 

@@ -112,6 +112,7 @@ static struct table_info *table_info_of(const struct database_def *db, const str
     t->relkind = r->relkind;
     t->temporary = r->temporary;
     t->view_of = r->view_of;
+    t->view_of_reference = r->view_of_reference;
     t->map = r->map;
     t->n_columns = r->n_columns;
     t->columns = xcalloc(r->n_columns ? r->n_columns : 1, sizeof *t->columns);
@@ -123,6 +124,8 @@ static struct table_info *table_info_of(const struct database_def *db, const str
                                               .c_collation = col->c_collation,
                                               .deterministic = col->deterministic,
                                               .has_default = col->has_default,
+                                              .constant_default = col->constant_default,
+                                              .generated = col->generated,
                                               .not_null = col->not_null};
         bool is_key = r->map && r->map->column && strcmp(col->name, r->map->column) == 0;
         if (is_key && r->map->method <= TABLE_LIST)

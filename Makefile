@@ -155,3 +155,7 @@ clean: ## remove everything built
 	rm -rf build build-asan build-tsan build-fuzz build-cov
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+
+.PHONY: check-chaos
+check-chaos: $(BUILD)/pgunison ## transfers while everything is killed, stopped and cut; CHAOS_SECONDS=300 CHAOS_SEED=
+	@BUILD="$(BUILD)" CHAOS_SECONDS=$(or $(CHAOS_SECONDS),300) CHAOS_SEED=$(or $(CHAOS_SEED),1) tools/integration.sh test/integration/test_chaos.py

@@ -12,6 +12,7 @@
 #include "net/tls.h"
 #include "sql/plan_cache.h"
 #include "sql/template.h"
+#include "txn/gid.h"
 
 #include <pthread.h>
 
@@ -36,6 +37,14 @@ struct session_databases {
     struct hashmap marked[DATABASE_MARKS]; /* under lock */
 };
 
+/* What resolvers of this process have ended, the last ones: whoever got 08007 may ask later than the
+ * decision's row is kept. */
+#define SESSION_RESOLVED_MAX 1024
+struct session_resolved {
+    char txid[TXID_MAX_BYTES + 1]; /* "": not used yet */
+    bool committed;
+};
+
 /* Shared by all workers. */
 struct session_shared {
     atomic_uint clients;                  /* connected, of all workers: max_client_conn */
@@ -49,6 +58,8 @@ struct session_shared {
     /* Transactions that a live coordinator of this process works on. Only two-phase commits come here. */
     pthread_mutex_t owned_lock;
     struct hashmap owned; /* txid -> struct client * (not to be followed by other threads) */
+    struct session_resolved resolved[SESSION_RESOLVED_MAX]; /* a ring, under owned_lock, too */
+    unsigned next_resolved;
 };
 
 void session_shared_init(struct session_shared *s);
@@ -59,6 +70,9 @@ void session_databases_deinit(struct session_databases *d);
 bool session_database_mark(struct session_databases *d, enum database_mark mark, const char *name, bool on);
 bool session_database_is(struct session_databases *d, enum database_mark mark, const char *name);
 bool session_owns_txid(struct session_shared *s, const char *txid);
+void session_remember_resolved(struct session_shared *s, const char *txid, bool committed);
+/* False: not known here (any more). */
+bool session_recall_resolved(struct session_shared *s, const char *txid, bool *committed_r);
 void session_times_add(struct session_times *t, uint64_t us);
 uint64_t session_times_percentile(const struct session_times *t, unsigned percent);
 

@@ -5,7 +5,7 @@
  * row (D). By asking D after P: a part that is listed as prepared was so when, or before, its decision was
  * looked up; so "prepared" with a decision means "about to be applied", and "prepared" without one means in
  * doubt. A decision row may be gone by now, with all of its transaction's parts: then nothing is found, and
- * the outcome is unknown.
+ * the outcome is known only if this process resolved it, lately.
  */
 #include "job.h"
 
@@ -57,6 +57,9 @@ static const char *outcome_of(const struct inquiry *q)
     }
     if (prepared || session_owns_txid(q->job->admin->shared, q->job->command.arg))
         return "in doubt";
+    bool committed;
+    if (session_recall_resolved(q->job->admin->shared, q->job->command.arg, &committed))
+        return committed ? "committed" : "aborted";
     return "unknown";
 }
 

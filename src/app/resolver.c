@@ -97,6 +97,7 @@ static void port_resolved(void *port, const char *txid, const char *shard, bool 
     struct resolver *r = port;
     atomic_fetch_add_explicit(committed ? &r->shared->resolved_commit : &r->shared->resolved_abort, 1,
                               memory_order_relaxed);
+    session_remember_resolved(r->shared, txid, committed);
     log_info("resolver: transaction %s %s on shard \"%s\"", txid, committed ? "committed" : "rolled back",
              shard);
 }

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define JANITOR_PERIOD_US 250000
@@ -32,6 +33,36 @@ bool session_owns_txid(struct session_shared *s, const char *txid)
     bool owned = hashmap_get(&s->owned, slice_str(txid)) != NULL;
     pthread_mutex_unlock(&s->owned_lock);
     return owned;
+}
+
+static const struct session_resolved *resolved_find(const struct session_shared *s, const char *txid)
+{
+    for (unsigned i = 0; i < SESSION_RESOLVED_MAX; i++)
+        if (strcmp(s->resolved[i].txid, txid) == 0)
+            return &s->resolved[i];
+    return NULL;
+}
+
+/* Told once for each participant. */
+void session_remember_resolved(struct session_shared *s, const char *txid, bool committed)
+{
+    pthread_mutex_lock(&s->owned_lock);
+    if (!resolved_find(s, txid)) {
+        struct session_resolved *r = &s->resolved[s->next_resolved++ % SESSION_RESOLVED_MAX];
+        snprintf(r->txid, sizeof r->txid, "%s", txid);
+        r->committed = committed;
+    }
+    pthread_mutex_unlock(&s->owned_lock);
+}
+
+bool session_recall_resolved(struct session_shared *s, const char *txid, bool *committed_r)
+{
+    pthread_mutex_lock(&s->owned_lock);
+    const struct session_resolved *r = txid[0] ? resolved_find(s, txid) : NULL;
+    if (r)
+        *committed_r = r->committed;
+    pthread_mutex_unlock(&s->owned_lock);
+    return r != NULL;
 }
 
 void session_times_add(struct session_times *t, uint64_t us)

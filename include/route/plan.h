@@ -112,6 +112,7 @@ struct plan {
     bool writes;         /* has, or may have, an effect that COMMIT must keep: anything but provably reading (locks taken count) */
     bool assigns_xid;    /* surely writes a row or takes a row lock when it has rows: false means coordinator's may_lack_xid */
     bool cannot_prepare; /* temporary table, LISTEN/NOTIFY, WITH HOLD: its shard must decide */
+    bool sets_config;    /* calls set_config(): a SET that nobody can follow */
     bool pins_session;   /* leaves state in the server session (temp table, LISTEN, PREPARE, WITH HOLD, session advisory lock): the server stays
                             with this client until it disconnects */
     bool changes_catalog; /* DDL: catalog caches are void afterwards */

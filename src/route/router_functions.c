@@ -107,6 +107,7 @@ bool statement_writes_by_function(const struct router *r, struct plan *plan)
         writes |= !function_reads_only(call);
         plan->pins_session |= locks_session(function_name(call));
         plan->cannot_prepare |= strcmp(function_name(call), "pg_notify") == 0;
+        plan->sets_config |= strcmp(function_name(call), "set_config") == 0;
     }
     return writes;
 }

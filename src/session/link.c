@@ -171,6 +171,42 @@ static bool would_span(struct client *c, const struct shard_set *shards)
     return shard_set_count(&all) > 1;
 }
 
+static bool only_name_differs(const struct varset *a, const struct varset *b)
+{
+    struct varset *x = varset_with(a, "application_name", NULL),
+                  *y = varset_with(b, "application_name", NULL);
+    bool same = varset_equal(x, y);
+    varset_unref(&x);
+    varset_unref(&y);
+    return same;
+}
+
+static void link_send_variables(struct link *l, const struct varset *wanted)
+{
+    struct buf *b = client_scratch(l->client);
+    varset_diff_sql(l->server->vars, wanted, b);
+    link_query(l, buf_slice(b), SINK_DROP, TAG_VARIABLES);
+    varset_unref(&l->server->vars);
+    l->server->vars = wanted ? varset_ref((struct varset *)(uintptr_t)wanted) : NULL;
+}
+
+/* Outside a transaction a statement must not be sent behind a SET that may fail: it would run, and commit,
+   under the wrong search_path or role. So the answer is waited for, when there is something to be set at all.
+   (In a transaction the statement falls with it; application_name cannot fail.) */
+static bool link_waits_for_variables(struct link *l)
+{
+    struct client *c = l->client;
+    if (l->vars_due)
+        return true;
+    if (c->txn.state != TXN_NONE || l->in_txn || l->open_pipeline || l->server->vars == c->vars ||
+        varset_equal(l->server->vars, c->vars) || only_name_differs(l->server->vars, c->vars))
+        return false;
+    link_send_variables(l, c->vars);
+    server_flush(l->server);
+    l->vars_due = true;
+    return true;
+}
+
 enum acquire links_acquire(struct client *c, const struct shard_set *shards, struct error *error_r)
 {
     if (c->acquire_error.sqlstate[0]) {
@@ -184,8 +220,11 @@ enum acquire links_acquire(struct client *c, const struct shard_set *shards, str
         struct link *l = link_find(c, (unsigned)i);
         if (l && (l->coordinator_has || l->ending))
             return ACQUIRE_WAIT; /* an earlier transaction of this client is not yet applied there */
-        if (l && l->server && !l->lost)
+        if (l && l->server && !l->lost) {
+            if (link_waits_for_variables(l))
+                return ACQUIRE_WAIT;
             continue;
+        }
         if (l && l->lost) {
             error_set(error_r, SQLSTATE_CONNECTION_FAILURE,
                       "the connection to shard \"%s\" was lost in this transaction", c->db->shards[i]->name);
@@ -202,6 +241,8 @@ enum acquire links_acquire(struct client *c, const struct shard_set *shards, str
             return ACQUIRE_WAIT;
         }
         link_attach(l, s);
+        if (link_waits_for_variables(l))
+            return ACQUIRE_WAIT;
     }
     return ACQUIRE_READY;
 }
@@ -327,13 +368,8 @@ void link_prepare(struct link *l)
     if (l->in_txn || l->open_pipeline)
         return;
     const struct varset *wanted = c->txn.state == TXN_NONE ? c->vars : c->txn.vars_before;
-    if (l->server->vars != wanted && !varset_equal(l->server->vars, wanted)) {
-        struct buf *b = client_scratch(c);
-        varset_diff_sql(l->server->vars, wanted, b);
-        link_query(l, buf_slice(b), SINK_DROP, TAG_VARIABLES);
-        varset_unref(&l->server->vars);
-        l->server->vars = wanted ? varset_ref((struct varset *)(uintptr_t)wanted) : NULL;
-    }
+    if (l->server->vars != wanted && !varset_equal(l->server->vars, wanted))
+        link_send_variables(l, wanted);
     if (c->txn.state != TXN_NONE)
         link_join(l);
 }
@@ -439,6 +475,12 @@ static void link_message(void *owner, struct server *s, const struct expect *e, 
         txn_commit_message(c, l, e, f);
         return;
     case TAG_VARIABLES:
+        if (f->type == MSG_READY && l->vars_due) {
+            l->vars_due = false;
+            client_resume(c);
+            return;
+        }
+        /* fall through */
     case TAG_BEGIN:
         if (f->type == MSG_ERROR && c->state != CLIENT_CLOSING)
             preamble_failed(l, e, f);

@@ -153,7 +153,8 @@ static enum dispatch login_welcome(struct client *c)
         return DISPATCH_DONE;
     }
     struct varset *known = hashmap_get(&c->env->welcomes, welcome_key(c, &c->env->scratch2));
-    if (!known) {
+    /* Its own variables are tried where they will be used: a bad one ends the login, as on a server. */
+    if (!known || (c->vars && c->vars->n > 1)) {
         shard_set_clear(&home);
         shard_set_add(&home, c->db->home);
         switch (links_acquire(c, &home, &e)) {
@@ -166,7 +167,8 @@ static enum dispatch login_welcome(struct client *c)
             break;
         }
         struct link *l = link_find(c, c->db->home);
-        welcome_remember(c, l->server);
+        if (!known)
+            welcome_remember(c, l->server);
         link_put(l, true);
         known = hashmap_get(&c->env->welcomes, welcome_key(c, &c->env->scratch2));
     }

@@ -473,6 +473,12 @@ enum status run_find_shards(struct client *c, struct plan *p, const struct templ
             }
         return error_set(error_r, SQLSTATE_UNDEFINED_OBJECT, "shard \"%s\" does not exist", by_hand);
     }
+    if (p->sets_config) {
+        error_set(error_r, SQLSTATE_FEATURE_NOT_SUPPORTED,
+                  "set_config() cannot be followed across shards and pooled connections");
+        error_hint(error_r, "Use SET or SET LOCAL.");
+        return STATUS_ERROR;
+    }
     if (p->kind == PLAN_REFUSE) {
         *error_r = *p->refusal;
         return STATUS_ERROR;

@@ -86,6 +86,7 @@ struct link {
     bool writer; /* has, or may have, written */
     bool cannot_prepare;
     bool pinned;          /* keeps its server after the transaction */
+    bool vars_due;        /* SET was sent ahead of everything else; nothing follows before its answer */
     bool open_pipeline;   /* extended messages were sent since the last Sync */
     bool flush_sent;      /* ... and Flush after the last of them */
     bool ending;          /* a reader's COMMIT beside a two-phase commit is under way */
@@ -247,7 +248,7 @@ void client_send(struct client *c, const struct buf *b);
 void client_flush(struct client *c);
 void client_flush_later(struct client *c);
 void client_output_full(struct client *c); /* run_client_drained() follows when there is room again */
-void client_resume(struct client *c); /* goes on with the input, from the loop */
+void client_resume(struct client *c);      /* goes on with the input, from the loop */
 void client_update_reading(struct client *c);
 void client_send_error(struct client *c, const struct error *e);
 void client_send_warning(struct client *c, const struct error *e);

@@ -421,6 +421,14 @@ static enum dispatch refuse(struct client *c, const struct error *e)
 
 static enum dispatch verb_begin(struct client *c, struct plan *p, struct slice sql)
 {
+    if (c->txn.state == TXN_OPEN &&
+        (p->modes.isolation >= 0 || p->modes.read_only >= 0 || p->modes.deferrable >= 0)) {
+        struct error e;
+        error_set(&e, SQLSTATE_ACTIVE_TRANSACTION,
+                  "BEGIN with transaction modes within a transaction is not supported");
+        error_hint(&e, "Use SET TRANSACTION.");
+        return refuse(c, &e);
+    }
     if (c->txn.state == TXN_OPEN)
         warn(c, SQLSTATE_ACTIVE_TRANSACTION, "there is already a transaction in progress");
     else if (c->txn.state == TXN_IMPLICIT && any_joined(c) && p->modes.isolation >= 0) {

@@ -275,6 +275,16 @@ static bool same_word(struct slice v, const char *a, const char *b)
     return strcasecmp(word, a) == 0 || strcasecmp(word, b) == 0;
 }
 
+/* These are modes of the transaction at hand, not variables to be kept. */
+static bool name_refused(const char *name, struct error *e)
+{
+    if (strncmp(name, "transaction_", 12) != 0 || strcmp(name, "transaction_timeout") == 0)
+        return false;
+    error_set(e, SQLSTATE_FEATURE_NOT_SUPPORTED, "%s cannot be set by its name", name);
+    error_hint(e, "Use SET TRANSACTION.");
+    return true;
+}
+
 static bool value_refused(const char *name, struct slice value, struct error *e)
 {
     if (strcmp(name, "standard_conforming_strings") == 0 &&
@@ -306,6 +316,8 @@ static enum dispatch verb_set(struct client *c, struct plan *p, const struct tem
     struct slice value;
     struct buf b;
     const char *reset = varset_get(c->vars_startup, p->name);
+    if (name_refused(p->name, &e))
+        return set_failed(c, &e);
     if (p->verb == VERB_SET_LOCAL) {
         if (strcmp(p->name, "search_path") == 0 || strcmp(p->name, "role") == 0)
             plan_names_changed(c);
@@ -371,9 +383,8 @@ static enum dispatch discard_all(struct client *c)
     extended_deallocate(c, NULL);
     for (unsigned i = c->n_links; i-- > 0;) {
         struct link *l = c->links[i];
-        if (!l->pinned || !l->server || l->lost)
-            continue;
-        link_put_reset(l);
+        if (l->server && !l->lost && !l->coordinator_has && !l->ending)
+            link_put_reset(l);
     }
     varset_unref(&c->guc_pgunison);
     return reset_all(c, "DISCARD ALL");

@@ -194,8 +194,7 @@ static enum status check_failed_state(struct client *c, const struct plan *p, st
 {
     if (c->txn.state == TXN_FAILED && p->verb != VERB_COMMIT && p->verb != VERB_ROLLBACK &&
         p->verb != VERB_ROLLBACK_TO && p->verb != VERB_EMPTY)
-        return error_set(error_r, SQLSTATE_IN_FAILED_TRANSACTION,
-                         "current transaction is aborted, commands ignored until end of transaction block");
+        return txn_failed_error(c, error_r);
     return STATUS_OK;
 }
 

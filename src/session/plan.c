@@ -360,10 +360,7 @@ enum plan_result session_plan(struct client *c, const struct template *t, uint32
         case ROUTER_NEEDS_CATALOG:
             if (c->txn.state == TXN_FAILED || c->txn.state == TXN_IMPLICIT_FAILED) {
                 load_forget(c);
-                return error_set(
-                           error_r, SQLSTATE_IN_FAILED_TRANSACTION,
-                           "current transaction is aborted, commands ignored until end of transaction block"),
-                       PLAN_FAILED;
+                return txn_failed_error(c, error_r), PLAN_FAILED;
             }
             return load_start(c, error_r);
         case ROUTER_ERROR:

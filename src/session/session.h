@@ -364,6 +364,7 @@ void txn_begin(struct client *c, const struct transaction_modes *modes);
 void txn_begin_implicit(struct client *c);
 bool txn_may_span(const struct client *c, struct error *error_r);
 void txn_fail(struct client *c);
+enum status txn_failed_error(struct client *c, struct error *error_r);
 void txn_fail_untold(struct client *c); /* without a word to the client: COMMIT will be an error */
 void txn_end(struct client *c, bool commit, enum after_end after, const char *tag, bool chain);
 void txn_message(struct client *c, struct link *l, const struct expect *e, const struct frame *f);

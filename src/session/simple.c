@@ -55,8 +55,7 @@ enum dispatch session_execute_verb(struct client *c, struct plan *p, const struc
     struct error e;
     *handled_r = true;
     if (c->txn.state == TXN_FAILED && !allowed_in_failed(p)) {
-        error_set(&e, SQLSTATE_IN_FAILED_TRANSACTION,
-                  "current transaction is aborted, commands ignored until end of transaction block");
+        txn_failed_error(c, &e);
         return failed(c, &e);
     }
     switch (p->verb) {

@@ -154,6 +154,19 @@ void txn_fail_untold(struct client *c)
     txn_fail(c);
 }
 
+/* The error of a statement in a failed transaction; of the first one after a shard was lost in silence, why
+ * it failed. */
+enum status txn_failed_error(struct client *c, struct error *error_r)
+{
+    if (!c->txn.lost_untold)
+        return error_set(error_r, SQLSTATE_IN_FAILED_TRANSACTION,
+                         "current transaction is aborted, commands ignored until end of transaction block");
+    c->txn.lost_untold = false;
+    error_set(error_r, SQLSTATE_CONNECTION_FAILURE, "a shard's connection was lost in this transaction");
+    error_hint(error_r, "Use ROLLBACK, and retry the transaction.");
+    return STATUS_ERROR;
+}
+
 /* --- ends ------------------------------------------------------------------------------------- */
 
 static void end_send(struct client *c, struct link *l, const char *sql)
@@ -226,7 +239,7 @@ void txn_end(struct client *c, bool commit, enum after_end after, const char *ta
         writers += c->links[i]->in_txn && c->links[i]->writer;
     }
     if (untold) {
-        error_set(&e, SQLSTATE_CONNECTION_FAILURE, "a shard's connection was lost in this transaction");
+        (void)txn_failed_error(c, &e);
         error_detail(&e, "The transaction was rolled back on all shards.");
         error_hint(&e, "Retry it.");
         commit_refused(c, &e);
@@ -541,8 +554,7 @@ enum dispatch txn_verb(struct client *c, struct plan *p, const struct template *
         return DISPATCH_AGAIN; /* commit_ack = decided: the one before is still being applied */
     if (c->txn.state == TXN_FAILED &&
         (p->verb == VERB_SAVEPOINT || p->verb == VERB_RELEASE || p->verb == VERB_BEGIN)) {
-        error_set(&e, SQLSTATE_IN_FAILED_TRANSACTION,
-                  "current transaction is aborted, commands ignored until end of transaction block");
+        txn_failed_error(c, &e);
         return refuse(c, &e);
     }
     switch (p->verb) {

@@ -18,8 +18,17 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+/* A question whether a shard is still there, while it owes an answer. */
+struct probe {
+    struct part *part;
+    unsigned about; /* the part's n_sent when it was found outstanding, and when it was asked */
+    bool due;
+};
+
 struct part {
     struct txn_commit *commit;
+    unsigned n_sent;
+    struct probe probe;
     struct link *link; /* NULL: released or dropped */
     const struct shard_def *shard;
     unsigned index;
@@ -36,7 +45,7 @@ struct txn_commit {
     struct config *config; /* a reference: shard definitions are used until the end */
     struct varset *vars;   /* the session's at COMMIT */
     char txid[TXID_MAX_BYTES + 1];
-    struct loop_timer *timer;
+    struct loop_timer *timer, *probe_timer;
     struct deferred finish, lost;
     bool answered;
     struct error error; /* the answer's */
@@ -59,6 +68,7 @@ static void port_send(void *port, unsigned p, const char *sql)
     part->tag[0] = 0;
     part->failed = false;
     part->outstanding = true;
+    part->n_sent++;
     if (part->link->lost) {
         part->lost_due = true;
         error_set(&part->error, SQLSTATE_CONNECTION_FAILURE, "the connection to shard \"%s\" was lost",
@@ -98,12 +108,20 @@ static void port_control(void *port, unsigned p, const char *sql)
                   &t->parts[p]);
 }
 
+/* Whatever was still due on it is nobody's business any more. */
+static struct link *part_gives_link(struct part *part)
+{
+    struct link *l = part->link;
+    part->link = NULL;
+    part->outstanding = part->lost_due = false;
+    l->coordinator_has = false;
+    return l;
+}
+
 static void port_released(void *port, unsigned p)
 {
     struct txn_commit *t = port;
-    struct link *l = t->parts[p].link;
-    t->parts[p].link = NULL;
-    l->coordinator_has = false;
+    struct link *l = part_gives_link(&t->parts[p]);
     if (t->answered || l->client->state == CLIENT_CLOSING) {
         link_put(l, !l->lost);
         client_resume(t->client);
@@ -113,9 +131,7 @@ static void port_released(void *port, unsigned p)
 static void port_drop(void *port, unsigned p)
 {
     struct txn_commit *t = port;
-    struct link *l = t->parts[p].link;
-    t->parts[p].link = NULL;
-    l->coordinator_has = false;
+    struct link *l = part_gives_link(&t->parts[p]);
     link_put(l, false);
 }
 
@@ -128,6 +144,60 @@ static void lost_run(void *arg)
             t->parts[i].lost_due = t->parts[i].outstanding = false;
             coordinator_reply(t->coordinator, i, &reply);
         }
+}
+
+/* --- is anybody there? ------------------------------------------------------------------------ */
+
+/*
+ * A network that drops packets closes no connection: TCP alone notices after minutes or hours, with locks
+ * held and others prepared. So a shard that owes an answer for long is asked something on its control
+ * connection. Any answer there, an error even, means that it is at work (a deferred constraint, a synchronous
+ * standby), and we wait on; none means that the connection is as good as lost.
+ */
+static void probe_done(void *arg, const struct control_result *r)
+{
+    struct probe *probe = arg;
+    struct part *part = probe->part;
+    struct error error;
+    probe->due = false;
+    if (!r->lost || !part->outstanding || part->lost_due || probe->about != part->n_sent)
+        return;
+    error_set(&error, SQLSTATE_CONNECTION_FAILURE, "shard \"%s\" does not answer", part->shard->name);
+    if (r->error)
+        error_detail(&error, "%s", r->error->message);
+    log_warning("shard \"%s\" does not answer during COMMIT of %s: its connection is given up",
+                part->shard->name, part->commit->txid);
+    struct txn_reply reply = {.kind = TXN_REPLY_LOST, .error = &error};
+    part->outstanding = false;
+    coordinator_reply(part->commit->coordinator, part->index, &reply);
+}
+
+static uint64_t probe_timeout_us(const struct txn_commit *t)
+{
+    uint64_t us = t->config->settings.commit_resolve_timeout_us;
+    return us > 1000000 ? us : 1000000;
+}
+
+static void probe_start(struct txn_commit *t)
+{
+    loop_timer_start(t->probe_timer, probe_timeout_us(t) / 2);
+}
+
+static void probe_fired(void *arg)
+{
+    struct txn_commit *t = arg;
+    for (unsigned i = 0; i < t->n; i++) {
+        struct part *part = &t->parts[i];
+        bool long_since = part->outstanding && part->probe.about == part->n_sent;
+        if (long_since && !part->probe.due) {
+            part->probe.due = true;
+            control_query(t->client->env->control, part->shard, "SELECT 1", probe_timeout_us(t), probe_done,
+                          &part->probe);
+        }
+        if (!part->probe.due)
+            part->probe.about = part->n_sent;
+    }
+    probe_start(t);
 }
 
 static void timer_fired(void *arg)
@@ -193,8 +263,10 @@ static void port_answer(void *port, const struct txn_result *r)
 
 static void control_forget_all(struct txn_commit *t)
 {
-    for (unsigned i = 0; i < t->n; i++)
+    for (unsigned i = 0; i < t->n; i++) {
         control_forget(t->client->env->control, &t->parts[i]);
+        control_forget(t->client->env->control, &t->parts[i].probe);
+    }
 }
 
 static void finish_run(void *arg)
@@ -210,6 +282,7 @@ static void finish_run(void *arg)
     coordinator_destroy(&t->coordinator);
     if (t->timer)
         loop_timer_destroy(&t->timer);
+    loop_timer_destroy(&t->probe_timer);
     config_unref(&t->config);
     varset_unref(&t->vars);
     c->commit = NULL;
@@ -370,6 +443,7 @@ bool txn_commit_two_phase(struct client *c, struct error *error_r)
             continue;
         struct part *part = &t->parts[t->n];
         *part = (struct part){.commit = t, .link = l, .shard = c->db->shards[l->shard], .index = t->n};
+        part->probe.part = part;
         participants[t->n] = (struct txn_participant){.shard = part->shard->name,
                                                       .cannot_prepare = l->cannot_prepare,
                                                       .may_lack_xid = !l->server->wrote_rows};
@@ -405,6 +479,8 @@ bool txn_commit_two_phase(struct client *c, struct error *error_r)
     hashmap_put(&shared->owned, slice_str(t->txid), t);
     pthread_mutex_unlock(&shared->owned_lock);
     c->commit = t;
+    t->probe_timer = loop_timer_create(c->env->loop, probe_fired, t);
+    probe_start(t);
     readers_commit(c);
     coordinator_start(t->coordinator);
     return true;

@@ -77,6 +77,8 @@ class Mitm:
             return
         with self.lock:
             self.connections.add(connection)
+        if self.refusing:  # since it was accepted
+            connection.close()
         connection.run()
 
     def down(self):

@@ -301,14 +301,40 @@ def test_the_outcome_is_unknown_while_the_decider_is_away(begin, fault, proxy, w
     assert shown(proxy, txid) == outcome
 
 
-def test_a_decider_that_says_nothing(begin, fault):
-    """The connection is there, but nothing comes through: for the client it is as if the decider were slow."""
-    rule = fault(DECIDE, ANSWERED, SILENT)
+def test_a_decider_that_is_slow(begin, fault):
+    """However long its COMMIT takes: it can be reached, so it is waited for."""
+    rule = fault(DECIDE, ANSWERED, HOLD)
     c = begin().send()
-    man = rule.wait()
-    assert len(c.on()) < SHARDS
-    man.up()
+    rule.wait()
+    c.wire.socket.settimeout(RESOLVE_TIMEOUT * 2.5)
+    with pytest.raises(TimeoutError):
+        c.wire.receive()
+    rule.release()
     c.answer().committed()
+
+
+@pytest.mark.parametrize("when", [SENT, ANSWERED])
+def test_a_decider_that_says_nothing(begin, fault, proxy, when):
+    """The network drops everything, closing nothing. In the end the client is told that nobody knows; when the network is
+    back, the decision may even arrive late."""
+    rule = fault(DECIDE, when, SILENT)
+    c = begin().run()
+    man = rule.wait()
+    assert c.error["C"] == "08007", c.error
+    man.up()
+    txid = txid_in(c.error)
+    eventually(lambda: shown(proxy, txid) in ("committed", "aborted"))
+    cleared(c.shards, c.dbname)
+    outcome = shown(proxy, txid)
+    assert outcome == "committed" or when == SENT
+    assert len(c.on()) == (SHARDS if outcome == "committed" else 0)
+
+
+def test_a_participant_that_says_nothing(begin, fault):
+    rule = fault(PREPARE, ANSWERED, SILENT)
+    c = begin().run()
+    rule.wait().up()
+    c.rolled_back("08006")
 
 
 def test_a_decider_that_decides_too_late(begin, fault, shards, dbname):

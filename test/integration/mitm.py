@@ -82,8 +82,11 @@ class Mitm:
         connection.run()
 
     def down(self):
+        """At once, as seen from the proxy: what it sends when it misses the first connection passes on no other."""
         self.refusing = True
+        self.flowing.clear()
         self.cut()
+        self.flowing.set()
 
     def silent(self):
         self.flowing.clear()

@@ -8,9 +8,13 @@ checks+=',-bugprone-easily-swappable-parameters,-bugprone-narrowing-conversions,
 checks+=',-bugprone-assignment-in-if-condition,-bugprone-branch-clone,-bugprone-suspicious-include'
 checks+=',-bugprone-implicit-widening-of-multiplication-result,-clang-analyzer-security.insecureAPI.DeprecatedOrUnsafeBufferHandling'
 mapfile -t sources < <(find src -name '*.c' | sort)
-# shellcheck disable=SC2086  # CPPFLAGS is a list
-printf '%s\n' "${sources[@]}" | xargs -P "$(nproc)" -n 8 clang-tidy --quiet --checks="$checks" --warnings-as-errors='*' \
-    2>/dev/null -- || failed=1
+flags=(-Iinclude -D_GNU_SOURCE '-DPGUNISON_VERSION="lint"' -I/usr/include/postgresql -std=c11)
+tidy() { # files of one call
+    clang-tidy --quiet --checks="$CHECKS" --warnings-as-errors='*' "$@" -- "${flags[@]}" 2> >(grep -v 'warnings generated' >&2)
+}
+for ((i = 0; i < ${#sources[@]}; i += 8)); do
+    CHECKS=$checks tidy "${sources[@]:i:8}" || failed=1
+done
 mapfile -t all < <(find src include test -name '*.[ch]' | sort)
 clang-format --dry-run --Werror "${all[@]}" || failed=1
 exit $failed

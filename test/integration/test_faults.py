@@ -236,6 +236,18 @@ def test_the_shard_with_a_temporary_table_decides(begin, fault):
         c.answer().committed()
 
 
+def test_a_temporary_table_of_an_earlier_transaction(begin, fault):
+    """What the session made by hand stays there, and that shard decides from then on."""
+    for shard in (2, 2, 1, 1, 0, 0):
+        hand = "/* pgunison: shard=s%d */ " % shard
+        rule = fault(DECIDE, SENT, HOLD)
+        c = begin(before=[hand + "CREATE TEMPORARY TABLE kept (id int)"], last=[hand + "INSERT INTO kept VALUES (1)"]).send()
+        assert rule.wait().name == "s%d" % shard
+        rule.release()
+        c.answer().committed()
+        assert c.wire.ask(h.query(hand + "SELECT count(*) FROM kept"))[1] == ("D", b"1")
+
+
 def test_two_shards_with_temporary_tables_are_refused_before_anything_is_prepared(begin, fault):
     rule = fault(PREPARE, SENT, CUT)
     c = begin(last=[temporary(0), temporary(1)]).run()

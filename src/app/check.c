@@ -51,7 +51,8 @@ struct shard_check {
     struct checks *checks;
     const struct shard_def *def;
     enum check_step step;
-    bool two_phase; /* takes part in cross-shard commits */
+    bool two_phase;     /* takes part in cross-shard commits */
+    bool none_prepared; /* max_prepared_transactions is 0 */
     uint64_t due_us, asked_us;
     char encoding[32], collate[64], ctype[64]; /* "" while unknown */
     struct check_report report;
@@ -84,8 +85,7 @@ const char *check_state_name(enum check_state state)
     return "?";
 }
 
-/* --- what was found ---------------------------------------------------------------------------------------
- */
+/* --- what was found --------------------------------------------------------------------------- */
 
 static void schedule(struct checks *c)
 {
@@ -172,7 +172,7 @@ static void found(struct shard_check *s, enum check_state state, const char *not
     tell_known(s->checks);
 }
 
-/* --- questions and answers ------------------------------------------------------------------------ */
+/* --- questions and answers -------------------------------------------------------------------- */
 
 static void ask(struct shard_check *s, enum check_step step, const char *sql);
 
@@ -197,17 +197,13 @@ static void settings_answer(struct shard_check *s, const struct control_result *
     snprintf(s->encoding, sizeof s->encoding, "%s", row[COL_ENCODING]);
     snprintf(s->collate, sizeof s->collate, "%s", row[COL_COLLATE]);
     snprintf(s->ctype, sizeof s->ctype, "%s", row[COL_CTYPE]);
+    s->none_prepared = s->two_phase && strcmp(row[COL_MAX_PREPARED], "0") == 0;
     if (atoi(row[COL_VERSION_NUM]) < OLDEST_VERSION) {
         snprintf(note, sizeof note, "PostgreSQL %s is too old: 13 or later is needed", s->report.version);
         found(s, CHECK_UNFIT, note);
     } else if (strcmp(row[COL_STRINGS], "on") != 0) {
         found(s, CHECK_UNFIT,
               "set standard_conforming_strings = on there: statements cannot be read safely without it");
-    } else if (s->two_phase && strcmp(row[COL_MAX_PREPARED], "0") == 0) {
-        found(s, CHECK_UNFIT,
-              "max_prepared_transactions is 0: commits over several shards will fail; set it to "
-              "max_connections (or more) in its "
-              "postgresql.conf and restart it");
     } else if (s->two_phase && strcmp(row[COL_RECOVERY], "t") == 0) {
         found(s, CHECK_UNFIT, "it is a standby: nothing can be written there");
     } else if (s->two_phase) {
@@ -236,6 +232,10 @@ static void table_answer(struct shard_check *s, const struct control_result *r)
         found(s, CHECK_UNFIT,
               "the control role is no superuser there: transactions that other roles prepared cannot be "
               "finished by it; set admin_user");
+    else if (s->none_prepared) /* it can still decide: its table is there */
+        found(s, CHECK_UNFIT,
+              "max_prepared_transactions is 0: commits over several shards will fail; set it to "
+              "max_connections (or more) in its postgresql.conf and restart it");
     else
         found(s, CHECK_UP, "");
 }
@@ -296,8 +296,7 @@ static void look(void *arg)
     schedule(c);
 }
 
-/* --- life -------------------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static void begin(struct checks *c, struct config *config)
 {

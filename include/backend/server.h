@@ -6,10 +6,11 @@
  *     sent:      Q(begin;savepoint a)   Q(the client's)     P B D E S
  *     expected:  QUERY/DROP             QUERY/FORWARD       PARSE BIND DESCRIBE EXECUTE SYNC
  *
- * FORWARD: bytes go to the owner as they come, whole or partial messages, without being assembled; but messages that somebody must
- * look at (ErrorResponse, ReadyForQuery, ParameterStatus, NotificationResponse, CopyInResponse, CopyOutResponse, CopyBothResponse) are delivered
- * whole through message(), in order. MESSAGE: every message is delivered whole. DROP: only those that somebody must look at.
- * After ErrorResponse the server skips to Sync (extended protocol): expectations up to the next SYNC are reported through
+ * FORWARD: bytes go to the owner as they come, whole or partial messages, without being assembled; but
+ * messages that somebody must look at (ErrorResponse, ReadyForQuery, ParameterStatus, NotificationResponse,
+ * CopyInResponse, CopyOutResponse, CopyBothResponse) are delivered whole through message(), in order.
+ * MESSAGE: every message is delivered whole. DROP: only those that somebody must look at. After ErrorResponse
+ * the server skips to Sync (extended protocol): expectations up to the next SYNC are reported through
  * skipped() and forgotten.
  */
 #ifndef PGUNISON_BACKEND_SERVER_H
@@ -22,7 +23,16 @@
 #include "net/stream.h"
 #include "wire/frame.h"
 
-enum expect_kind { EXPECT_QUERY, EXPECT_PARSE, EXPECT_BIND, EXPECT_DESCRIBE_STATEMENT, EXPECT_DESCRIBE_PORTAL, EXPECT_EXECUTE, EXPECT_CLOSE, EXPECT_SYNC };
+enum expect_kind {
+    EXPECT_QUERY,
+    EXPECT_PARSE,
+    EXPECT_BIND,
+    EXPECT_DESCRIBE_STATEMENT,
+    EXPECT_DESCRIBE_PORTAL,
+    EXPECT_EXECUTE,
+    EXPECT_CLOSE,
+    EXPECT_SYNC
+};
 enum expect_sink { SINK_FORWARD, SINK_MESSAGE, SINK_DROP };
 struct expect {
     uint8_t kind, sink;
@@ -33,11 +43,14 @@ struct expect {
 struct server;
 struct server_owner_ops {
     void (*forward)(void *owner, struct server *s, const uint8_t *bytes, size_t len);
-    /* e: the expectation that f belongs to (still at the head), or NULL when none is due (asynchronous messages). */
+    /* e: the expectation that f belongs to (still at the head), or NULL when none is due (asynchronous
+     * messages). */
     void (*message)(void *owner, struct server *s, const struct expect *e, const struct frame *f);
     void (*skipped)(void *owner, struct server *s, const struct expect *e);
-    void (*end_of_read)(void *owner, struct server *s); /* what one read brought has been handed over: time to flush */
-    void (*lost)(void *owner, struct server *s, const struct error *why); /* gone; the owner must give it back with server_discard */
+    /* what one read brought has been handed over: time to flush */
+    void (*end_of_read)(void *owner, struct server *s);
+    /* gone; the owner must give it back with server_discard */
+    void (*lost)(void *owner, struct server *s, const struct error *why);
     void (*drained)(void *owner, struct server *s); /* output queue empty again */
 };
 
@@ -54,24 +67,26 @@ struct server {
     /* replies */
     struct expect *ring;
     uint32_t ring_head, ring_count, ring_cap;
-    struct buf in;          /* a partial message; empty most of the time */
-    size_t forward_left;    /* bytes of a message under way in FORWARD that are still to come */
-    size_t drop_left;       /* the same for a message that nobody wants */
-    char txn_status;        /* of the last ReadyForQuery */
-    bool dead;              /* lost or closed: no more I/O */
-    bool error_since_sync;
-    bool wrote_rows;        /* a CommandComplete told of rows written, since the owner last cleared this */
+    struct buf in;       /* a partial message; empty most of the time */
+    size_t forward_left; /* bytes of a message under way in FORWARD that are still to come */
+    size_t drop_left;    /* the same for a message that nobody wants */
+    char txn_status;     /* of the last ReadyForQuery */
+    bool dead;           /* lost or closed: no more I/O */
+    bool wrote_rows; /* a CommandComplete told of rows written, since the owner last cleared this */
     /* session state on the server */
-    struct varset *vars;    /* what it is set to, besides what it was opened with */
+    struct varset *vars; /* what it is set to, besides what it was opened with */
     struct prepared_set *prepared;
-    bool cancelled;         /* a cancel request was sent: when it arrives nobody knows, so nobody else may meet it */
-    bool pinned_state;      /* has state that only DISCARD ALL or closing removes */
+    /* a cancel request was sent: when it arrives nobody knows, so nobody else may meet it */
+    bool cancelled;
+    bool pinned_state; /* has state that only DISCARD ALL or closing removes */
     uint64_t created_us, used_us;
     uint64_t unnamed_statement; /* id of the statement_def parsed last as "", 0: unknown */
 };
 
-struct server *server_create(struct loop *loop, struct backend_conn *conn, struct server_pool *pool, struct prepared_set *prepared);
-void server_destroy(struct server **s); /* closes; safe inside its own callbacks (freed at the end of the turn) */
+struct server *server_create(struct loop *loop, struct backend_conn *conn, struct server_pool *pool,
+                             struct prepared_set *prepared);
+/* closes; safe inside its own callbacks (freed at the end of the turn) */
+void server_destroy(struct server **s);
 void server_set_owner(struct server *s, const struct server_owner_ops *ops, void *owner);
 void server_detach(struct server *s);                    /* from its loop, idle only; see stream_detach */
 void server_attach(struct server *s, struct loop *loop); /* on the new loop's thread */
@@ -83,7 +98,8 @@ static inline uint32_t server_outstanding(const struct server *s)
 }
 void server_write(struct server *s, const void *data, size_t len); /* queues; server_flush() sends */
 void server_flush(struct server *s);
-void server_forward(struct server *s, const void *data, size_t len); /* queues and sends, without a copy where it can */
+/* queues and sends, without a copy where it can */
+void server_forward(struct server *s, const void *data, size_t len);
 void server_set_reading(struct server *s, bool on);
 size_t server_queued(const struct server *s);
 void server_cancel(struct server *s); /* asks the shard to cancel what runs */

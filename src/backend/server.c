@@ -305,14 +305,12 @@ static bool deliver(struct server *s, const struct frame *f)
             server_lose(s, &bad);
             return false;
         }
-        s->error_since_sync = false;
     }
     /* The expectation leaves the queue before the owner hears of its end: it may give the server back inside.
      */
     if (end)
         ring_pop(s);
     if (f->type == MSG_ERROR)
-        s->error_since_sync = true;
     if (!s->ops && f->type == MSG_PARAMETER_STATUS) {
         /* A setting changed under an idle connection (a reload of the shard's configuration): clients would
          * not be told. */

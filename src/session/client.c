@@ -199,11 +199,29 @@ char client_txn_status(const struct client *c)
     return 'I';
 }
 
+/* One answered request is one query to SHOW STATS (a pipeline is one); what ends outside a block is a
+ * transaction. */
+static void count_request(struct client *c)
+{
+    struct session_stats *s = &c->env->stats;
+    uint64_t now = loop_now_us(c->env->loop);
+    if (c->in_request) {
+        stats_add(&s->queries, 1);
+        stats_add(&s->query_us, now - c->request_us);
+    }
+    if (c->in_request && c->txn.state == TXN_NONE) {
+        stats_add(&s->transactions, 1);
+        stats_add(&s->transaction_us, now - (c->txn.began_us ? c->txn.began_us : c->request_us));
+        c->txn.began_us = 0;
+    }
+    c->in_request = false;
+}
+
 void client_ready(struct client *c)
 {
     uint8_t z[6] = {MSG_READY, 0, 0, 0, 5, (uint8_t)client_txn_status(c)};
     client_write(c, z, sizeof z);
-    stats_add(&c->env->stats.queries, 1);
+    count_request(c);
     c->request_us = loop_now_us(c->env->loop);
     c->simple_open = false;
     if (c->txn.state == TXN_NONE && c->config != c->env->config && c->state == CLIENT_READY)

@@ -806,7 +806,6 @@ static void end_cycle(struct client *c)
         extended_forget_portals(c);
         plan_txn_ended(c, true);
         links_put_idle(c);
-        stats_add(&c->env->stats.transactions, 1);
     }
     client_ready(c);
     client_resume(c);
@@ -880,7 +879,7 @@ enum dispatch extended_message(struct client *c, const struct frame *f)
         return DISPATCH_DONE;
     if (!c->extended_open) {
         c->extended_open = true;
-        c->request_us = loop_now_us(c->env->loop);
+        client_request_begins(c);
     }
     if (f->body.len > 0 && (f->type == MSG_FLUSH || (f->type == MSG_SYNC && !c->skip_till_sync))) {
         enum dispatch d = has_body(c);

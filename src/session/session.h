@@ -232,6 +232,7 @@ struct client {
     struct deferred resume;
     uint64_t connected_us, request_us;
     bool reading;
+    bool in_request;  /* between a request's first message and ReadyForQuery */
     bool output_full; /* somebody waits for room in the output */
     bool freed;
     size_t need_input; /* bytes of the message under way, as far as they are known */
@@ -262,6 +263,12 @@ static inline void stats_add(atomic_uint_fast64_t *counter, uint64_t n)
     /* One writer: a plain load and store, made atomic for the readers' sake only. */
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
                           memory_order_relaxed);
+}
+
+static inline void client_request_begins(struct client *c)
+{
+    c->in_request = true;
+    c->request_us = loop_now_us(c->env->loop);
 }
 
 /* cancel.c */

@@ -193,7 +193,7 @@ enum dispatch simple_query(struct client *c, const struct frame *f)
         return DISPATCH_DONE;
     }
     if (!c->simple_open)
-        c->request_us = loop_now_us(c->env->loop);
+        client_request_begins(c);
     c->simple_open = true;
     c->simple_retry = false;
     extended_deallocate(c, ""); /* a simple query ends the unnamed statement, as on a server */

@@ -373,7 +373,6 @@ void txn_ended(struct client *c, bool committed, const struct error *error)
         hashmap_free(&c->cursors, NULL);
         c->has_cursors = false;
     }
-    stats_add(&c->env->stats.transactions, 1);
     links_put_idle(c);
     if (c->state == CLIENT_CLOSING) {
         client_free_if_done(c);

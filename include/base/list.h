@@ -2,6 +2,7 @@
 #ifndef PGUNISON_BASE_LIST_H
 #define PGUNISON_BASE_LIST_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -15,8 +16,9 @@ struct list {
 
 #define list_entry(node, type, member) ((type *)(void *)((char *)(node)-offsetof(type, member)))
 /* The body may unlink `it` itself, and nothing else. */
-#define list_foreach(l, it, next_)                                                                          \
-    for (struct list_node *it = (l)->head.next, *next_ = it->next; it != &(l)->head; it = next_, next_ = it->next)
+#define list_foreach(l, it, next_)                                                                           \
+    for (struct list_node *it = (l)->head.next, *next_ = it->next; it != &(l)->head;                         \
+         it = next_, next_ = it->next)
 
 static inline void list_init(struct list *l)
 {
@@ -49,6 +51,7 @@ static inline void list_push_front(struct list *l, struct list_node *n)
 }
 static inline void list_remove(struct list *l, struct list_node *n)
 {
+    assert(list_linked(n) && l->count > 0);
     n->prev->next = n->next;
     n->next->prev = n->prev;
     n->next = n->prev = NULL;
@@ -65,8 +68,23 @@ static inline struct list_node *list_last(const struct list *l)
 static inline struct list_node *list_pop_front(struct list *l)
 {
     struct list_node *n = list_first(l);
-    if (n)
-        list_remove(l, n);
+    if (n) {
+        l->head.next = n->next;
+        n->next->prev = &l->head;
+        n->next = n->prev = NULL;
+        l->count--;
+    }
+    return n;
+}
+static inline struct list_node *list_pop_back(struct list *l)
+{
+    struct list_node *n = list_last(l);
+    if (n) {
+        l->head.prev = n->prev;
+        n->prev->next = &l->head;
+        n->next = n->prev = NULL;
+        l->count--;
+    }
     return n;
 }
 /* Moves every node of `from` to the end of `to`, in order. */

@@ -5,6 +5,7 @@
 #ifndef PGUNISON_BASE_SLICE_H
 #define PGUNISON_BASE_SLICE_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -27,7 +28,10 @@ static inline struct slice slice_str(const char *s)
 
 static inline bool slice_eq(struct slice a, struct slice b)
 {
-    return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
+    if (a.len != b.len || a.len == 0)
+        return a.len == b.len;
+    assert(a.data && b.data);
+    return memcmp(a.data, b.data, a.len) == 0;
 }
 
 static inline bool slice_eq_str(struct slice a, const char *s)

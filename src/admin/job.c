@@ -85,7 +85,6 @@ void job_return(struct job *job)
 
 static void job_free(struct job *job)
 {
-    list_remove(&job->admin->homes[job->home].jobs, &job->node);
     if (job->free_data)
         job->free_data(job->data);
     buf_free(&job->out);
@@ -96,6 +95,7 @@ void job_answer(struct job *job)
 {
     if (job->client)
         client_console_reply(job->client, buf_slice(&job->out));
+    list_remove(&job->admin->homes[job->home].jobs, &job->node);
     job_free(job);
 }
 
@@ -104,8 +104,7 @@ void job_fail(struct job *job, const struct error *e)
     reply_error(&job->out, e);
 }
 
-/* --- the console as sessions see it ------------------------------------------------------------------------
- */
+/* --- the console as sessions see it ----------------------------------------------------------- */
 
 static void begin(struct job *job);
 
@@ -259,8 +258,7 @@ static void begin(struct job *job)
     }
 }
 
-/* --- life --------------------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 struct admin *admin_create(const struct console_worker *workers, unsigned n_workers,
                            struct session_shared *shared, struct loop *control_loop,
@@ -305,9 +303,10 @@ void admin_destroy(struct admin **aa)
     if (!a)
         return;
     *aa = NULL;
+    struct list_node *node;
     for (unsigned i = 0; i < a->n; i++)
-        while (!list_empty(&a->homes[i].jobs))
-            job_free(list_entry(list_first(&a->homes[i].jobs), struct job, node));
+        while ((node = list_pop_front(&a->homes[i].jobs)))
+            job_free(list_entry(node, struct job, node));
     stats_destroy(&a->stats);
     free(a->homes);
     free(a->workers);

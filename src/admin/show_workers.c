@@ -18,7 +18,7 @@ static void finish(struct job *job)
     job_answer(job);
 }
 
-/* --- clients -------------------------------------------------------------------------------------- */
+/* --- clients ---------------------------------------------------------------------------------- */
 
 struct view { /* of one worker: what its rows are made with */
     struct job *job;
@@ -131,7 +131,7 @@ void admin_show_transactions(struct job *job)
     job_round(job, visit_transactions, finish);
 }
 
-/* --- servers -------------------------------------------------------------------------------------- */
+/* --- servers ---------------------------------------------------------------------------------- */
 
 /* Numeric; "unix" and 0 for Unix sockets. */
 static void socket_address(int fd, bool peer, char host[INET6_ADDRSTRLEN], int *port_r)
@@ -145,7 +145,7 @@ static void socket_address(int fd, bool peer, char host[INET6_ADDRSTRLEN], int *
     memset(&a, 0, sizeof a);
     int rc =
         peer ? getpeername(fd, (struct sockaddr *)&a, &len) : getsockname(fd, (struct sockaddr *)&a, &len);
-    strcpy(host, "unix");
+    snprintf(host, INET6_ADDRSTRLEN, "unix");
     *port_r = 0;
     if (rc != 0) {
         host[0] = '\0';
@@ -203,7 +203,7 @@ void admin_show_servers(struct job *job)
     job_round(job, visit_servers, finish);
 }
 
-/* --- pools: those of one user, database and shard are one, whatever worker they are on ------------ */
+/* --- pools: those of one user, database and shard are one, whatever worker they are on -------- */
 
 struct pool_sum {
     char *user, *database, *shard;

@@ -14,6 +14,7 @@
 #include "base/arena.h"
 #include "base/log.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,8 +48,7 @@ struct resolver {
     struct list waiting, serving; /* requests: for a sweep to come; of the one that runs */
 };
 
-/* --- the port --------------------------------------------------------------------------------------------
- */
+/* --- the port --------------------------------------------------------------------------------- */
 
 static void control_done(void *arg, const struct control_result *result)
 {
@@ -130,8 +130,7 @@ static const struct recovery_ops ops = {
     .sweep_done = port_sweep_done,
 };
 
-/* --- sweeps ----------------------------------------------------------------------------------------------
- */
+/* --- sweeps ----------------------------------------------------------------------------------- */
 
 /* The requests that one sweep can serve: all without a txid, or those for the first one's. */
 static const char *take_requests(struct resolver *r, char txid_r[TXID_MAX_BYTES + 1])
@@ -139,7 +138,7 @@ static const char *take_requests(struct resolver *r, char txid_r[TXID_MAX_BYTES 
     struct list_node *first = list_first(&r->waiting);
     if (!first)
         return NULL;
-    strcpy(txid_r, list_entry(first, struct request, node)->txid);
+    memcpy(txid_r, list_entry(first, struct request, node)->txid, TXID_MAX_BYTES + 1);
     list_foreach(&r->waiting, node, next)
     {
         struct request *q = list_entry(node, struct request, node);
@@ -175,7 +174,7 @@ void resolver_request(struct resolver *r, const char *txid, void (*done)(void *a
     /* A name that does not fit cannot be a transaction's: a character that none has makes the sweep refuse
      * it. */
     bool fits = !txid || (*txid && strlen(txid) <= TXID_MAX_BYTES);
-    strcpy(q->txid, txid ? (fits ? txid : "?") : "");
+    snprintf(q->txid, sizeof q->txid, "%s", txid ? (fits ? txid : "?") : "");
     list_push_back(&r->waiting, &q->node);
     loop_defer(r->loop, &r->go);
 }
@@ -190,8 +189,7 @@ const struct recovery_shard *resolver_shard(const struct resolver *r, unsigned s
     return shard < r->n_ports ? recovery_shard_state(r->recovery, shard) : NULL;
 }
 
-/* --- life -------------------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static void begin(struct resolver *r, struct config *config)
 {

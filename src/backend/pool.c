@@ -61,7 +61,7 @@ const struct shard_def *pool_shard(const struct server_pool *p)
     return p->shard;
 }
 
-/* ---- servers --------------------------------------------------------------------------------- */
+/* --- servers ---------------------------------------------------------------------------------- */
 
 /* Whether a Terminate could be mistaken for the rest of something. */
 static bool is_quiet(const struct server *s)
@@ -103,9 +103,8 @@ struct server *pool_take_idle(struct server_pool *p)
 {
     bool round_robin = pool_settings(p)->server_round_robin;
     struct list_node *node;
-    while ((node = round_robin ? list_last(&p->idle) : list_first(&p->idle))) {
+    while ((node = round_robin ? list_pop_back(&p->idle) : list_pop_front(&p->idle))) {
         struct server *s = list_entry(node, struct server, node);
-        list_remove(&p->idle, node);
         if (!is_expired(p, s))
             return s;
         pool_drop_server(p, s);
@@ -113,7 +112,7 @@ struct server *pool_take_idle(struct server_pool *p)
     return NULL;
 }
 
-/* ---- borrowing ------------------------------------------------------------------------------- */
+/* --- borrowing -------------------------------------------------------------------------------- */
 
 bool pool_needs_check(const struct server_pool *p, const struct server *s)
 {
@@ -182,7 +181,7 @@ void pool_wait_failed(struct server_wait *w, const struct error *why)
     w->failed(w, why);
 }
 
-/* ---- giving back ----------------------------------------------------------------------------- */
+/* --- giving back ------------------------------------------------------------------------------ */
 
 void pool_discard(struct server *s)
 {
@@ -240,7 +239,7 @@ void pool_server_lost(struct server *s, const struct error *why)
     pool_drop_server(p, s);
 }
 
-/* ---- from other workers ---------------------------------------------------------------------- */
+/* --- from other workers ----------------------------------------------------------------------- */
 
 void pool_look(struct server_pool *p)
 {

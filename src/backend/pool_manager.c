@@ -20,7 +20,7 @@
 
 #define TICK_US UINT64_C(1000000) /* maintenance; waits have deadlines of their own */
 
-/* ---- keys ------------------------------------------------------------------------------------ */
+/* --- keys ------------------------------------------------------------------------------------- */
 
 static void key_part(struct buf *b, const char *text)
 {
@@ -94,7 +94,7 @@ static struct port *open_port(struct server_pool *p)
     return port;
 }
 
-/* ---- pools ----------------------------------------------------------------------------------- */
+/* --- pools ------------------------------------------------------------------------------------ */
 
 static struct server_pool *pool_create(struct pool_manager *m, const char *login,
                                        const struct database_def *db, const struct shard_def *shard)
@@ -132,9 +132,8 @@ static void pool_destroy(struct server_pool *p)
 {
     struct server *s;
     for (int i = 0; i < WAIT_CLASSES; i++) {
-        struct list_node *node;
-        while ((node = list_first(&p->waits[i])))
-            list_remove(&p->waits[i], node); /* sessions went first; a wait left over is nobody's */
+        while (list_pop_front(&p->waits[i]))
+            ; /* sessions went first; a wait left over is nobody's */
     }
     pool_cancel_openings(p);
     pool_tasks_drop(p);
@@ -208,7 +207,7 @@ struct server_pool *pool_find(struct pool_manager *m, const char *user, const ch
     return p;
 }
 
-/* ---- what is due by time --------------------------------------------------------------------- */
+/* --- what is due by time ---------------------------------------------------------------------- */
 
 void pool_manager_wake_at(struct pool_manager *m, uint64_t at_us)
 {
@@ -312,7 +311,7 @@ static void tick(void *arg)
         pool_manager_wake_at(m, due);
 }
 
-/* ---- managers -------------------------------------------------------------------------------- */
+/* --- managers --------------------------------------------------------------------------------- */
 
 struct pool_manager *pool_manager_create(struct loop *loop, unsigned worker, struct mailbox *mailbox,
                                          struct pool_limits *limits, struct config *config)
@@ -359,7 +358,7 @@ struct statement_registry *pool_manager_statements(struct pool_manager *m)
     return m->statements;
 }
 
-/* ---- reloads --------------------------------------------------------------------------------- */
+/* --- reloads ---------------------------------------------------------------------------------- */
 
 static void keep_pool(struct server_pool *p, const struct database_def *db, const struct shard_def *shard)
 {
@@ -413,7 +412,7 @@ void pool_manager_reconfigure(struct pool_manager *m, struct config *config)
     config_unref(&old);
 }
 
-/* ---- pausing, reconnecting ------------------------------------------------------------------- */
+/* --- pausing, reconnecting -------------------------------------------------------------------- */
 
 void pool_manager_pause(struct pool_manager *m, const char *database, bool on)
 {
@@ -452,7 +451,7 @@ void pool_manager_reconnect(struct pool_manager *m, const char *database)
     list_foreach(&m->stale, node, next) move_waits(list_entry(node, struct server_pool, stale_node));
 }
 
-/* ---- statistics ------------------------------------------------------------------------------ */
+/* --- statistics ------------------------------------------------------------------------------- */
 
 static void stats_of(const struct server_pool *p, struct pool_stats *stats_r)
 {

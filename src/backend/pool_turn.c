@@ -30,7 +30,7 @@ static uint64_t elder_before_us(enum quota_level level, uint64_t since_us)
     return since_us > patience_us[level] ? since_us - patience_us[level] : 0;
 }
 
-/* ---- opening --------------------------------------------------------------------------------- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 struct opening {
     struct list_node node;
@@ -103,7 +103,7 @@ void pool_cancel_openings(struct server_pool *p)
     }
 }
 
-/* ---- limits ---------------------------------------------------------------------------------- */
+/* --- limits ----------------------------------------------------------------------------------- */
 
 static unsigned positive(int n)
 {
@@ -180,7 +180,7 @@ void pool_fill(struct server_pool *p)
         pool_open_one(p);
 }
 
-/* ---- the parts of a turn --------------------------------------------------------------------- */
+/* --- the parts of a turn ---------------------------------------------------------------------- */
 
 /* Lets go of an idle server for whoever waits elsewhere, if they have waited since before ours (since_us) by
    more than patience; the server is the caller's if not. */
@@ -235,9 +235,8 @@ static void serve_waits(struct server_pool *p)
 static void serve_others(struct server_pool *p)
 {
     struct list_node *node;
-    while (pool_waiting(p) == 0 && (node = list_last(&p->idle))) {
+    while (pool_waiting(p) == 0 && (node = list_pop_back(&p->idle))) {
         struct server *s = list_entry(node, struct server, node);
-        list_remove(&p->idle, node);
         if (!give_away(p, s, UINT64_MAX)) {
             list_push_back(&p->idle, node);
             return;

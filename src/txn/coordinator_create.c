@@ -5,6 +5,7 @@
 #include "coordinator_private.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* SAVEPOINT fails outside a transaction block, where PREPARE would quietly prepare an empty transaction. */
@@ -55,9 +56,9 @@ static enum status prepare_texts(struct coordinator *c, const char *cluster, str
                          "cluster \"%s\", shard \"%s\" and transaction \"%s\" cannot be put into a name of a "
                          "prepared transaction",
                          cluster, c->members[c->decider].shard, c->txid);
-    strcpy(gid.cluster, cluster);
-    strcpy(gid.decider, c->members[c->decider].shard);
-    strcpy(gid.txid, c->txid);
+    snprintf(gid.cluster, sizeof gid.cluster, "%s", cluster);
+    snprintf(gid.decider, sizeof gid.decider, "%s", c->members[c->decider].shard);
+    snprintf(gid.txid, sizeof gid.txid, "%s", c->txid);
     for (unsigned p = 0; p < c->n; p++) {
         struct member *m = &c->members[p];
         if (p == c->decider)
@@ -65,7 +66,7 @@ static enum status prepare_texts(struct coordinator *c, const char *cluster, str
         if (!gid_name_valid(slice_str(m->shard)))
             return error_set(error_r, SQLSTATE_PROGRAM_LIMIT,
                              "shard \"%s\" cannot be put into a name of a prepared transaction", m->shard);
-        strcpy(gid.participant, m->shard);
+        snprintf(gid.participant, sizeof gid.participant, "%s", m->shard);
         if (gid_format(&gid, text, error_r))
             return STATUS_ERROR;
         m->prepare_sql = arena_printf(&c->arena, PREPARE_PREFIX "'%s'", text);

@@ -23,6 +23,7 @@ static void nodes_keep_their_order(void **state)
     assert_null(list_first(&l));
     assert_null(list_last(&l));
     assert_null(list_pop_front(&l));
+    assert_null(list_pop_back(&l));
     list_push_back(&l, &items[2].node);
     list_push_back(&l, &items[3].node);
     list_push_front(&l, &items[0].node);
@@ -38,6 +39,15 @@ static void nodes_keep_their_order(void **state)
         assert_false(list_linked(&items[i].node));
     }
     assert_true(list_empty(&l));
+
+    for (int i = 0; i < 4; i++)
+        list_push_back(&l, &items[i].node);
+    for (int i = 3; i >= 0; i--) {
+        assert_ptr_equal(list_pop_back(&l), &items[i].node);
+        assert_false(list_linked(&items[i].node));
+        assert_int_equal(l.count, i);
+    }
+    assert_null(list_first(&l));
 }
 
 static void foreach_may_remove_the_current_node(void **state)

@@ -20,6 +20,9 @@ die() {
 as_server=()
 [ "$(id -u)" -ne 0 ] || as_server=(runuser -u postgres --)
 
+# From a folder that it can enter.
+server() { (cd "$home" && "${as_server[@]}" "$@"); }
+
 where() { cat "$demo/where" 2>/dev/null; }
 
 # Is the process that a pid file names still ours? The program's path must stand in its command line.
@@ -43,7 +46,7 @@ stop() {
     for data in "$home"/s[0-9]*; do
         if alive "$data/postmaster.pid" "$data "; then
             echo "demo: stopping shard $(basename "$data")"
-            "${as_server[@]}" "$bin/pg_ctl" -D "$data" -m fast -w stop >/dev/null
+            server "$bin/pg_ctl" -D "$data" -m fast -w stop >/dev/null
         fi
     done
 }
@@ -122,7 +125,7 @@ chmod 644 "$home/pgunison.ini" "$home/userlist.txt"
 chmod 755 "$home/pgunison"
 
 # initdb once; the others are copies of it. The same settings as a default server's but for what two-phase commit needs.
-"${as_server[@]}" "$bin/initdb" -D "$home/s0" -U postgres -A trust -E UTF8 --locale=C.UTF-8 >"$home/initdb.log" || die "initdb failed: $home/initdb.log"
+server "$bin/initdb" -D "$home/s0" -U postgres -A trust -E UTF8 --locale=C.UTF-8 >"$home/initdb.log" || die "initdb failed: $home/initdb.log"
 cat >>"$home/s0/postgresql.conf" <<'END'
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
@@ -132,7 +135,7 @@ for ((i = 1; i < shards; i++)); do cp -a "$home/s0" "$home/s$i"; done
 i=0
 while read -r p; do
     echo "port = $p" >>"$home/s$i/postgresql.conf"
-    "${as_server[@]}" "$bin/pg_ctl" -D "$home/s$i" -l "$home/s$i/log" -w start >/dev/null || die "shard s$i did not start: $home/s$i/log"
+    server "$bin/pg_ctl" -D "$home/s$i" -l "$home/s$i/log" -w start >/dev/null || die "shard s$i did not start: $home/s$i/log"
     psql -X -q -h 127.0.0.1 -p "$p" -U postgres -d postgres -c 'CREATE DATABASE shop'
     i=$((i + 1))
 done <"$demo/ports"

@@ -1,6 +1,7 @@
 /*
- * What the router must know of relations (route/router.h declares the shapes it needs; this layer does not know it, so the shapes here are plain and the
- * session hands them over). Loaded on demand through the client's own connection, so that search_path, rights and uncommitted DDL are the client's.
+ * What the router must know of relations (route/router.h declares the shapes it needs; this layer does not
+ * know it, so the shapes here are plain and the session hands them over). Loaded on demand through the
+ * client's own connection, so that search_path, rights and uncommitted DDL are the client's.
  */
 #ifndef PGUNISON_BACKEND_CATALOG_H
 #define PGUNISON_BACKEND_CATALOG_H
@@ -24,15 +25,18 @@ struct catalog_relation {
     const char *schema, *name; /* as found; as asked when it does not exist */
     bool exists, temporary;
     char relkind;
-    const char *view_of;    /* "schema.name" of a listed, sharded table that a view reads, directly or through other views; NULL */
-    const char *view_of_reference; /* the same for a reference table: reading such a view on one shard is right, writing through it is not */
+    /* "schema.name" of a listed, sharded table that a view reads, directly or through other views; NULL */
+    const char *view_of;
+    /* the same for a reference table: reading such a view on one shard is right, writing through it is not */
+    const char *view_of_reference;
     const char *index_of_schema, *index_of_name; /* relkind i, I: its table; NULL otherwise */
-    /* NULL: not listed. Wildcard applied; an index has its table's; a partition (or inheritance child) that is not listed has its nearest
-       listed ancestor's. Of a relation that does not exist: by the schema in which it would be created. */
+    /* NULL: not listed. Wildcard applied; an index has its table's; a partition (or inheritance child) that
+       is not listed has its nearest listed ancestor's. Of a relation that does not exist: by the schema in
+       which it would be created. */
     const struct table_map *map;
     struct catalog_column *columns; /* an index has its table's */
     uint16_t n_columns;
-    void *extra;                      /* the session's: the router's view of it */
+    void *extra; /* the session's: the router's view of it */
     void (*free_extra)(void *extra);
 };
 
@@ -40,22 +44,31 @@ struct catalog;
 struct catalog *catalog_create(const struct database_def *db);
 void catalog_destroy(struct catalog **c);
 void catalog_clear(struct catalog *c);
-void catalog_forget_missing(struct catalog *c); /* entries of relations that did not exist: others may make them at any moment */ /* relations die, and what plans keep of them */
-size_t catalog_count(const struct catalog *c); /* clients choose the names: clear it, with the plans, when there are too many */
-/* context: what else the meaning of a name depends on (user and search_path). schema "": not qualified. NULL: not loaded. */
-struct catalog_relation *catalog_find(struct catalog *c, const char *context, const char *schema, const char *name);
+/* Entries of relations that did not exist: others may make them at any moment. They die, and what plans keep
+ * of them. */
+void catalog_forget_missing(struct catalog *c);
+/* clients choose the names: clear it, with the plans, when there are too many */
+size_t catalog_count(const struct catalog *c);
+/* context: what else the meaning of a name depends on (user and search_path). schema "": not qualified. NULL:
+ * not loaded. */
+struct catalog_relation *catalog_find(struct catalog *c, const char *context, const char *schema,
+                                      const char *name);
 
 /* Loading one relation: the SQL to run on a shard that has it, then its rows, then finish. */
 /* The shard to ask (index in db->shards): the relation's own, else home. */
 unsigned catalog_load_shard(const struct database_def *db, const char *schema, const char *name);
-/* SQL with everything qualified by pg_catalog, one result set of text columns; relation names quoted as literals. */
+/* SQL with everything qualified by pg_catalog, one result set of text columns; relation names quoted as
+ * literals. */
 void catalog_load_sql(const struct database_def *db, const char *schema, const char *name, struct buf *sql);
-/* Rows come in the order of the result. Refuses (0A000) an unqualified name that might mean another table on another shard: a search_path with
-   several schemas and a single(...) table of that name. */
+/* Rows come in the order of the result. Refuses (0A000) an unqualified name that might mean another table on
+   another shard: a search_path with several schemas and a single(...) table of that name. */
 struct catalog_load;
-struct catalog_load *catalog_load_begin(struct catalog *c, const char *context, const char *schema, const char *name);
-enum status catalog_load_row(struct catalog_load *l, const struct slice *values, size_t n, struct error *error_r) MUST_CHECK;
-struct catalog_relation *catalog_load_finish(struct catalog_load **l); /* stores it; if another load was first, gives that one's */
+struct catalog_load *catalog_load_begin(struct catalog *c, const char *context, const char *schema,
+                                        const char *name);
+enum status catalog_load_row(struct catalog_load *l, const struct slice *values, size_t n,
+                             struct error *error_r) MUST_CHECK;
+/* stores it; if another load was first, gives that one's */
+struct catalog_relation *catalog_load_finish(struct catalog_load **l);
 void catalog_load_abort(struct catalog_load **l);
 
 #endif

@@ -1,7 +1,8 @@
 /*
- * Opening a connection to a shard with libpq (authentication, TLS, several hosts, target_session_attrs), without ever blocking
- * the loop: names are resolved by a resolver thread first (hostaddr is then given beside host), the rest is PQconnectPoll.
- * The connection is then taken over raw: descriptor and SSL object are used directly, the PGconn only keeps them alive.
+ * Opening a connection to a shard with libpq (authentication, TLS, several hosts, target_session_attrs),
+ * without ever blocking the loop: names are resolved by a resolver thread first (hostaddr is then given
+ * beside host), the rest is PQconnectPoll. The connection is then taken over raw: descriptor and SSL object
+ * are used directly, the PGconn only keeps them alive.
  */
 #ifndef PGUNISON_BACKEND_DIAL_H
 #define PGUNISON_BACKEND_DIAL_H
@@ -23,24 +24,30 @@ int backend_conn_fd(const struct backend_conn *c);
 void *backend_conn_ssl(const struct backend_conn *c); /* SSL * or NULL */
 uint32_t backend_conn_pid(const struct backend_conn *c);
 int backend_conn_version(const struct backend_conn *c); /* 150003 */
-const char *backend_conn_parameter(const struct backend_conn *c, const char *name); /* as reported at its start; NULL: not reported */
+/* as reported at its start; NULL: not reported */
+const char *backend_conn_parameter(const struct backend_conn *c, const char *name);
 void *backend_conn_pq(struct backend_conn *c); /* the PGconn, for backend/ only */
-/* Says that nothing raw is under way in either direction. A connection is not taken for clean unless somebody says so. */
+/* Says that nothing raw is under way in either direction. A connection is not taken for clean unless somebody
+ * says so. */
 void backend_conn_set_clean(struct backend_conn *c, bool clean);
-void backend_conn_close(struct backend_conn **c); /* sends Terminate only on a clean connection; never blocks */
+/* sends Terminate only on a clean connection; never blocks */
+void backend_conn_close(struct backend_conn **c);
 
 struct dial;
-/* Calls done() once, from the loop, never from inside this call: with a connection, or NULL and the error. server_connect_timeout
-   bounds the whole. An authentication failure keeps its SQLSTATE and the server's message; not reachable is 08006
-   `could not connect to shard "s1": …`. Passwords never appear in messages. */
-/* The parameters are copied; the password is kept until the end. Several hosts (and several addresses of one) are tried in order, each for its
-   share of the time that is left; a refused login ends the attempt, a host that is not reachable, is starting up or does not have the
-   target_session_attrs wanted does not. */
+/* Calls done() once, from the loop, never from inside this call: with a connection, or NULL and the error.
+   server_connect_timeout bounds the whole. An authentication failure keeps its SQLSTATE and the server's
+   message; not reachable is 08006 `could not connect to shard "s1": …`. Passwords never appear in messages.
+ */
+/* The parameters are copied; the password is kept until the end. Several hosts (and several addresses of one)
+   are tried in order, each for its share of the time that is left; a refused login ends the attempt, a host
+   that is not reachable, is starting up or does not have the target_session_attrs wanted does not. */
 struct dial *dial_start(struct loop *loop, const struct dial_params *params,
-                        void (*done)(void *arg, struct backend_conn *conn, const struct error *why), void *arg);
+                        void (*done)(void *arg, struct backend_conn *conn, const struct error *why),
+                        void *arg);
 void dial_cancel(struct dial **d); /* done() is not called any more */
 
-/* Sends a cancel request for a connection, on a helper thread (PQcancel blocks). Fire and forget; the connection may close meanwhile. */
+/* Sends a cancel request for a connection, on a helper thread (PQcancel blocks). Fire and forget; the
+ * connection may close meanwhile. */
 void backend_conn_cancel(struct backend_conn *c);
 
 /* The resolver and cancel threads. Once per process. */

@@ -1,6 +1,7 @@
 /*
- * An immutable, counted set of session variables (name, SQL text of the value), sorted by name. Sessions and servers point at
- * them; equal pointers mean that nothing needs to be sent. Per worker: the counts are not atomic.
+ * An immutable, counted set of session variables (name, SQL text of the value), sorted by name. Sessions and
+ * servers point at them; equal pointers mean that nothing needs to be sent. Per worker: the counts are not
+ * atomic.
  */
 #ifndef PGUNISON_BACKEND_VARSET_H
 #define PGUNISON_BACKEND_VARSET_H
@@ -23,11 +24,13 @@ struct varset *varset_ref(struct varset *v);
 void varset_unref(struct varset **v);
 bool varset_equal(const struct varset *a, const struct varset *b); /* NULL counts as empty */
 const char *varset_get(const struct varset *v, const char *name);  /* NULL: not there */
-struct varset *varset_with(const struct varset *v, const char *name, const char *value); /* value NULL: without it; a new reference */
+/* value NULL: without it; a new reference */
+struct varset *varset_with(const struct varset *v, const char *name, const char *value);
 /* The same members with a count of their own, for another thread. NULL: empty. */
 struct varset *varset_copy(const struct varset *v);
-/* Appends "SET a TO ...;RESET b;" that turns a connection in state `from` into `to`. Nothing when equal. session_authorization
-   and role are left first and entered last: the other settings may need the rights of the login role. */
+/* Appends "SET a TO ...;RESET b;" that turns a connection in state `from` into `to`. Nothing when equal.
+   session_authorization and role are left first and entered last: the other settings may need the rights of
+   the login role. */
 void varset_diff_sql(const struct varset *from, const struct varset *to, struct buf *sql);
 
 #endif

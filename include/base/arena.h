@@ -22,7 +22,7 @@ void *arena_alloc(struct arena *a, size_t n);
 void *arena_zalloc(struct arena *a, size_t n);
 char *arena_strdup(struct arena *a, const char *s);
 char *arena_strndup(struct arena *a, const void *s, size_t n); /* NUL added */
-struct slice arena_slice(struct arena *a, struct slice s);      /* a copy */
+struct slice arena_slice(struct arena *a, struct slice s);     /* a copy */
 char *arena_printf(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* Heap allocation that never returns NULL. */

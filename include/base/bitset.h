@@ -43,7 +43,8 @@ static inline unsigned shard_set_count(const struct shard_set *s)
         n += (unsigned)__builtin_popcountll(s->w[i]);
     return n;
 }
-/* The lowest member that is >= from, or -1. for (int i = shard_set_next(&s, 0); i >= 0; i = shard_set_next(&s, i + 1)) */
+/* The lowest member that is >= from, or -1. for (int i = shard_set_next(&s, 0); i >= 0; i =
+ * shard_set_next(&s, i + 1)) */
 static inline int shard_set_next(const struct shard_set *s, int from)
 {
     for (int i = from / 64; from < SHARD_SET_MAX && i < 4; i++) {

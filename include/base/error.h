@@ -9,7 +9,7 @@
 
 enum status { STATUS_OK = 0, STATUS_ERROR = -1 };
 
-#define MUST_CHECK       __attribute__((warn_unused_result))
+#define MUST_CHECK        __attribute__((warn_unused_result))
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 
 /* SQLSTATEs raised by the proxy itself (PostgreSQL appendix A). */
@@ -51,7 +51,8 @@ struct error {
     char hint[256];
 };
 
-/* Fills sqlstate and message, clears detail and hint. Always returns STATUS_ERROR: `return error_set(...)`. */
+/* Fills sqlstate and message, clears detail and hint. Always returns STATUS_ERROR: `return error_set(...)`.
+ */
 enum status error_set(struct error *error_r, const char *sqlstate, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Adds to an error that was set. */
 void error_detail(struct error *error, const char *fmt, ...) PRINTF_LIKE(2, 3);

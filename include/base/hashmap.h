@@ -18,8 +18,8 @@ struct hashmap_iter {
 };
 
 void hashmap_init(struct hashmap *m);
-void hashmap_free(struct hashmap *m, void (*free_value)(void *)); /* free_value may be NULL */
-void *hashmap_get(const struct hashmap *m, struct slice key);     /* NULL: not there */
+void hashmap_free(struct hashmap *m, void (*free_value)(void *));    /* free_value may be NULL */
+void *hashmap_get(const struct hashmap *m, struct slice key);        /* NULL: not there */
 void *hashmap_put(struct hashmap *m, struct slice key, void *value); /* returns the value replaced, or NULL */
 void *hashmap_remove(struct hashmap *m, struct slice key);           /* returns the value removed, or NULL */
 

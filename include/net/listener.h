@@ -15,13 +15,14 @@ struct peer_address {
 
 /* host: an address, a name, or "*" for all; may open several sockets (IPv4 and IPv6). */
 struct listener *listener_create_tcp(struct loop *loop, const char *host, int port, int backlog,
-                                     void (*accepted)(void *arg, int fd, const struct peer_address *peer), void *arg,
-                                     struct error *error_r) MUST_CHECK;
-/* dir/.s.PGSQL.port, as libpq looks for it. mode: permission bits. A stale socket file of a dead process is replaced;
-   a live one is an error. Removed by listener_destroy(). */
-struct listener *listener_create_unix(struct loop *loop, const char *dir, int port, unsigned mode, int backlog,
-                                      void (*accepted)(void *arg, int fd, const struct peer_address *peer), void *arg,
-                                      struct error *error_r) MUST_CHECK;
+                                     void (*accepted)(void *arg, int fd, const struct peer_address *peer),
+                                     void *arg, struct error *error_r) MUST_CHECK;
+/* dir/.s.PGSQL.port, as libpq looks for it. mode: permission bits. A stale socket file of a dead process is
+   replaced; a live one is an error. Removed by listener_destroy(). */
+struct listener *listener_create_unix(struct loop *loop, const char *dir, int port, unsigned mode,
+                                      int backlog,
+                                      void (*accepted)(void *arg, int fd, const struct peer_address *peer),
+                                      void *arg, struct error *error_r) MUST_CHECK;
 /* The port that was bound: of use when 0 was asked for. */
 int listener_port(const struct listener *listener);
 void listener_set_accepting(struct listener *listener, bool on);

@@ -17,13 +17,13 @@ struct loop;
 
 struct loop *loop_create(void);
 void loop_destroy(struct loop **loop);
-void loop_run(struct loop *loop);  /* until loop_stop() */
-void loop_stop(struct loop *loop); /* from any thread, and from signal watches */
+void loop_run(struct loop *loop);              /* until loop_stop() */
+void loop_stop(struct loop *loop);             /* from any thread, and from signal watches */
 uint64_t loop_now_us(const struct loop *loop); /* monotonic, of this turn */
 
-/* Work for the end of this turn. Embedded in its owner; deferring what is already deferred does nothing. What has
-   run in this turn and is deferred again runs in the next one, for which the loop does not wait: deferred work
-   cannot keep the loop from its sockets. Zero it but for run and arg. */
+/* Work for the end of this turn. Embedded in its owner; deferring what is already deferred does nothing. What
+   has run in this turn and is deferred again runs in the next one, for which the loop does not wait: deferred
+   work cannot keep the loop from its sockets. Zero it but for run and arg. */
 struct deferred {
     struct list_node node;
     void (*run)(void *arg);
@@ -32,11 +32,13 @@ struct deferred {
 };
 void loop_defer(struct loop *loop, struct deferred *d);
 void loop_undefer(struct loop *loop, struct deferred *d);
-/* Frees p with free() (or free_p, if given) at the end of this turn, when no callback can report on it any more. */
+/* Frees p with free() (or free_p, if given) at the end of this turn, when no callback can report on it any
+ * more. */
 void loop_doom(struct loop *loop, void *p, void (*free_p)(void *));
 
-/* One-shot timers. Starting a started timer moves it. Starting later and stopping are free of system calls and of heap
-   work, so a timer may be started and stopped with each statement. Never fires early by loop_now_us(). */
+/* One-shot timers. Starting a started timer moves it. Starting later and stopping are free of system calls
+   and of heap work, so a timer may be started and stopped with each statement. Never fires early by
+   loop_now_us(). */
 struct loop_timer;
 struct loop_timer *loop_timer_create(struct loop *loop, void (*fired)(void *arg), void *arg);
 void loop_timer_destroy(struct loop_timer **timer);
@@ -47,15 +49,17 @@ bool loop_timer_pending(const struct loop_timer *timer);
 /* Readiness of a descriptor that someone else reads and writes (libpq while it connects, control queries). */
 enum { WATCH_READ = 1, WATCH_WRITE = 2 };
 struct loop_watch;
-struct loop_watch *loop_watch_create(struct loop *loop, int fd, void (*ready)(void *arg, int what), void *arg);
-/* WATCH_* bits to wait for, 0: none. Registers anew each time, because libpq may have closed the socket and opened
-   another one under the same number; when the number changes, another watch is needed. */
+struct loop_watch *loop_watch_create(struct loop *loop, int fd, void (*ready)(void *arg, int what),
+                                     void *arg);
+/* WATCH_* bits to wait for, 0: none. Registers anew each time, because libpq may have closed the socket and
+   opened another one under the same number; when the number changes, another watch is needed. */
 void loop_watch_set(struct loop_watch *watch, int what);
 void loop_watch_destroy(struct loop_watch **watch);
 
 /* Signals, delivered as ordinary callbacks on this loop. */
 struct loop_signal;
-struct loop_signal *loop_signal_create(struct loop *loop, int signo, void (*got)(void *arg, int signo), void *arg);
+struct loop_signal *loop_signal_create(struct loop *loop, int signo, void (*got)(void *arg, int signo),
+                                       void *arg);
 void loop_signal_destroy(struct loop_signal **sig);
 
 /* evhttp (admin/metrics) and others that must speak libevent themselves: the struct event_base. */

@@ -3,15 +3,16 @@
  *
  *   stream_read()     at most one recv (plain) per call
  *   stream_write()    queues a copy; nothing is sent until stream_flush()
- *   stream_flush()    at most one send per call for what is queued; what the kernel does not take stays queued,
- *                     and goes out when the socket is writable, then drained() is called once the queue is empty
+ *   stream_flush()    at most one send per call for what is queued; what the kernel does not take stays
+ * queued, and goes out when the socket is writable, then drained() is called once the queue is empty
  *   stream_forward()  as write + flush, but without a copy of what the kernel takes at once
  *
- * Reading is wanted at creation; stream_set_reading(false) stops readable() (back-pressure) and costs a system
- * call only when it changes something. The read and write callbacks may destroy the stream they are called for.
- * Output memory is held only while something is queued. A failed send makes every later flush and forward return
- * IO_ERROR, stops readable(), and reports failed() once, from the loop, never from inside a call that the owner
- * made. In failed() the owner may still stream_read() the last words of the peer, if any came.
+ * Reading is wanted at creation; stream_set_reading(false) stops readable() (back-pressure) and costs a
+ * system call only when it changes something. The read and write callbacks may destroy the stream they are
+ * called for. Output memory is held only while something is queued. A failed send makes every later flush and
+ * forward return IO_ERROR, stops readable(), and reports failed() once, from the loop, never from inside a
+ * call that the owner made. In failed() the owner may still stream_read() the last words of the peer, if any
+ * came.
  *
  * Not responsible for: message framing, timeouts, who owns the bytes that were read.
  */
@@ -37,11 +38,12 @@ struct stream_events {
 struct stream *stream_create(struct loop *loop, int fd, const struct stream_events *events, void *owner);
 /* As above for a descriptor and an established SSL* that belong to someone else (a PGconn): neither is closed
    or freed by stream_destroy(). ssl may be NULL. */
-struct stream *stream_adopt(struct loop *loop, int fd, void *ssl, const struct stream_events *events, void *owner);
+struct stream *stream_adopt(struct loop *loop, int fd, void *ssl, const struct stream_events *events,
+                            void *owner);
 /* Closes at once; queued output is lost unless it was flushed. Safe inside the stream's own callbacks. */
 void stream_destroy(struct stream **stream);
-/* Hands the stream to another loop: takes it off this one (to be called on the old loop's thread) and puts it on
-   the other (to be called on the new loop's thread). Nothing may be queued. */
+/* Hands the stream to another loop: takes it off this one (to be called on the old loop's thread) and puts it
+   on the other (to be called on the new loop's thread). Nothing may be queued. */
 void stream_detach(struct stream *stream);
 void stream_attach(struct stream *stream, struct loop *loop, const struct stream_events *events, void *owner);
 
@@ -50,15 +52,19 @@ bool stream_is_tls(const struct stream *stream);
 int stream_fd(const struct stream *stream);
 
 /* IO_OK: *n_r > 0 bytes. IO_AGAIN: nothing now. IO_EOF: orderly end. IO_ERROR: error_r says why.
-   TLS only: when decrypted bytes wait inside the SSL object, for which no readable() would come from the socket, the
-   stream itself defers readable() to the end of the turn (of the next one, if it did so in this one already). */
-enum io stream_read(struct stream *stream, void *buf, size_t cap, size_t *n_r, struct error *error_r) MUST_CHECK;
+   TLS only: when decrypted bytes wait inside the SSL object, for which no readable() would come from the
+   socket, the stream itself defers readable() to the end of the turn (of the next one, if it did so in this
+   one already). */
+enum io stream_read(struct stream *stream, void *buf, size_t cap, size_t *n_r,
+                    struct error *error_r) MUST_CHECK;
 /* Off takes effect at once, but the system call is made only when bytes come that are not wanted. */
 void stream_set_reading(struct stream *stream, bool on);
 
 void stream_write(struct stream *stream, const void *data, size_t len);
-enum io stream_flush(struct stream *stream);                                      /* IO_OK: all sent; IO_AGAIN: some left; IO_ERROR */
-enum io stream_forward(struct stream *stream, const void *data, size_t len);      /* same results */
-size_t stream_queued(const struct stream *stream);                                /* bytes not yet taken by the kernel */
+/* IO_OK: all sent; IO_AGAIN: some left; IO_ERROR */
+enum io stream_flush(struct stream *stream);
+enum io stream_forward(struct stream *stream, const void *data, size_t len); /* same results */
+/* bytes not yet taken by the kernel */
+size_t stream_queued(const struct stream *stream);
 
 #endif

@@ -13,12 +13,13 @@ struct tls_server_options {
     const char *cert_file, *key_file;
     const char *ca_file;      /* verify client certificates against this, when set */
     bool require_client_cert; /* client_tls_sslmode = verify-ca / verify-full */
-    const char *ciphers;      /* an OpenSSL cipher list, or "default", "secure", "normal", "fast" (all four, and
-                                 NULL: OpenSSL's default), "all" */
-    const char *protocols;    /* "secure", "all", or a comma-separated list of tlsv1.x; NULL: secure */
+    const char *ciphers;   /* an OpenSSL cipher list, or "default", "secure", "normal", "fast" (all four, and
+                              NULL: OpenSSL's default), "all" */
+    const char *protocols; /* "secure", "all", or a comma-separated list of tlsv1.x; NULL: secure */
 };
 
-struct tls_context *tls_server_context_create(const struct tls_server_options *options, struct error *error_r) MUST_CHECK;
+struct tls_context *tls_server_context_create(const struct tls_server_options *options,
+                                              struct error *error_r) MUST_CHECK;
 void tls_context_destroy(struct tls_context **ctx); /* streams that use it keep it alive */
 
 struct stream;

@@ -2,27 +2,31 @@
 #ifndef PGUNISON_ROUTE_BUCKET_MAP_H
 #define PGUNISON_ROUTE_BUCKET_MAP_H
 
-#include "conf/topology.h"
 #include "base/error.h"
 #include "base/slice.h"
+#include "conf/topology.h"
 
-/* A table's map, made ready for its key column's type: range bounds and list values parsed, ordered, and checked for gaps, overlaps and
-   values that do not parse. Immutable. */
+/* A table's map, made ready for its key column's type: range bounds and list values parsed, ordered, and
+   checked for gaps, overlaps and values that do not parse. Immutable. */
 struct bucket_map;
-struct bucket_map *bucket_map_create(const struct database_def *db, const struct table_map *table, uint32_t type_oid, bool deterministic_collation,
+struct bucket_map *bucket_map_create(const struct database_def *db, const struct table_map *table,
+                                     uint32_t type_oid, bool deterministic_collation,
                                      struct error *error_r) MUST_CHECK;
 void bucket_map_destroy(struct bucket_map **m);
-/* Before the map is shared: the column's pg_attribute.atttypmod (-1, the default: none), so that a value is placed by what the column makes
-   of it: timestamp(0) rounds. Blanks that varchar(n) may drop are an error 0A000. */
+/* Before the map is shared: the column's pg_attribute.atttypmod (-1, the default: none), so that a value is
+   placed by what the column makes of it: timestamp(0) rounds. Blanks that varchar(n) may drop are an error
+   0A000. */
 void bucket_map_set_typmod(struct bucket_map *m, int32_t typmod);
 
 struct bucket_target {
-    unsigned shard;  /* index in database_def.shards */
-    int32_t bucket;  /* HASH; -1 otherwise */
+    unsigned shard; /* index in database_def.shards */
+    int32_t bucket; /* HASH; -1 otherwise */
 };
-/* value.data == NULL: SQL NULL: 23502 for a write; for reads the caller knows that no row matches and does not ask.
-   A value outside all ranges or lists (no DEFAULT) is an error 23514 naming the value's table, as for a partitioned table without a partition. */
-enum status bucket_map_find(const struct bucket_map *m, uint32_t value_oid, int16_t format, struct slice value, struct bucket_target *target_r,
+/* value.data == NULL: SQL NULL: 23502 for a write; for reads the caller knows that no row matches and does
+   not ask. A value outside all ranges or lists (no DEFAULT) is an error 23514 naming the value's table, as
+   for a partitioned table without a partition. */
+enum status bucket_map_find(const struct bucket_map *m, uint32_t value_oid, int16_t format,
+                            struct slice value, struct bucket_target *target_r,
                             struct error *error_r) MUST_CHECK;
 
 #endif

@@ -1,6 +1,7 @@
 /*
  * What is to be done with a statement. Immutable; lives in the worker's plan cache; made by route/router.h.
- * A plan holds for every statement of its template (pinned literals aside); route_resolve() finds the shards of one execution.
+ * A plan holds for every statement of its template (pinned literals aside); route_resolve() finds the shards
+ * of one execution.
  */
 #ifndef PGUNISON_ROUTE_PLAN_H
 #define PGUNISON_ROUTE_PLAN_H
@@ -12,25 +13,32 @@
 
 /* What the session does with the statement. */
 enum plan_verb {
-    VERB_EMPTY,       /* no statement at all */
-    VERB_QUERY,       /* anything that runs on shards and needs no more than that */
-    VERB_COPY_IN,     /* COPY ... FROM STDIN: plan->copy says how to split when several shards may get rows */
-    VERB_COPY_OUT,    /* COPY ... TO STDOUT */
-    VERB_BEGIN,       /* BEGIN, START TRANSACTION: plan->modes */
-    VERB_COMMIT,      /* COMMIT, END; plan->chain */
-    VERB_ROLLBACK,    /* ROLLBACK, ABORT; plan->chain */
-    VERB_SAVEPOINT, VERB_RELEASE, VERB_ROLLBACK_TO, /* plan->name, folded */
-    VERB_SET_TRANSACTION, /* SET TRANSACTION, plan->modes; the client's text runs on every participant and is replayed for later ones */
-    VERB_SET,         /* SET name = ..., not LOCAL: plan->name (folded), plan->value_default when SET .. TO DEFAULT or RESET name */
+    VERB_EMPTY,    /* no statement at all */
+    VERB_QUERY,    /* anything that runs on shards and needs no more than that */
+    VERB_COPY_IN,  /* COPY ... FROM STDIN: plan->copy says how to split when several shards may get rows */
+    VERB_COPY_OUT, /* COPY ... TO STDOUT */
+    VERB_BEGIN,    /* BEGIN, START TRANSACTION: plan->modes */
+    VERB_COMMIT,   /* COMMIT, END; plan->chain */
+    VERB_ROLLBACK, /* ROLLBACK, ABORT; plan->chain */
+    VERB_SAVEPOINT,
+    VERB_RELEASE,
+    VERB_ROLLBACK_TO,     /* plan->name, folded */
+    VERB_SET_TRANSACTION, /* SET TRANSACTION, plan->modes; the client's text runs on every participant and is
+                             replayed for later ones */
+    VERB_SET, /* SET name = ..., not LOCAL: plan->name (folded), plan->value_default when SET .. TO DEFAULT or
+                 RESET name */
     VERB_SET_LOCAL,
-    VERB_RESET_ALL,   /* RESET ALL */
-    VERB_DISCARD_ALL, /* DISCARD ALL */
-    VERB_SHOW,        /* SHOW name: home shard, or the proxy itself for pgunison.* */
-    VERB_SET_PGUNISON,     /* SET [LOCAL] pgunison.name = plan->value: routing by hand; plan->local */
-    VERB_DECLARE_CURSOR, VERB_FETCH, VERB_CLOSE_CURSOR, /* FETCH, MOVE; plan->name; CLOSE ALL: name NULL */
-    VERB_DEALLOCATE,  /* plan->name, NULL: ALL: protocol-level statements of this client */
+    VERB_RESET_ALL,    /* RESET ALL */
+    VERB_DISCARD_ALL,  /* DISCARD ALL */
+    VERB_SHOW,         /* SHOW name: home shard, or the proxy itself for pgunison.* */
+    VERB_SET_PGUNISON, /* SET [LOCAL] pgunison.name = plan->value: routing by hand; plan->local */
+    VERB_DECLARE_CURSOR,
+    VERB_FETCH,
+    VERB_CLOSE_CURSOR,  /* FETCH, MOVE; plan->name; CLOSE ALL: name NULL */
+    VERB_DEALLOCATE,    /* plan->name, NULL: ALL: protocol-level statements of this client */
     VERB_EXPLAIN_ROUTE, /* EXPLAIN (ROUTE) stmt: plan->inner is stmt's text span */
-    VERB_PER_SHARD      /* cannot run in a transaction block: VACUUM, CREATE INDEX CONCURRENTLY, ...: plain autocommit on each shard in turn */
+    VERB_PER_SHARD      /* cannot run in a transaction block: VACUUM, CREATE INDEX CONCURRENTLY, ...: plain
+                           autocommit on each shard in turn */
 };
 
 enum plan_kind {
@@ -42,14 +50,24 @@ enum plan_kind {
     PLAN_REFUSE     /* plan->refusal */
 };
 
-enum key_source { KEY_LITERAL, KEY_PARAM, KEY_PARAM_ARRAY /* = ANY($1) */, KEY_LITERAL_ARRAY /* = ANY('{1,2}') */, KEY_NULL, KEY_TRUE, KEY_FALSE };
+enum key_source {
+    KEY_LITERAL,
+    KEY_PARAM,
+    KEY_PARAM_ARRAY /* = ANY($1) */,
+    KEY_LITERAL_ARRAY /* = ANY('{1,2}') */,
+    KEY_NULL,
+    KEY_TRUE,
+    KEY_FALSE
+};
 struct key_ref {
-    uint8_t source;   /* enum key_source */
-    bool negate;      /* -literal */
-    uint32_t index;   /* literal's number in the template, or parameter number - 1 */
+    uint8_t source;    /* enum key_source */
+    bool negate;       /* -literal */
+    uint32_t index;    /* literal's number in the template, or parameter number - 1 */
     uint32_t type_oid; /* type that a cast gives it, 0: as the column; of arrays: the elements' */
-    bool untyped;      /* PARAM: no type was given, and the server may have found another than the column's: only text format is read */
-    uint8_t map;       /* 0: plan->map; else plan->more_maps[map - 1] */
+    /* PARAM: no type was given, and the server may have found another than the column's: only text format is
+     * read */
+    bool untyped;
+    uint8_t map; /* 0: plan->map; else plan->more_maps[map - 1] */
 };
 
 enum aggregate_func { AGG_COUNT, AGG_SUM, AGG_MIN, AGG_MAX, AGG_AVG, AGG_BOOL_AND, AGG_BOOL_OR };
@@ -58,23 +76,30 @@ struct merge_aggregate {
     uint16_t shard_column; /* column of the shards' row; AVG: the sum, the count is shard_column + 1 */
     const char *name;      /* output column name, as the server would name it */
     bool c_collated;       /* MIN, MAX: as in merge_sort_key */
-    const char *collation; /* MIN, MAX: the argument's collation as COLLATE takes it: pg_catalog."C", pg_catalog."default"; NULL: not known, then
-                              character types are refused when the shards describe them */
+    const char *collation; /* MIN, MAX: the argument's collation as COLLATE takes it: pg_catalog."C",
+                              pg_catalog."default"; NULL: not known, then character types are refused when the
+                              shards describe them */
 };
 struct merge_sort_key {
     uint16_t column; /* of the shards' rows, 0-based */
     bool descending, nulls_first;
-    bool c_collated; /* known to be sorted by bytes (COLLATE "C", or the column's collation is C/POSIX); text types need it */
+    /* known to be sorted by bytes (COLLATE "C", or the column's collation is C/POSIX); text types need it */
+    bool c_collated;
 };
 struct merge_spec {
     struct merge_sort_key *sort;
     uint16_t n_sort;
-    uint16_t n_columns; /* of the shards' rows, when sort keys count on it (another number means that the catalog was stale); 0: any */
-    uint16_t n_hidden; /* trailing columns of the shards' rows that the client must not see (sort keys not in its list) */
+    /* of the shards' rows, when sort keys count on it (another number means that the catalog was stale); 0:
+     * any */
+    uint16_t n_columns;
+    /* trailing columns of the shards' rows that the client must not see (sort keys not in its list) */
+    uint16_t n_hidden;
     struct merge_aggregate *aggregates; /* every output column, when it is an ungrouped aggregate query */
     uint16_t n_aggregates;
     bool has_limit, has_offset;
-    struct key_ref limit, offset; /* for route_limit_value(): LITERAL, PARAM, or TRUE, which is 1 (FETCH FIRST ROW ONLY); a NULL or missing limit: all. The shards' text already asks for limit + offset rows */
+    /* for route_limit_value(): LITERAL, PARAM, or TRUE, which is 1 (FETCH FIRST ROW ONLY); a NULL or missing
+     * limit: all. The shards' text already asks for limit + offset rows */
+    struct key_ref limit, offset;
 };
 
 struct split_row {
@@ -92,61 +117,73 @@ struct copy_spec {
     uint8_t format; /* enum copy_format */
     uint8_t delimiter, quote, escape;
     const char *null_string;
-    bool header;              /* HEADER on (CSV and text) */
-    uint16_t n_columns;       /* in a row */
-    uint16_t key_column;      /* 0-based position of the key in a row */
+    bool header;         /* HEADER on (CSV and text) */
+    uint16_t n_columns;  /* in a row */
+    uint16_t key_column; /* 0-based position of the key in a row */
     bool key_force_null, key_force_not_null;
-    bool by_query;            /* COPY (SELECT ...) TO */
-    bool replicate;           /* reference table: every row goes to every shard */
+    bool by_query;  /* COPY (SELECT ...) TO */
+    bool replicate; /* reference table: every row goes to every shard */
 };
 
 struct transaction_modes { /* -1: not given */
-    int isolation; /* 0 read uncommitted, 1 read committed, 2 repeatable read, 3 serializable */
+    int isolation;         /* 0 read uncommitted, 1 read committed, 2 repeatable read, 3 serializable */
     int read_only;
     int deferrable;
 };
 
 struct plan {
     enum plan_verb verb;
-    enum plan_kind kind; /* when the keys of one execution leave one shard only, SINGLE is done whatever kind says (never for REFUSE) */
-    bool writes;         /* has, or may have, an effect that COMMIT must keep: anything but provably reading (locks taken count) */
-    bool assigns_xid;    /* surely writes a row or takes a row lock when it has rows: false means coordinator's may_lack_xid */
+    /* when the keys of one execution leave one shard only, SINGLE is done whatever kind says (never for
+     * REFUSE) */
+    enum plan_kind kind;
+    /* has, or may have, an effect that COMMIT must keep: anything but provably reading (locks taken count) */
+    bool writes;
+    /* surely writes a row or takes a row lock when it has rows: false means coordinator's may_lack_xid */
+    bool assigns_xid;
     bool cannot_prepare; /* temporary table, LISTEN/NOTIFY, WITH HOLD: its shard must decide */
     bool sets_config;    /* calls set_config(): a SET that nobody can follow */
-    bool pins_session;   /* leaves state in the server session (temp table, LISTEN, PREPARE, WITH HOLD, session advisory lock): the server stays
-                            with this client until it disconnects */
+    bool pins_session; /* leaves state in the server session (temp table, LISTEN, PREPARE, WITH HOLD, session
+                          advisory lock): the server stays with this client until it disconnects */
     bool changes_catalog; /* DDL: catalog caches are void afterwards */
-    bool tag_of_one;      /* BROADCAST: the command tag of one shard is the answer (DDL, reference tables); else counts are summed */
-    bool multi_statement; /* the text holds several statements: the session splits it (sql_split) and plans each */
-    bool read_any_shard;  /* only reference tables: any one shard of `fixed` does; prefer one that is a participant already */
+    /* BROADCAST: the command tag of one shard is the answer (DDL, reference tables); else counts are summed
+     */
+    bool tag_of_one;
+    /* the text holds several statements: the session splits it (sql_split) and plans each */
+    bool multi_statement;
+    /* only reference tables: any one shard of `fixed` does; prefer one that is a participant already */
+    bool read_any_shard;
     /* Shards. With keys: each execution's keys name them; without: `fixed`. */
-    const struct table_map *table;    /* whose keys; NULL: none */
-    const struct bucket_map *map;     /* owned by the catalog entry that the plan was made with */
+    const struct table_map *table;       /* whose keys; NULL: none */
+    const struct bucket_map *map;        /* owned by the catalog entry that the plan was made with */
     const struct bucket_map **more_maps; /* of further tables with another kind of key */
     uint8_t n_more_maps;
-    bool stores_keys;                 /* INSERT: a NULL key, or one that no shard has, is an error; else it only means that no row matches */
-    struct key_ref *keys;             /* shards = union over keys; for SPLIT the rows' keys are used instead */
+    /* INSERT: a NULL key, or one that no shard has, is an error; else it only means that no row matches */
+    bool stores_keys;
+    /* shards = union over keys; for SPLIT the rows' keys are used instead */
+    struct key_ref *keys;
     uint32_t n_keys;
     struct shard_set fixed;
     struct merge_spec merge;
     struct split_spec split;
     struct copy_spec copy;
     bool has_rewrite;
-    struct rewrite rewrite;           /* the text for shards when several are asked (SCATTER); has_rewrite false: the client's text */
-    const char *name;                 /* savepoint, cursor, variable, statement */
-    const char *value;                /* VERB_SET_PGUNISON; NULL: DEFAULT */
+    /* the text for shards when several are asked (SCATTER); has_rewrite false: the client's text */
+    struct rewrite rewrite;
+    const char *name;  /* savepoint, cursor, variable, statement */
+    const char *value; /* VERB_SET_PGUNISON; NULL: DEFAULT */
     bool value_default, local, chain, cursor_hold;
     struct transaction_modes modes;
-    uint32_t inner_from, inner_to;    /* EXPLAIN_ROUTE: the inner statement's span in the template text */
-    struct error *refusal;            /* REFUSE, and for plans that are refused only when several shards are involved */
-    bool refuse_if_several;           /* kind is what to do on one shard; with several, `refusal` */
-    const char *why;                  /* for EXPLAIN (ROUTE): why it was not cheaper, or NULL */
-    const char *command;              /* "SELECT", "INSERT", ... for logs and EXPLAIN */
-    uint32_t n_params;                /* highest $n */
-    uint32_t *pinned;                 /* literals whose values the plan depends on */
+    uint32_t inner_from, inner_to; /* EXPLAIN_ROUTE: the inner statement's span in the template text */
+    /* REFUSE, and for plans that are refused only when several shards are involved */
+    struct error *refusal;
+    bool refuse_if_several; /* kind is what to do on one shard; with several, `refusal` */
+    const char *why;        /* for EXPLAIN (ROUTE): why it was not cheaper, or NULL */
+    const char *command;    /* "SELECT", "INSERT", ... for logs and EXPLAIN */
+    uint32_t n_params;      /* highest $n */
+    uint32_t *pinned;       /* literals whose values the plan depends on */
     size_t n_pinned;
-    void *scope;                      /* the session's: what the plan was made with and must outlive it */
-    struct arena arena;               /* holds all of the above */
+    void *scope;        /* the session's: what the plan was made with and must outlive it */
+    struct arena arena; /* holds all of the above */
 };
 
 void plan_destroy(void *plan); /* struct plan * */

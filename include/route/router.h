@@ -8,25 +8,29 @@
 #include "route/plan.h"
 #include "sql/template.h"
 
-/* What the router knows of a relation. Whoever fills it (backend/catalog.h through the session) keeps it alive as long as plans made with it. */
+/* What the router knows of a relation. Whoever fills it (backend/catalog.h through the session) keeps it
+ * alive as long as plans made with it. */
 struct table_column {
     const char *name;
     uint32_t type_oid;      /* of a domain: the base type's */
     uint32_t collation_oid; /* 0: none */
     bool c_collation;       /* sorts by bytes (C, POSIX, or the database's default is C) */
     bool deterministic;
-    bool has_default;       /* or identity, or generated */
-    bool constant_default;  /* has_default, and it is the same on every shard: immutable; unknown: false */
+    bool has_default;      /* or identity, or generated */
+    bool constant_default; /* has_default, and it is the same on every shard: immutable; unknown: false */
     bool not_null;
-    bool generated;         /* GENERATED ALWAYS AS (...) STORED: not among the columns of a COPY without a list */
+    /* GENERATED ALWAYS AS (...) STORED: not among the columns of a COPY without a list */
+    bool generated;
 };
 struct table_info {
     const char *schema, *name;
     bool exists;
     char relkind; /* pg_class.relkind */
     bool temporary;
-    const char *view_of; /* a view or materialized view: a sharded table that it reads, directly or not; NULL: none */
-    const char *view_of_reference; /* the same for a reference table: such a view may be read on one shard, not written through */
+    /* a view or materialized view: a sharded table that it reads, directly or not; NULL: none */
+    const char *view_of;
+    /* the same for a reference table: such a view may be read on one shard, not written through */
+    const char *view_of_reference;
     struct table_column *columns; /* in attribute order, dropped ones left out */
     uint16_t n_columns;
     const struct table_map *map; /* NULL: not listed, lives on the home shard */
@@ -36,20 +40,23 @@ struct table_info {
 
 struct router_input {
     const struct database_def *db;
-    /* Looks a relation up by schema ("" if unqualified) and name. NULL: not known yet, and the name has been noted: the router gives up with
-       ROUTER_NEEDS_CATALOG, the session loads it and asks again. */
+    /* Looks a relation up by schema ("" if unqualified) and name. NULL: not known yet, and the name has been
+       noted: the router gives up with ROUTER_NEEDS_CATALOG, the session loads it and asks again. */
     const struct table_info *(*table)(void *arg, const char *schema, const char *name);
     void *arg;
     uint32_t n_param_types;
-    const uint32_t *param_types;  /* from Parse; 0: unspecified */
-    /* Routing by hand for every statement, as SET pgunison.shard and pgunison.key leave it: "shard=s1" or "key=42"; empty: none. A hint comment
-       in the statement goes before it. Both are part of what a plan depends on: fold them into the plan cache's context. */
+    const uint32_t *param_types; /* from Parse; 0: unspecified */
+    /* Routing by hand for every statement, as SET pgunison.shard and pgunison.key leave it: "shard=s1" or
+       "key=42"; empty: none. A hint comment in the statement goes before it. Both are part of what a plan
+       depends on: fold them into the plan cache's context. */
     struct slice routing;
 };
 enum router_result { ROUTER_OK, ROUTER_NEEDS_CATALOG, ROUTER_ERROR /* syntax error and the like: error_r */ };
 
-/* t has been lexed from one statement (t->several is allowed: gives multi_statement). *plan_r from malloc, for plan_destroy(). */
-enum router_result router_plan(const struct router_input *in, const struct template *t, struct plan **plan_r, struct error *error_r);
+/* t has been lexed from one statement (t->several is allowed: gives multi_statement). *plan_r from malloc,
+ * for plan_destroy(). */
+enum router_result router_plan(const struct router_input *in, const struct template *t, struct plan **plan_r,
+                               struct error *error_r);
 
 /* Parameters of one execution, as Bind carries them. */
 struct route_params {
@@ -57,15 +64,19 @@ struct route_params {
     void (*get)(const void *arg, uint32_t i, struct slice *value_r, int16_t *format_r, uint32_t *type_oid_r);
     const void *arg;
 };
-/* The shards of one execution; bucket_r: the one bucket if there is exactly one, else -1. For SPLIT, row_shards (room for
-   n_rows) gets each row's shard when given. A key that is NULL: reads and updates get any one shard (no row can match), inserts the error 23502. */
-enum status route_resolve(const struct plan *plan, const struct database_def *db, const struct template *t, const struct route_params *params,
-                          struct shard_set *shards_r, int32_t *bucket_r, uint8_t *row_shards, struct error *error_r) MUST_CHECK;
+/* The shards of one execution; bucket_r: the one bucket if there is exactly one, else -1. For SPLIT,
+   row_shards (room for n_rows) gets each row's shard when given. A key that is NULL: reads and updates get
+   any one shard (no row can match), inserts the error 23502. */
+enum status route_resolve(const struct plan *plan, const struct database_def *db, const struct template *t,
+                          const struct route_params *params, struct shard_set *shards_r, int32_t *bucket_r,
+                          uint8_t *row_shards, struct error *error_r) MUST_CHECK;
 /* The integer that a LIMIT or OFFSET reference gives in this execution; -1: NULL (no limit). */
-enum status route_limit_value(const struct key_ref *ref, const struct template *t, const struct route_params *params, int64_t *v_r,
+enum status route_limit_value(const struct key_ref *ref, const struct template *t,
+                              const struct route_params *params, int64_t *v_r,
                               struct error *error_r) MUST_CHECK;
 /* The text for one shard of a SPLIT: only its rows. */
-void route_render_split(const struct plan *plan, const struct template *t, const uint8_t *row_shards, unsigned shard, struct buf *out);
+void route_render_split(const struct plan *plan, const struct template *t, const uint8_t *row_shards,
+                        unsigned shard, struct buf *out);
 
 /* EXPLAIN (ROUTE): rows of (step, kind, shards, key, bucket, merge, commit, why); route/explain.c. */
 struct explain_sink {
@@ -74,7 +85,7 @@ struct explain_sink {
 };
 extern const char *const explain_columns[];
 extern const int explain_n_columns;
-void route_explain(const struct plan *plan, const struct database_def *db, const struct template *t, const struct route_params *params,
-                   const struct explain_sink *sink);
+void route_explain(const struct plan *plan, const struct database_def *db, const struct template *t,
+                   const struct route_params *params, const struct explain_sink *sink);
 
 #endif

@@ -1,7 +1,7 @@
 /*
- * Text edits on a template, so that a cached plan can render the statement for the shards from any statement of the
- * same template: spans of template text are replaced, literals come from the statement at hand. A span may cover
- * literals (those are then pinned by the plan). Edits are in ascending order and do not overlap.
+ * Text edits on a template, so that a cached plan can render the statement for the shards from any statement
+ * of the same template: spans of template text are replaced, literals come from the statement at hand. A span
+ * may cover literals (those are then pinned by the plan). Edits are in ascending order and do not overlap.
  */
 #ifndef PGUNISON_SQL_REWRITE_H
 #define PGUNISON_SQL_REWRITE_H
@@ -18,7 +18,8 @@ struct rewrite {
     size_t n_edits;
 };
 
-/* Offset in template text of a byte offset in the statement (which may not lie inside a literal or comment). */
+/* Offset in template text of a byte offset in the statement (which may not lie inside a literal or comment).
+ */
 uint32_t rewrite_template_offset(const struct template *t, uint32_t statement_offset);
 /* Appends the edited statement. */
 void rewrite_render(const struct rewrite *r, const struct template *t, struct buf *out);

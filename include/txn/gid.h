@@ -1,8 +1,9 @@
 /*
  * Names of transactions. txid: 128 random bits and a counter, unique over the cluster, [0-9a-f-] only.
- * gid: pgunison/<cluster>/<decider shard>/<txid>/<participant shard>, at most GID_MAX_BYTES: the name under which a
- * participant is prepared (PostgreSQL allows 199 bytes, src/include/access/xact.h GIDSIZE 200).
- * Parsing is strict: what was parsed, formatted again, gives the same bytes; anything else is not ours and stays untouched.
+ * gid: pgunison/<cluster>/<decider shard>/<txid>/<participant shard>, at most GID_MAX_BYTES: the name under
+ * which a participant is prepared (PostgreSQL allows 199 bytes, src/include/access/xact.h GIDSIZE 200).
+ * Parsing is strict: what was parsed, formatted again, gives the same bytes; anything else is not ours and
+ * stays untouched.
  */
 #ifndef PGUNISON_TXN_GID_H
 #define PGUNISON_TXN_GID_H
@@ -10,8 +11,8 @@
 #include "base/error.h"
 #include "base/slice.h"
 
-#define GID_MAX_BYTES  199
-#define TXID_MAX_BYTES 56
+#define GID_MAX_BYTES      199
+#define TXID_MAX_BYTES     56
 #define GID_NAME_MAX_BYTES 40 /* cluster and shard names: [A-Za-z0-9_.-] */
 
 struct gid {

@@ -1,6 +1,7 @@
 /*
- * Resolution of what coordinators left behind: sweeps pg_prepared_xacts on every shard, asks or fences the decider, applies,
- * and collects decision rows and fences (DESIGN "Resolution"). Pure, like the coordinator. One per process.
+ * Resolution of what coordinators left behind: sweeps pg_prepared_xacts on every shard, asks or fences the
+ * decider, applies, and collects decision rows and fences (DESIGN "Resolution"). Pure, like the coordinator.
+ * One per process.
  */
 #ifndef PGUNISON_TXN_RECOVERY_H
 #define PGUNISON_TXN_RECOVERY_H
@@ -9,11 +10,13 @@
 #include "txn/port.h"
 
 struct recovery_ops {
-    /* One simple Query on a control connection to shard s; answered by recovery_reply(r, s, …). At most one outstanding a shard. */
+    /* One simple Query on a control connection to shard s; answered by recovery_reply(r, s, …). At most one
+     * outstanding a shard. */
     void (*control)(void *port, unsigned s, const char *sql);
     bool (*owned)(void *port, const char *txid); /* a live coordinator of this process works on it */
     uint64_t (*now_us)(void *port);              /* monotonic */
-    void (*log)(void *port, const char *text);   /* one line worth a WARNING: what could not be understood or done, and where */
+    /* one line worth a WARNING: what could not be understood or done, and where */
+    void (*log)(void *port, const char *text);
     /* One entry was brought to its end. */
     void (*resolved)(void *port, const char *txid, const char *shard, bool committed);
     void (*sweep_done)(void *port);
@@ -41,10 +44,10 @@ struct recovery_shard {
 };
 
 struct recovery;
-struct recovery *recovery_create(const struct recovery_options *options, const char *const *shards, unsigned n_shards,
-                                 const struct recovery_ops *ops, void *port);
-/* Starts a sweep over all shards unless one runs (false then). txid: only that one, regardless of its age; NULL: all that are
-   past resolve_after. sweep_done() ends it. */
+struct recovery *recovery_create(const struct recovery_options *options, const char *const *shards,
+                                 unsigned n_shards, const struct recovery_ops *ops, void *port);
+/* Starts a sweep over all shards unless one runs (false then). txid: only that one, regardless of its age;
+   NULL: all that are past resolve_after. sweep_done() ends it. */
 bool recovery_sweep(struct recovery *r, const char *txid);
 bool recovery_sweeping(const struct recovery *r);
 void recovery_reply(struct recovery *r, unsigned s, const struct txn_reply *reply);

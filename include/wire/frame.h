@@ -18,12 +18,13 @@ struct frame {
 
 enum frame_result {
     FRAME_OK,      /* *frame_r is whole */
-    FRAME_PARTIAL, /* more bytes are needed: *need_r says how many in all, from the beginning of this message */
+    FRAME_PARTIAL, /* more bytes are needed: *need_r says how many in all, from the beginning of this message
+                    */
     FRAME_BAD      /* the length cannot be (below 4 or above max_len) */
 };
 
-/* Looks at the message that begins at bytes.data[0]. max_len bounds the length word. On FRAME_PARTIAL with at least
-   the header there, frame_r->type is set. */
+/* Looks at the message that begins at bytes.data[0]. max_len bounds the length word. On FRAME_PARTIAL with at
+   least the header there, frame_r->type is set. */
 enum frame_result frame_next(struct slice bytes, uint32_t max_len, struct frame *frame_r, size_t *need_r);
 
 #endif

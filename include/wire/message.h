@@ -1,9 +1,8 @@
 /*
  * Building and reading protocol 3 messages. Builders append one whole message to a buf. Readers check every
- * length and terminator; a message that is not well-formed is an error with SQLSTATE 08P01, and what a reader returned
- * points into the message.
- * Source: PostgreSQL documentation, chapter "Frontend/Backend Protocol", sections "Message Formats" and
- * "Error and Notice Message Fields".
+ * length and terminator; a message that is not well-formed is an error with SQLSTATE 08P01, and what a reader
+ * returned points into the message. Source: PostgreSQL documentation, chapter "Frontend/Backend Protocol",
+ * sections "Message Formats" and "Error and Notice Message Fields".
  */
 #ifndef PGUNISON_WIRE_MESSAGE_H
 #define PGUNISON_WIRE_MESSAGE_H
@@ -13,14 +12,44 @@
 #include "wire/frame.h"
 
 /* Frontend types */
-enum { MSG_BIND = 'B', MSG_CLOSE = 'C', MSG_COPY_FAIL = 'f', MSG_DESCRIBE = 'D', MSG_EXECUTE = 'E', MSG_FLUSH = 'H',
-       MSG_FUNCTION_CALL = 'F', MSG_PARSE = 'P', MSG_PASSWORD = 'p', MSG_QUERY = 'Q', MSG_SYNC = 'S', MSG_TERMINATE = 'X' };
+enum {
+    MSG_BIND = 'B',
+    MSG_CLOSE = 'C',
+    MSG_COPY_FAIL = 'f',
+    MSG_DESCRIBE = 'D',
+    MSG_EXECUTE = 'E',
+    MSG_FLUSH = 'H',
+    MSG_FUNCTION_CALL = 'F',
+    MSG_PARSE = 'P',
+    MSG_PASSWORD = 'p',
+    MSG_QUERY = 'Q',
+    MSG_SYNC = 'S',
+    MSG_TERMINATE = 'X'
+};
 /* Backend types */
-enum { MSG_AUTHENTICATION = 'R', MSG_BACKEND_KEY_DATA = 'K', MSG_BIND_COMPLETE = '2', MSG_CLOSE_COMPLETE = '3',
-       MSG_COMMAND_COMPLETE = 'C', MSG_COPY_IN_RESPONSE = 'G', MSG_COPY_OUT_RESPONSE = 'H', MSG_COPY_BOTH_RESPONSE = 'W',
-       MSG_DATA_ROW = 'D', MSG_EMPTY_QUERY = 'I', MSG_ERROR = 'E', MSG_NEGOTIATE_VERSION = 'v', MSG_NO_DATA = 'n',
-       MSG_NOTICE = 'N', MSG_NOTIFICATION = 'A', MSG_PARAMETER_DESCRIPTION = 't', MSG_PARAMETER_STATUS = 'S',
-       MSG_PARSE_COMPLETE = '1', MSG_PORTAL_SUSPENDED = 's', MSG_READY = 'Z', MSG_ROW_DESCRIPTION = 'T' };
+enum {
+    MSG_AUTHENTICATION = 'R',
+    MSG_BACKEND_KEY_DATA = 'K',
+    MSG_BIND_COMPLETE = '2',
+    MSG_CLOSE_COMPLETE = '3',
+    MSG_COMMAND_COMPLETE = 'C',
+    MSG_COPY_IN_RESPONSE = 'G',
+    MSG_COPY_OUT_RESPONSE = 'H',
+    MSG_COPY_BOTH_RESPONSE = 'W',
+    MSG_DATA_ROW = 'D',
+    MSG_EMPTY_QUERY = 'I',
+    MSG_ERROR = 'E',
+    MSG_NEGOTIATE_VERSION = 'v',
+    MSG_NO_DATA = 'n',
+    MSG_NOTICE = 'N',
+    MSG_NOTIFICATION = 'A',
+    MSG_PARAMETER_DESCRIPTION = 't',
+    MSG_PARAMETER_STATUS = 'S',
+    MSG_PARSE_COMPLETE = '1',
+    MSG_PORTAL_SUSPENDED = 's',
+    MSG_READY = 'Z',
+    MSG_ROW_DESCRIPTION = 'T'
+};
 /* Both ways */
 enum { MSG_COPY_DATA = 'd', MSG_COPY_DONE = 'c' };
 
@@ -30,14 +59,17 @@ void message_end(struct buf *b, size_t begun);
 
 /* Backend messages */
 void message_error(struct buf *b, const struct error *e, bool fatal);
-void message_notice(struct buf *b, const char *severity, const struct error *e); /* severity: "WARNING", "NOTICE" */
-void message_ready(struct buf *b, char txn_status);                                  /* 'I', 'T', 'E' */
+/* severity: "WARNING", "NOTICE" */
+void message_notice(struct buf *b, const char *severity, const struct error *e);
+void message_ready(struct buf *b, char txn_status); /* 'I', 'T', 'E' */
 void message_command_complete(struct buf *b, const char *tag);
 void message_parameter_status(struct buf *b, const char *name, const char *value);
 void message_backend_key(struct buf *b, uint32_t pid, uint32_t secret);
-void message_empty(struct buf *b, uint8_t type); /* ParseComplete, BindComplete, CloseComplete, NoData, EmptyQuery, Sync, Flush, ... */
+/* ParseComplete, BindComplete, CloseComplete, NoData, EmptyQuery, Sync, Flush, ... */
+void message_empty(struct buf *b, uint8_t type);
 /* Result sets that the proxy makes itself: all columns text (oid 25, typmod -1) unless type_oids is given. */
-void message_row_description(struct buf *b, int n, const char *const *names, const uint32_t *type_oids, const int16_t *formats);
+void message_row_description(struct buf *b, int n, const char *const *names, const uint32_t *type_oids,
+                             const int16_t *formats);
 void message_data_row(struct buf *b, int n, const char *const *values /* NULL: SQL NULL */);
 void message_data_row_slices(struct buf *b, int n, const struct slice *values /* data NULL: SQL NULL */);
 
@@ -60,8 +92,9 @@ struct msg_bind {
     uint16_t n_formats;     /* 0: all text; 1: one for all; else one each */
     const uint8_t *formats; /* big-endian int16 */
     uint16_t n_params;
-    const uint8_t *params;       /* the first parameter's length word */
-    struct slice params_and_rest; /* from n_formats to the end of the message: what follows the two names, for renaming */
+    const uint8_t *params; /* the first parameter's length word */
+    /* from n_formats to the end of the message: what follows the two names, for renaming */
+    struct slice params_and_rest;
     uint16_t n_result_formats;
     const uint8_t *result_formats; /* big-endian int16 */
 };
@@ -74,11 +107,16 @@ struct msg_execute {
     uint32_t max_rows; /* 0: all */
 };
 
-enum status message_read_query(const struct frame *f, struct slice *sql_r, struct error *error_r) MUST_CHECK; /* without NUL */
-enum status message_read_parse(const struct frame *f, struct msg_parse *m_r, struct error *error_r) MUST_CHECK;
-enum status message_read_bind(const struct frame *f, struct msg_bind *m_r, struct error *error_r) MUST_CHECK; /* checks every parameter's length; formats other than 0 and 1: 22023 */
-enum status message_read_target(const struct frame *f, struct msg_target *m_r, struct error *error_r) MUST_CHECK;
-enum status message_read_execute(const struct frame *f, struct msg_execute *m_r, struct error *error_r) MUST_CHECK;
+/* without NUL */
+enum status message_read_query(const struct frame *f, struct slice *sql_r, struct error *error_r) MUST_CHECK;
+enum status message_read_parse(const struct frame *f, struct msg_parse *m_r,
+                               struct error *error_r) MUST_CHECK;
+/* checks every parameter's length; formats other than 0 and 1: 22023 */
+enum status message_read_bind(const struct frame *f, struct msg_bind *m_r, struct error *error_r) MUST_CHECK;
+enum status message_read_target(const struct frame *f, struct msg_target *m_r,
+                                struct error *error_r) MUST_CHECK;
+enum status message_read_execute(const struct frame *f, struct msg_execute *m_r,
+                                 struct error *error_r) MUST_CHECK;
 
 /* Parameter i of a Bind that was read. value_r->data == NULL: SQL NULL. format_r: 0 text, 1 binary. */
 void msg_bind_param(const struct msg_bind *m, uint16_t i, struct slice *value_r, int16_t *format_r);
@@ -87,14 +125,17 @@ int16_t msg_bind_result_format(const struct msg_bind *m, uint16_t i);
 
 /* Fields of ErrorResponse / NoticeResponse that matter here; texts are cut to struct error's sizes. */
 enum status message_read_error(const struct frame *f, struct error *e_r, struct error *error_r) MUST_CHECK;
-/* Appends the shard's ErrorResponse (or Notice) to b as it came, with `context` added: to its CONTEXT field if it
-   has one (after a newline), else as one. */
+/* Appends the shard's ErrorResponse (or Notice) to b as it came, with `context` added: to its CONTEXT field
+   if it has one (after a newline), else as one. */
 void message_error_with_context(struct buf *b, const struct frame *f, const char *context);
 
-/* CommandComplete: the tag (NUL-terminated in the message), and the count at its end ("INSERT 0 5" gives 5); -1: none. */
-enum status message_read_tag(const struct frame *f, const char **tag_r, int64_t *rows_r, struct error *error_r) MUST_CHECK;
+/* CommandComplete: the tag (NUL-terminated in the message), and the count at its end ("INSERT 0 5" gives 5);
+ * -1: none. */
+enum status message_read_tag(const struct frame *f, const char **tag_r, int64_t *rows_r,
+                             struct error *error_r) MUST_CHECK;
 enum status message_read_ready(const struct frame *f, char *txn_status_r, struct error *error_r) MUST_CHECK;
-enum status message_read_parameter_status(const struct frame *f, const char **name_r, const char **value_r, struct error *error_r) MUST_CHECK;
+enum status message_read_parameter_status(const struct frame *f, const char **name_r, const char **value_r,
+                                          struct error *error_r) MUST_CHECK;
 
 struct msg_column { /* one column of a RowDescription */
     const char *name;
@@ -102,15 +143,16 @@ struct msg_column { /* one column of a RowDescription */
     int16_t column_no, type_len, format;
     int32_t typmod;
 };
-/* Calls once per column through an iterator: n_r columns; columns_r has room for cap; too many is an error. */
-enum status message_read_row_description(const struct frame *f, struct msg_column *columns_r, uint16_t cap, uint16_t *n_r,
-                                         struct error *error_r) MUST_CHECK;
+/* Calls once per column through an iterator: n_r columns; columns_r has room for cap; too many is an error.
+ */
+enum status message_read_row_description(const struct frame *f, struct msg_column *columns_r, uint16_t cap,
+                                         uint16_t *n_r, struct error *error_r) MUST_CHECK;
 void message_row_description_columns(struct buf *b, uint16_t n, const struct msg_column *columns);
 /* Values of a DataRow: data NULL is SQL NULL. n_r values; more than cap is an error. */
 enum status message_read_data_row(const struct frame *f, struct slice *values_r, uint16_t cap, uint16_t *n_r,
                                   struct error *error_r) MUST_CHECK;
 /* ParameterDescription: type OIDs. */
-enum status message_read_parameter_description(const struct frame *f, uint32_t *oids_r, uint16_t cap, uint16_t *n_r,
-                                               struct error *error_r) MUST_CHECK;
+enum status message_read_parameter_description(const struct frame *f, uint32_t *oids_r, uint16_t cap,
+                                               uint16_t *n_r, struct error *error_r) MUST_CHECK;
 
 #endif

@@ -35,7 +35,7 @@ static const char *database_of(const struct job *job) /* NULL: all */
     return job->command.arg[0] ? job->command.arg : NULL;
 }
 
-/* --- KILL: pauses, then ends all clients ---------------------------------------------------------- */
+/* --- KILL: pauses, then ends all clients ------------------------------------------------------ */
 
 static void visit_kill(struct job *job, struct session_env *env)
 {
@@ -78,7 +78,7 @@ void admin_kill(struct job *job)
         job_on_control(job, kill_on_control);
 }
 
-/* --- PAUSE, RESUME -------------------------------------------------------------------------------- */
+/* --- PAUSE, RESUME ---------------------------------------------------------------------------- */
 
 static void paused(void *arg)
 {
@@ -115,7 +115,7 @@ void admin_resume(struct job *job)
         job_on_control(job, resume_on_control);
 }
 
-/* --- DISABLE, ENABLE, RECONNECT ------------------------------------------------------------------- */
+/* --- DISABLE, ENABLE, RECONNECT --------------------------------------------------------------- */
 
 void admin_disable(struct job *job)
 {
@@ -147,7 +147,7 @@ void admin_reconnect(struct job *job)
     job_round(job, visit_reconnect, answer_reconnect);
 }
 
-/* --- RELOAD, SHUTDOWN ----------------------------------------------------------------------------- */
+/* --- RELOAD, SHUTDOWN ------------------------------------------------------------------------- */
 
 static void reload_on_control(struct job *job)
 {
@@ -185,7 +185,7 @@ void admin_shutdown(struct job *job)
     job_on_control(job, shutdown_on_control);
 }
 
-/* --- RESOLVE -------------------------------------------------------------------------------------- */
+/* --- RESOLVE ---------------------------------------------------------------------------------- */
 
 static void resolved(void *arg, bool ok)
 {
@@ -210,7 +210,7 @@ void admin_resolve(struct job *job)
     job_on_control(job, resolve_on_control);
 }
 
-/* --- SET ------------------------------------------------------------------------------------------ */
+/* --- SET -------------------------------------------------------------------------------------- */
 
 static void set_on_control(struct job *job)
 {

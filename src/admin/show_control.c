@@ -14,7 +14,7 @@ static void done(struct job *job)
     job_return(job);
 }
 
-/* --- shards --------------------------------------------------------------------------------------- */
+/* --- shards ----------------------------------------------------------------------------------- */
 
 static uint64_t buckets_on(const struct topology *t, unsigned shard)
 {
@@ -64,7 +64,7 @@ void admin_show_shards(struct job *job)
     job_on_control(job, shards_on_control);
 }
 
-/* --- in doubt ------------------------------------------------------------------------------------- */
+/* --- in doubt --------------------------------------------------------------------------------- */
 
 static void unresolved_on_control(struct job *job)
 {
@@ -94,7 +94,7 @@ void admin_show_unresolved(struct job *job)
     job_on_control(job, unresolved_on_control);
 }
 
-/* --- totals --------------------------------------------------------------------------------------- */
+/* --- totals ----------------------------------------------------------------------------------- */
 
 static void totals_cells(struct reply_row *r, const struct totals *t)
 {

@@ -25,7 +25,7 @@ struct pause { /* one PAUSE that is not yet answered */
     bool over; /* RESUME came meanwhile */
 };
 
-/* --- census --------------------------------------------------------------------------------------- */
+/* --- census ----------------------------------------------------------------------------------- */
 
 static void census_deliver(struct letter *letter, void *receiver)
 {
@@ -61,7 +61,7 @@ void census_again(struct proxy *p)
         loop_timer_start(p->look, LOOK_US);
 }
 
-/* --- PAUSE ---------------------------------------------------------------------------------------- */
+/* --- PAUSE ------------------------------------------------------------------------------------ */
 
 static void pause_end(struct pause *q)
 {

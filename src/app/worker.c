@@ -43,7 +43,7 @@ struct config_letter {
     struct tls_context *tls;
 };
 
-/* --- letters -------------------------------------------------------------------------------------- */
+/* --- letters ---------------------------------------------------------------------------------- */
 
 static void handover_deliver(struct letter *letter, void *receiver)
 {
@@ -144,8 +144,7 @@ void workers_reconfigure(struct workers *w, struct config *config, struct tls_co
     }
 }
 
-/* --- the end ---------------------------------------------------------------------------------------------
- */
+/* --- the end ---------------------------------------------------------------------------------- */
 
 struct active {
     const char *database; /* NULL: of all */
@@ -207,8 +206,7 @@ bool workers_stop(struct workers *w, uint64_t grace_us)
     return quiet;
 }
 
-/* --- the beginning -----------------------------------------------------------------------------------------
- */
+/* --- the beginning ---------------------------------------------------------------------------- */
 
 static void *worker_main(void *arg)
 {

@@ -115,7 +115,7 @@ struct catalog_relation *catalog_find(struct catalog *c, const char *context, co
     return e ? &e->relation : NULL;
 }
 
-/* ---- whose map ------------------------------------------------------------------------------- */
+/* --- whose map -------------------------------------------------------------------------------- */
 
 unsigned catalog_load_shard(const struct database_def *db, const char *schema, const char *name)
 {
@@ -233,7 +233,7 @@ static enum status check_ambiguity(const struct catalog_load *l, struct error *e
     return STATUS_OK;
 }
 
-/* ---- loading --------------------------------------------------------------------------------- */
+/* --- loading ---------------------------------------------------------------------------------- */
 
 struct catalog_load *catalog_load_begin(struct catalog *c, const char *context, const char *schema,
                                         const char *name)

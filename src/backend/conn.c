@@ -74,7 +74,7 @@ void backend_conn_close(struct backend_conn **cp)
     free(c);
 }
 
-/* ---- cancelling ------------------------------------------------------------------------------ */
+/* --- cancelling ------------------------------------------------------------------------------- */
 
 struct cancel_job {
     struct helper_job job;

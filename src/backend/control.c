@@ -44,7 +44,7 @@ static struct line *line_to(struct control *c, const char *shard)
     return l;
 }
 
-/* ---- requests -------------------------------------------------------------------------------- */
+/* --- requests --------------------------------------------------------------------------------- */
 
 static void timed_out(void *arg)
 {
@@ -97,7 +97,7 @@ void control_forget(struct control *c, void *arg)
     }
 }
 
-/* ---- life ------------------------------------------------------------------------------------ */
+/* --- life ------------------------------------------------------------------------------------- */
 
 struct control *control_create(struct loop *loop, struct config *config)
 {

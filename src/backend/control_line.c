@@ -87,7 +87,7 @@ static char status_letter(PGTransactionStatusType status)
     return 'T';
 }
 
-/* ---- one message ----------------------------------------------------------------------------- */
+/* --- one message ------------------------------------------------------------------------------ */
 
 static PGconn *pq_of(const struct line *l)
 {
@@ -198,7 +198,7 @@ static void socket_ready(void *arg, int what)
         line_lost(l);
 }
 
-/* ---- connections ----------------------------------------------------------------------------- */
+/* --- connections ------------------------------------------------------------------------------ */
 
 static void log_notice(void *arg, const PGresult *result)
 {

@@ -106,7 +106,7 @@ static void fail(struct dial *d)
     loop_defer(d->loop, &d->step);
 }
 
-/* ---- attempts ------------------------------------------------------------------------------------ */
+/* --- attempts --------------------------------------------------------------------------------- */
 
 static const char *attrs_of_attempt(const struct dial *d)
 {
@@ -243,7 +243,7 @@ static void timed_out(void *arg)
     attempt_failed(d);
 }
 
-/* ---- beginning ----------------------------------------------------------------------------------- */
+/* --- beginning -------------------------------------------------------------------------------- */
 
 static void resolved(void *arg, struct targets *targets)
 {
@@ -290,7 +290,7 @@ struct dial *dial_start(struct loop *loop, const struct dial_params *params,
     return d;
 }
 
-/* ---- once per process ---------------------------------------------------------------------------- */
+/* --- once per process ------------------------------------------------------------------------- */
 
 /* libpq sends these as settings of each session; sessions must begin as the server's own defaults say. */
 static const char *const session_environment[] = {"PGCLIENTENCODING", "PGOPTIONS", "PGDATESTYLE", "PGTZ",

@@ -55,7 +55,7 @@ static struct server *task_end(struct pool_task *t)
     return s;
 }
 
-/* ---- as an owner ----------------------------------------------------------------------------- */
+/* --- as an owner ------------------------------------------------------------------------------ */
 
 static void task_forward(void *owner, struct server *s, const uint8_t *bytes, size_t len)
 {
@@ -99,7 +99,7 @@ static const struct server_owner_ops task_ops = {
     .lost = task_lost,
 };
 
-/* ---- life of a task -------------------------------------------------------------------------- */
+/* --- life of a task --------------------------------------------------------------------------- */
 
 static void send_query(struct server *s, const char *sql)
 {
@@ -224,7 +224,7 @@ void pool_tasks_drop(struct server_pool *p)
         pool_drop_server(p, task_end(list_entry(node, struct pool_task, node)));
 }
 
-/* ---- moving to another worker ---------------------------------------------------------------- */
+/* --- moving to another worker ----------------------------------------------------------------- */
 
 /* Statements are known by another worker's registry under other names, so a server travels without any. Its
    variables travel in a copy: counts are not atomic, and sessions here go on using the original. */

@@ -55,7 +55,7 @@ void pool_limits_destroy(struct pool_limits **l)
     *l = NULL;
 }
 
-/* ---- quotas --------------------------------------------------------------------------------- */
+/* --- quotas ----------------------------------------------------------------------------------- */
 
 static struct quota *quota_ref(struct pool_limits *limits, struct slice key)
 {
@@ -90,7 +90,7 @@ static void quota_unref(struct quota *q)
     free(q);
 }
 
-/* ---- ports ---------------------------------------------------------------------------------- */
+/* --- ports ------------------------------------------------------------------------------------ */
 
 static void port_ref(struct port *port)
 {
@@ -164,7 +164,7 @@ void port_close(struct port **port)
     *port = NULL;
 }
 
-/* ---- counting ------------------------------------------------------------------------------- */
+/* --- counting --------------------------------------------------------------------------------- */
 
 static void wake_waiting(struct quota *q, const struct port *but)
 {
@@ -216,7 +216,7 @@ void port_give(struct port *port)
         quota_give(port->quotas[i]);
 }
 
-/* ---- waiting -------------------------------------------------------------------------------- */
+/* --- waiting ---------------------------------------------------------------------------------- */
 
 bool port_wait(struct port *port, enum quota_level level, unsigned wanted, uint64_t since_us)
 {
@@ -292,7 +292,7 @@ bool port_promise(struct port *port, enum quota_level level, uint64_t before_us)
     return m != NULL;
 }
 
-/* ---- moving --------------------------------------------------------------------------------- */
+/* --- moving ----------------------------------------------------------------------------------- */
 
 static void parcel_delivered(struct letter *letter, void *receiver)
 {

@@ -109,7 +109,7 @@ void statement_unref(struct statement_registry *r, struct statement_def **d)
     free(s);
 }
 
-/* ---- what one server has prepared ------------------------------------------------------------------ */
+/* --- what one server has prepared ------------------------------------------------------------- */
 
 struct prepared_set *prepared_set_create(struct statement_registry *r, unsigned max)
 {

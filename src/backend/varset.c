@@ -131,7 +131,7 @@ struct varset *varset_copy(const struct varset *v)
     return build(v ? v->vars : NULL, count_of(v));
 }
 
-/* ---- differences as SQL -------------------------------------------------------------------------- */
+/* --- differences as SQL ----------------------------------------------------------------------- */
 
 /* A custom name has a dot and its parts may be reserved words: quoted whole, it names the same variable. */
 static void append_name(struct buf *sql, const char *name)

@@ -66,8 +66,7 @@ void aggregate_destroy(struct aggregate **a)
     *a = NULL;
 }
 
-/* --- types -------------------------------------------------------------------------------------------------
- */
+/* --- types ------------------------------------------------------------------------------------ */
 
 static bool is_collatable(uint32_t type_oid)
 {
@@ -224,8 +223,7 @@ enum status aggregate_row_description(struct aggregate *a, unsigned source, cons
     return status;
 }
 
-/* --- rows --------------------------------------------------------------------------------------------------
- */
+/* --- rows ------------------------------------------------------------------------------------- */
 
 enum status aggregate_row(struct aggregate *a, unsigned source, const struct frame *f, struct error *error_r)
 {
@@ -266,8 +264,7 @@ bool aggregate_complete(const struct aggregate *a)
     return a->known && a->n_ended == a->n_sources;
 }
 
-/* --- the query ---------------------------------------------------------------------------------------------
- */
+/* --- the query -------------------------------------------------------------------------------- */
 
 static void append_identifier(struct buf *sql, const char *name)
 {
@@ -403,8 +400,7 @@ enum status aggregate_build(const struct aggregate *a, uint16_t n_result_formats
     return STATUS_OK;
 }
 
-/* --- the client's view -------------------------------------------------------------------------------------
- */
+/* --- the client's view ------------------------------------------------------------------------ */
 
 static struct column result_column(const struct aggregate *a, const struct merge_aggregate *g)
 {

@@ -94,8 +94,7 @@ static enum status too_long(struct copy_split *s, struct error *error_r)
     return fail(s, error_r);
 }
 
-/* --- text and CSV ------------------------------------------------------------------------------------------
- */
+/* --- text and CSV ----------------------------------------------------------------------------- */
 
 /* A line with its end. content_bytes: without. */
 static enum status take_line(struct copy_split *s, struct slice whole, size_t content_bytes,
@@ -183,8 +182,7 @@ static enum status finish_lines(struct copy_split *s, struct error *error_r)
     return take_line_end(s, slice_of(NULL, 0), error_r);
 }
 
-/* --- binary ------------------------------------------------------------------------------------------------
- */
+/* --- binary ----------------------------------------------------------------------------------- */
 
 /* A whole header or row of s->walker.at bytes at data. */
 static enum status take_tuple(struct copy_split *s, enum tuple_event event, const uint8_t *data,
@@ -271,8 +269,7 @@ static enum status finish_tuples(struct copy_split *s, struct error *error_r)
     return STATUS_OK;
 }
 
-/* --- both --------------------------------------------------------------------------------------------------
- */
+/* --- both ------------------------------------------------------------------------------------- */
 
 enum status copy_split_feed(struct copy_split *s, struct slice payload, struct error *error_r)
 {

@@ -96,8 +96,7 @@ void merge_destroy(struct merge **m)
     *m = NULL;
 }
 
-/* --- columns -----------------------------------------------------------------------------------------------
- */
+/* --- columns ---------------------------------------------------------------------------------- */
 
 static enum status check_sort_key(const struct merge *m, const struct merge_sort_key *key,
                                   struct error *error_r)
@@ -220,8 +219,7 @@ enum status merge_row_description(struct merge *m, unsigned source, const struct
     return status;
 }
 
-/* --- order -------------------------------------------------------------------------------------------------
- */
+/* --- order ------------------------------------------------------------------------------------ */
 
 static struct slice key_value(const struct source *s, const struct key_at *k)
 {
@@ -281,8 +279,7 @@ static void heap_add(struct merge *m, unsigned source)
     }
 }
 
-/* --- rows --------------------------------------------------------------------------------------------------
- */
+/* --- rows ------------------------------------------------------------------------------------- */
 
 /* Finds the first queued message's end, its visible part and its sort keys. */
 static enum status locate_head(struct merge *m, struct source *s, struct error *error_r)
@@ -384,8 +381,7 @@ void merge_resumed(struct merge *m, unsigned source)
     m->sources[source].rows = 0;
 }
 
-/* --- output ------------------------------------------------------------------------------------------------
- */
+/* --- output ----------------------------------------------------------------------------------- */
 
 static void emit_head(const struct merge *m, const struct source *s, struct buf *out)
 {

@@ -36,7 +36,7 @@ static const struct bucket_map *map_of(const struct plan *p, const struct key_re
     return ref->map == 0 ? p->map : p->more_maps[ref->map - 1];
 }
 
-/* --- values ---------------------------------------------------------------------------------------- */
+/* --- values ----------------------------------------------------------------------------------- */
 
 static bool literal_value(struct resolving *x, const struct key_ref *ref, struct key_value *v)
 {
@@ -90,7 +90,7 @@ static enum status param_value(struct resolving *x, const struct key_ref *ref, s
     return STATUS_OK;
 }
 
-/* --- one key --------------------------------------------------------------------------------------- */
+/* --- one key ---------------------------------------------------------------------------------- */
 
 static void found(struct resolving *x, const struct bucket_target *target)
 {
@@ -115,7 +115,7 @@ static enum status add_value(struct resolving *x, const struct key_ref *ref, con
     return beyond || unmapped ? STATUS_OK : STATUS_ERROR;
 }
 
-/* --- arrays ---------------------------------------------------------------------------------------- */
+/* --- arrays ----------------------------------------------------------------------------------- */
 
 static enum status bad_array(struct resolving *x)
 {
@@ -248,7 +248,7 @@ static enum status add_binary_array(struct resolving *x, const struct key_ref *r
     return STATUS_OK;
 }
 
-/* --- keys ------------------------------------------------------------------------------------------ */
+/* --- keys ------------------------------------------------------------------------------------- */
 
 static enum status add_key(struct resolving *x, const struct key_ref *ref)
 {
@@ -349,7 +349,7 @@ enum status route_resolve(const struct plan *plan, const struct database_def *db
     return STATUS_OK;
 }
 
-/* --- LIMIT ----------------------------------------------------------------------------------------- */
+/* --- LIMIT ------------------------------------------------------------------------------------ */
 
 static enum status int_of(const struct key_value *v, int64_t *v_r, struct error *error_r)
 {
@@ -399,7 +399,7 @@ enum status route_limit_value(const struct key_ref *ref, const struct template *
     return status;
 }
 
-/* --- SPLIT ----------------------------------------------------------------------------------------- */
+/* --- SPLIT ------------------------------------------------------------------------------------ */
 
 void route_render_split(const struct plan *plan, const struct template *t, const uint8_t *row_shards,
                         unsigned shard, struct buf *out)

@@ -19,7 +19,7 @@ static bool one_shard_only(const struct router *r)
     return shard_set_count(&r->in->db->all_shards) <= 1;
 }
 
-/* --- variables ------------------------------------------------------------------------------------- */
+/* --- variables -------------------------------------------------------------------------------- */
 
 static void plan_set(struct router *r, const struct sql_statement *stmt)
 {
@@ -53,7 +53,7 @@ static void plan_discard(struct router *r, const struct sql_statement *stmt)
     r->plan->writes = strcmp(stmt->name, "TEMP") == 0;
 }
 
-/* --- queries and what holds them ------------------------------------------------------------------- */
+/* --- queries and what holds them -------------------------------------------------------------- */
 
 static void plan_query_statement(struct router *r, const struct sql_statement *stmt)
 {

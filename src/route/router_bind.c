@@ -14,7 +14,7 @@
 static void bind_expr(struct router *r, struct block *b, const struct sql_expr *e,
                       const struct from_node *join, struct scope *scope);
 
-/* --- FROM ------------------------------------------------------------------------------------------ */
+/* --- FROM ------------------------------------------------------------------------------------- */
 
 static void scope_add(struct router *r, struct scope *s, struct from_node *node)
 {
@@ -214,7 +214,7 @@ static struct from_node *bind_from(struct router *r, struct block *b, const stru
     return node;
 }
 
-/* --- expressions ----------------------------------------------------------------------------------- */
+/* --- expressions ------------------------------------------------------------------------------ */
 
 static void bind_sublink(struct router *r, struct block *b, const struct sql_expr *e,
                          const struct from_node *join, struct scope *scope)
@@ -261,7 +261,7 @@ static void bind_required_in(struct router *r, struct block *b, const struct sql
     }
 }
 
-/* --- blocks ---------------------------------------------------------------------------------------- */
+/* --- blocks ----------------------------------------------------------------------------------- */
 
 static void keep_cte_block(struct router *r, struct block *b)
 {

@@ -35,7 +35,7 @@ static void shards_of_leaf(const struct router *r, const struct leaf *leaf, stru
     table_shards(r->in->db, leaf->place == PLACE_HOME ? NULL : leaf->map, shards_r);
 }
 
-/* --- what is unique, what is referred to, what is generated ------------------------------------------ */
+/* --- what is unique, what is referred to, what is generated ----------------------------------- */
 
 static bool names_have(const char **names, uint32_t n, const char *name)
 {
@@ -138,7 +138,7 @@ static bool refuse_table_parts(struct router *r, const struct sql_statement *stm
     return refuse_foreigns(r, stmt, map);
 }
 
-/* --- CREATE TABLE ------------------------------------------------------------------------------------ */
+/* --- CREATE TABLE ----------------------------------------------------------------------------- */
 
 /* The wildcard takes every table that has its column, also one that is just being made. */
 static const struct table_map *map_to_be(struct router *r, const struct sql_statement *stmt,
@@ -214,7 +214,7 @@ static void plan_create_table(struct router *r, const struct sql_statement *stmt
     plan_on(r, stmt, &shards);
 }
 
-/* --- CREATE TABLE AS, CREATE VIEW -------------------------------------------------------------------- */
+/* --- CREATE TABLE AS, CREATE VIEW ------------------------------------------------------------- */
 
 void plan_create_as(struct router *r, const struct sql_statement *stmt)
 {
@@ -293,7 +293,7 @@ static void plan_create_view(struct router *r, const struct sql_statement *stmt)
     r->plan->cannot_prepare = r->plan->pins_session = relation->temporary;
 }
 
-/* --- statements on relations ------------------------------------------------------------------------- */
+/* --- statements on relations ------------------------------------------------------------------ */
 
 static bool refuse_altered_key(struct router *r, const struct sql_statement *stmt, const struct leaf *leaf)
 {

@@ -9,7 +9,7 @@
 #include "router_private.h"
 #include "wire/datum.h"
 
-/* --- sets ------------------------------------------------------------------------------------------ */
+/* --- sets ------------------------------------------------------------------------------------- */
 
 struct eqset *eqset_new(struct router *r)
 {
@@ -135,7 +135,7 @@ bool eqset_relates(struct router *r, const struct eqset *set, struct term a, str
     return closure_has(&c, &b);
 }
 
-/* --- constants ------------------------------------------------------------------------------------- */
+/* --- constants -------------------------------------------------------------------------------- */
 
 /* Element type of an array type; 0: not of a key type. */
 static uint32_t array_element(uint32_t array_oid)
@@ -277,7 +277,7 @@ static bool array_values(struct router *r, const struct sql_expr *e, uint32_t co
     return true;
 }
 
-/* --- conditions ------------------------------------------------------------------------------------ */
+/* --- conditions ------------------------------------------------------------------------------- */
 
 static void add_pair(struct router *r, const struct sql_expr *a, const struct sql_expr *b,
                      const struct scope *scope, struct eqset *set)

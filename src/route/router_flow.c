@@ -26,7 +26,7 @@ static const struct eqset *join_sets(struct router *r, const struct eqset *a, co
     return set;
 }
 
-/* --- upward: what holds for every row that comes out ------------------------------------------------ */
+/* --- upward: what holds for every row that comes out ------------------------------------------ */
 
 static void valid_block(struct router *r, struct block *b);
 
@@ -110,7 +110,7 @@ static void valid_block(struct router *r, struct block *b)
         valid_block(r, b->source);
 }
 
-/* --- downward -------------------------------------------------------------------------------------- */
+/* --- downward --------------------------------------------------------------------------------- */
 
 static void flow_node(struct router *r, struct from_node *node, const struct eqset *env)
 {
@@ -182,7 +182,7 @@ void flow_block(struct router *r, struct block *b, const struct eqset *env)
     }
 }
 
-/* --- pins ------------------------------------------------------------------------------------------ */
+/* --- pins ------------------------------------------------------------------------------------- */
 
 static void pin_leaf(struct router *r, struct leaf *leaf)
 {

@@ -120,7 +120,7 @@ const char *statement_not_immutable(const struct router *r)
     return r->stmt->has_value_function ? "CURRENT_TIMESTAMP" : NULL;
 }
 
-/* --- aggregates ------------------------------------------------------------------------------------ */
+/* --- aggregates ------------------------------------------------------------------------------- */
 
 struct calls {
     bool aggregate, window;

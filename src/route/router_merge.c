@@ -22,7 +22,7 @@ static bool cannot(struct merging *m, const char *why, const char *hint)
     return false;
 }
 
-/* --- collations ------------------------------------------------------------------------------------ */
+/* --- collations ------------------------------------------------------------------------------- */
 
 struct collations {
     bool sorted_by_bytes, other;
@@ -66,7 +66,7 @@ static bool term_is_c_collated(const struct term *term)
     return column && column->c_collation;
 }
 
-/* --- sort keys ------------------------------------------------------------------------------------- */
+/* --- sort keys -------------------------------------------------------------------------------- */
 
 static bool same_names(const struct sql_expr *a, const struct sql_expr *b)
 {
@@ -265,7 +265,7 @@ static bool plan_sort(struct merging *m)
     return true;
 }
 
-/* --- aggregates ------------------------------------------------------------------------------------ */
+/* --- aggregates ------------------------------------------------------------------------------- */
 
 static bool aggregate_func(const struct sql_expr *e, uint8_t *func_r)
 {

@@ -6,7 +6,7 @@
  */
 #include "router_private.h"
 
-/* --- relations ------------------------------------------------------------------------------------- */
+/* --- relations -------------------------------------------------------------------------------- */
 
 static bool is_system(const struct sql_relation *rel)
 {
@@ -91,7 +91,7 @@ struct leaf *bind_relation(struct router *r, const struct sql_relation *relation
     return leaf;
 }
 
-/* --- columns --------------------------------------------------------------------------------------- */
+/* --- columns ---------------------------------------------------------------------------------- */
 
 static bool term_of_leaf(struct leaf *leaf, const char *name, struct term *term_r)
 {
@@ -174,7 +174,7 @@ bool resolve_column(const struct router *r, const struct sql_expr *e, const stru
     return false;
 }
 
-/* --- output names ---------------------------------------------------------------------------------- */
+/* --- output names ----------------------------------------------------------------------------- */
 
 /* As src/backend/parser/parse_target.c's FigureColname() does it; strength: how sure a name is, a cast's type
  * gives way to a column. */

@@ -49,7 +49,7 @@ static void locate(struct router *r, struct parts *p, struct term term, const st
     p->located = l;
 }
 
-/* --- leaves below ---------------------------------------------------------------------------------- */
+/* --- leaves below ----------------------------------------------------------------------------- */
 
 /* True if f is for every KEYED leaf in the block. */
 typedef bool leaf_test(struct router *r, const struct leaf *leaf, const struct located *l);
@@ -99,7 +99,7 @@ bool block_reads_keyed(const struct block *b)
     return !all_leaves(NULL, b, no_leaf, NULL);
 }
 
-/* --- FROM ------------------------------------------------------------------------------------------ */
+/* --- FROM ------------------------------------------------------------------------------------- */
 
 /* What locates a derived table's rows, in terms of its columns. */
 static struct parts derived_parts(struct router *r, const struct from_node *node)
@@ -225,7 +225,7 @@ static struct parts from_parts(struct router *r, struct block *b)
     return p;
 }
 
-/* --- SELECT ---------------------------------------------------------------------------------------- */
+/* --- SELECT ----------------------------------------------------------------------------------- */
 
 /* What a GROUP BY or DISTINCT ON entry means: a position, an input column, an output name. */
 static bool entry_term(struct router *r, struct block *b, const struct sql_expr *e, struct term *term_r)

@@ -15,7 +15,7 @@ static bool several_shards(const struct router *r)
     return shard_set_count(&r->in->db->all_shards) > 1;
 }
 
-/* --- assignments to the key ------------------------------------------------------------------------ */
+/* --- assignments to the key ------------------------------------------------------------------- */
 
 static bool is_same_value(struct router *r, const struct block *b, const struct sql_expr *e)
 {
@@ -83,7 +83,7 @@ bool refuse_key_assignments(struct router *r, struct block *b)
     return refuse_block_assignments(r, b);
 }
 
-/* --- reference tables ------------------------------------------------------------------------------ */
+/* --- reference tables ------------------------------------------------------------------------- */
 
 static bool limits_inside(const struct block *b)
 {
@@ -175,7 +175,7 @@ static void plan_reference_write(struct router *r, struct block *b, const struct
     p->why = "a reference table is written on every shard";
 }
 
-/* --- INSERT ---------------------------------------------------------------------------------------- */
+/* --- INSERT ----------------------------------------------------------------------------------- */
 
 static void refuse_missing_key(struct router *r, const struct leaf *leaf)
 {
@@ -338,7 +338,7 @@ static void plan_insert(struct router *r, struct block *b, const struct census *
                                "INSERT with a subquery over several shards is not supported");
 }
 
-/* --- UPDATE, DELETE -------------------------------------------------------------------------------- */
+/* --- UPDATE, DELETE --------------------------------------------------------------------------- */
 
 /* A subquery over tables that every shard has may come to another row on each, with LIMIT. */
 static bool limits_shared_rows(const struct block *b)

@@ -21,7 +21,7 @@ static void refuse(struct sql_statement *stmt, const char *command, const char *
     stmt->hint = hint;
 }
 
-/* --- transactions ---------------------------------------------------------------------------------- */
+/* --- transactions ----------------------------------------------------------------------------- */
 
 /* Value of an option: a string or integer constant as text. */
 static const char *option_text(struct convert *c, const PgQuery__DefElem *d)
@@ -90,7 +90,7 @@ static void convert_transaction(struct convert *c, const PgQuery__TransactionStm
     }
 }
 
-/* --- variables ------------------------------------------------------------------------------------- */
+/* --- variables -------------------------------------------------------------------------------- */
 
 static void convert_set(struct convert *c, const PgQuery__VariableSetStmt *v, struct sql_statement *stmt)
 {
@@ -152,7 +152,7 @@ static void convert_constraints(const PgQuery__ConstraintsSetStmt *s, struct sql
     stmt->modes = (struct sql_modes){-1, -1, -1};
 }
 
-/* --- cursors, prepared statements, EXPLAIN --------------------------------------------------------- */
+/* --- cursors, prepared statements, EXPLAIN ---------------------------------------------------- */
 
 /* The whole-statement facts (functions, parameters) are gathered in c->stmt, the outermost statement. */
 static struct sql_statement *convert_inner(struct convert *c, const PgQuery__Node *node)

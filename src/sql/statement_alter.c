@@ -85,7 +85,7 @@ static void convert_relations(struct convert *c, struct sql_statement *stmt, PgQ
     }
 }
 
-/* --- ALTER TABLE ------------------------------------------------------------------------------------ */
+/* --- ALTER TABLE ------------------------------------------------------------------------------ */
 
 static void add_child(struct convert *c, struct sql_statement *stmt, const PgQuery__RangeVar *parent,
                       const PgQuery__RangeVar *child)
@@ -214,7 +214,7 @@ static void convert_alter_object(struct convert *c, struct sql_statement *stmt, 
         convert_one(c, stmt, relation);
 }
 
-/* --- the rest --------------------------------------------------------------------------------------- */
+/* --- the rest --------------------------------------------------------------------------------- */
 
 static void convert_grant(struct convert *c, const PgQuery__GrantStmt *s, struct sql_statement *stmt)
 {

@@ -17,7 +17,7 @@ static void *new_array(struct convert *c, size_t n, size_t size)
     return arena_zalloc(c->arena, (n + 1) * size);
 }
 
-/* --- appending; the arrays have room for all elements of the statement ------------------------------- */
+/* --- appending; the arrays have room for all elements of the statement ------------------------ */
 
 void convert_reserve(struct convert *c, struct sql_statement *stmt, size_t n)
 {
@@ -48,7 +48,7 @@ void convert_add_relation(struct convert *c, struct sql_statement *stmt, const P
     convert_relation(c, rv, &stmt->relations[stmt->n_relations++]);
 }
 
-/* --- constraints ------------------------------------------------------------------------------------ */
+/* --- constraints ------------------------------------------------------------------------------ */
 
 static const char **index_columns(struct convert *c, PgQuery__Node **nodes, size_t n, uint32_t *n_r)
 {
@@ -171,7 +171,7 @@ void convert_column_def(struct convert *c, struct sql_statement *stmt, const PgQ
             convert_constraint(c, stmt, d->constraints[i]->constraint, name);
 }
 
-/* --- CREATE TABLE ----------------------------------------------------------------------------------- */
+/* --- CREATE TABLE ----------------------------------------------------------------------------- */
 
 static void convert_table(struct convert *c, const PgQuery__CreateStmt *s, struct sql_statement *stmt,
                           const char *command)

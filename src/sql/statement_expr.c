@@ -84,7 +84,7 @@ static void add_args(struct convert *c, struct sql_expr *e, PgQuery__Node **node
         add_arg(c, e, convert_expr(c, nodes[i]));
 }
 
-/* --- literals -------------------------------------------------------------------------------------- */
+/* --- literals --------------------------------------------------------------------------------- */
 
 /* The literal that begins at `at`, or, when a minus sign stands there, the first one after it. */
 static uint32_t literal_at(const struct template *t, int32_t at, bool after)
@@ -156,7 +156,7 @@ static struct sql_expr *convert_param(struct convert *c, const PgQuery__ParamRef
     return e;
 }
 
-/* --- the rest -------------------------------------------------------------------------------------- */
+/* --- the rest --------------------------------------------------------------------------------- */
 
 static struct sql_expr *convert_column(struct convert *c, const PgQuery__ColumnRef *ref)
 {

@@ -39,7 +39,7 @@ static void convert_alias(struct convert *c, const PgQuery__Alias *alias, struct
     relation->columns = convert_names(c, alias->colnames, alias->n_colnames, &relation->n_columns);
 }
 
-/* --- FROM ------------------------------------------------------------------------------------------ */
+/* --- FROM ------------------------------------------------------------------------------------- */
 
 static struct sql_from *convert_from(struct convert *c, const PgQuery__Node *node);
 
@@ -111,7 +111,7 @@ static struct sql_from **convert_from_list(struct convert *c, PgQuery__Node **no
     return list;
 }
 
-/* --- lists ----------------------------------------------------------------------------------------- */
+/* --- lists ------------------------------------------------------------------------------------ */
 
 /* a[f(x)] = value: the subscripts are walked with the value. */
 static struct sql_expr *with_indirection(struct convert *c, const PgQuery__ResTarget *r,
@@ -240,7 +240,7 @@ struct sql_query *convert_select(struct convert *c, const PgQuery__SelectStmt *s
     return q;
 }
 
-/* --- writes ---------------------------------------------------------------------------------------- */
+/* --- writes ----------------------------------------------------------------------------------- */
 
 static void convert_conflict(struct convert *c, const PgQuery__OnConflictClause *o, struct sql_query *q)
 {

@@ -41,7 +41,7 @@ unsigned coordinator_decider(const struct coordinator *c)
     return c->decider;
 }
 
-/* --- acting ------------------------------------------------------------------------------------------ */
+/* --- acting ----------------------------------------------------------------------------------- */
 
 static void send(struct coordinator *c, unsigned p, enum member_state to, const char *sql)
 {
@@ -261,7 +261,7 @@ static void advance(struct coordinator *c)
         c->ops->done(c->port);
 }
 
-/* --- what members report ----------------------------------------------------------------------------- */
+/* --- what members report ---------------------------------------------------------------------- */
 
 void coordinator_abort(struct coordinator *c, const struct error *error, unsigned whose)
 {
@@ -285,7 +285,7 @@ void coordinator_committed(struct coordinator *c)
     coordinator_set_state(c, CO_APPLYING);
 }
 
-/* --- events ------------------------------------------------------------------------------------------ */
+/* --- events ----------------------------------------------------------------------------------- */
 
 void coordinator_start(struct coordinator *c)
 {

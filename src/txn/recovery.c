@@ -119,7 +119,7 @@ const char *recovery_reason(struct recovery *r, const struct txn_reply *reply)
     return reply->kind == TXN_REPLY_LOST ? "the connection was lost" : "an answer that was not expected";
 }
 
-/* --- one sweep --------------------------------------------------------------------------------------- */
+/* --- one sweep -------------------------------------------------------------------------------- */
 
 static void list_shard(struct recovery *r, struct shard *s, bool bare)
 {

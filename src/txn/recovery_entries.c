@@ -137,7 +137,7 @@ void entries_listed(struct recovery *r, struct shard *s, const char *text, doubl
         ask(r, e->doubt);
 }
 
-/* --- jobs ------------------------------------------------------------------------------------------- */
+/* --- jobs ------------------------------------------------------------------------------------- */
 
 static bool wants_finish(const struct entry *e)
 {
@@ -256,7 +256,7 @@ void entries_shard_lost(struct shard *s)
     }
 }
 
-/* --- what the sweep saw ------------------------------------------------------------------------------- */
+/* --- what the sweep saw ----------------------------------------------------------------------- */
 
 /* Two shard names may stand for one database; then each lists the other's entries too. */
 static bool listed_by_its_own_shard(const struct recovery *r, const struct entry *e)

@@ -7,8 +7,7 @@
  */
 #include "datum_priv.h"
 
-/* --- shared by the files that read values ------------------------------------------------------------------
- */
+/* --- shared by the files that read values ----------------------------------------------------- */
 
 struct slice datum_trim(struct slice s)
 {
@@ -60,8 +59,7 @@ enum status datum_bad_binary(const char *type_name, struct error *error_r)
     return error_set(error_r, SQLSTATE_INVALID_BINARY, "incorrect binary data format for type %s", type_name);
 }
 
-/* --- integers ----------------------------------------------------------------------------------------------
- */
+/* --- integers --------------------------------------------------------------------------------- */
 
 static unsigned digit_value(uint8_t c)
 {
@@ -141,8 +139,7 @@ enum status datum_int_in(struct slice text, int bits, int64_t *v_r, struct error
     return STATUS_OK;
 }
 
-/* --- bool --------------------------------------------------------------------------------------------------
- */
+/* --- bool ------------------------------------------------------------------------------------- */
 
 /* s begins the word, and has at least min letters of it. */
 static bool abbreviates(struct slice s, const char *word, size_t min)
@@ -171,8 +168,7 @@ enum status datum_bool_in(struct slice text, bool *v_r, struct error *error_r)
     return STATUS_OK;
 }
 
-/* --- uuid --------------------------------------------------------------------------------------------------
- */
+/* --- uuid ------------------------------------------------------------------------------------- */
 
 /* 32 hexadecimal digits, a hyphen allowed after every fourth, all of it in braces or not; no white space. */
 static bool parse_uuid(struct slice s, uint8_t out[16])
@@ -208,8 +204,7 @@ enum status datum_uuid_in(struct slice text, uint8_t out[16], struct error *erro
     return STATUS_OK;
 }
 
-/* --- bytea -------------------------------------------------------------------------------------------------
- */
+/* --- bytea ------------------------------------------------------------------------------------ */
 
 struct bytea_reader bytea_reader_of(struct slice text)
 {

@@ -15,8 +15,7 @@
 
 enum kind { KIND_MINUS_INFINITY, KIND_FINITE, KIND_INFINITY, KIND_NAN };
 
-/* --- text --------------------------------------------------------------------------------------------------
- */
+/* --- text ------------------------------------------------------------------------------------- */
 
 /*
  * sign * 0.d1 d2 d3 ... * 10^exponent, where d1 is not 0:
@@ -152,8 +151,7 @@ enum status decimal_text_compare(const char *type_name, struct slice a, struct s
     return STATUS_OK;
 }
 
-/* --- numeric's binary format -------------------------------------------------------------------------------
- */
+/* --- numeric's binary format ------------------------------------------------------------------ */
 
 /*
  *     0         2        4      6        8

@@ -26,8 +26,7 @@
 #define END_TIMESTAMP_DAY INT64_C(106751983)
 #define MAX_ZONE_HOURS    15
 
-/* --- shape -------------------------------------------------------------------------------------------------
- */
+/* --- shape ------------------------------------------------------------------------------------ */
 
 struct scan {
     const uint8_t *at, *end;
@@ -180,8 +179,7 @@ static bool take_iso(struct scan *s, struct iso *v_r)
     return s->at == s->end;
 }
 
-/* --- ranges ------------------------------------------------------------------------------------------------
- */
+/* --- ranges ----------------------------------------------------------------------------------- */
 
 static bool is_leap(int64_t year)
 {
@@ -323,8 +321,7 @@ enum status datum_timestamp_in(struct slice text, bool with_zone, int64_t *us_r,
     return error_set(error_r, SQLSTATE_DATETIME_OVERFLOW, "timestamp out of range: \"%.*s\"", SHOWN(text));
 }
 
-/* --- as printed: time, timetz, interval --------------------------------------------------------------------
- */
+/* --- as printed: time, timetz, interval ------------------------------------------------------- */
 
 enum status datum_time_out(struct slice text, int64_t *us_r, struct error *error_r)
 {

@@ -27,7 +27,7 @@ void message_end(struct buf *b, size_t begun)
     buf_put_u32(b, begun + 1, (uint32_t)length);
 }
 
-/* --- backend messages ----------------------------------------------------------------------------------- */
+/* --- backend messages ------------------------------------------------------------------------- */
 
 static void put_field(struct buf *b, char code, const char *text)
 {
@@ -100,7 +100,7 @@ void message_empty(struct buf *b, uint8_t type)
     message_end(b, message_begin(b, type));
 }
 
-/* --- result sets ---------------------------------------------------------------------------------------- */
+/* --- result sets ------------------------------------------------------------------------------ */
 
 /* pg_type.typlen */
 static int16_t type_len_of(uint32_t type_oid)
@@ -211,7 +211,7 @@ void message_data_row_slices(struct buf *b, int n, const struct slice *values)
     message_end(b, begun);
 }
 
-/* --- frontend messages ---------------------------------------------------------------------------------- */
+/* --- frontend messages ------------------------------------------------------------------------ */
 
 void message_query(struct buf *b, struct slice sql)
 {

@@ -122,7 +122,7 @@ void startup_read(struct slice bytes, struct arena *arena, struct startup *s_r, 
     }
 }
 
-/* --- options -------------------------------------------------------------------------------------------- */
+/* --- options ---------------------------------------------------------------------------------- */
 
 static bool is_space(char c)
 {

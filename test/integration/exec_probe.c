@@ -62,8 +62,7 @@ static enum status each_frame(enum status (*on_frame)(void *arg, unsigned source
     return status;
 }
 
-/* --- merge -------------------------------------------------------------------------------------------------
- */
+/* --- merge ------------------------------------------------------------------------------------ */
 
 struct merging {
     struct merge *m;
@@ -127,8 +126,7 @@ static int probe_merge(int argc, char **argv)
     return 0;
 }
 
-/* --- aggregate ---------------------------------------------------------------------------------------------
- */
+/* --- aggregate -------------------------------------------------------------------------------- */
 
 static enum status aggregate_frame(void *arg, unsigned source, const struct frame *f, struct error *e)
 {
@@ -180,8 +178,7 @@ static int probe_aggregate(int argc, char **argv)
     return 0;
 }
 
-/* --- split -------------------------------------------------------------------------------------------------
- */
+/* --- split ------------------------------------------------------------------------------------ */
 
 static enum status print_row(void *arg, const struct copy_row *row, struct error *e)
 {

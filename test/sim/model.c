@@ -33,7 +33,7 @@ static enum result done(struct conn *c, const char *tag)
     return RESULT_OK;
 }
 
-/* --- transactions ------------------------------------------------------------------------------------- */
+/* --- transactions ----------------------------------------------------------------------------- */
 
 static void assign_xid(struct conn *c)
 {
@@ -87,7 +87,7 @@ static uint64_t snapshot_xmin(const struct world *w, unsigned shard)
     return xmin;
 }
 
-/* --- statements --------------------------------------------------------------------------------------- */
+/* --- statements ------------------------------------------------------------------------------- */
 
 static bool starts(const char *s, const char *prefix)
 {
@@ -393,7 +393,7 @@ static enum result execute(struct conn *c, const char *sql)
     return fail(c, "42601", "syntax error");
 }
 
-/* --- messages ------------------------------------------------------------------------------------------ */
+/* --- messages --------------------------------------------------------------------------------- */
 
 /* Copies the statement at c->at and returns where the next one begins; NULL: there is none. */
 static const char *split(struct conn *c, char *to, size_t size)

@@ -8,7 +8,7 @@
 
 #define SECOND UINT64_C(1000000)
 
-/* --- coordinators --------------------------------------------------------------------------------------- */
+/* --- coordinators ----------------------------------------------------------------------------- */
 
 static void port_send(void *port, unsigned p, const char *sql)
 {
@@ -178,8 +178,7 @@ void txn_start(struct txn *t)
         world_at(w, world_latency(w), (struct event){.kind = EVENT_CANCEL, .txn = t});
 }
 
-/* --- resolvers -------------------------------------------------------------------------------------------
- */
+/* --- resolvers -------------------------------------------------------------------------------- */
 
 static void port_resolver_control(void *port, unsigned s, const char *sql)
 {

@@ -24,7 +24,7 @@
 
 enum { MAX_SHARDS = 4, MAX_PROXIES = 3, MAX_TXNS = 6, MAX_FAULTS = 4 };
 
-/* --- faults ------------------------------------------------------------------------------------------ */
+/* --- faults ----------------------------------------------------------------------------------- */
 
 enum fault_kind {
     FAULT_NONE,
@@ -65,7 +65,7 @@ struct scenario {
     bool two_clusters;
 };
 
-/* --- the model ---------------------------------------------------------------------------------------- */
+/* --- the model -------------------------------------------------------------------------------- */
 
 enum part_state { PART_OPEN, PART_PREPARED, PART_COMMITTED, PART_ABORTED };
 
@@ -132,7 +132,7 @@ void model_lock_timeout(struct conn *c);
 void model_end_session(struct conn *c); /* aborts what is open */
 void model_crash(struct world *w, unsigned shard);
 
-/* --- the world ---------------------------------------------------------------------------------------- */
+/* --- the world -------------------------------------------------------------------------------- */
 
 struct txn {
     struct world *w;

@@ -85,7 +85,7 @@ uint64_t world_long(struct world *w)
     return w->scenario.random ? choices[world_random(w, 5)] + world_random(w, 100000) : 25 * SECOND;
 }
 
-/* --- the queue ---------------------------------------------------------------------------------------- */
+/* --- the queue -------------------------------------------------------------------------------- */
 
 static bool earlier(const struct event *a, const struct event *b)
 {
@@ -134,7 +134,7 @@ static struct event take(struct world *w)
     return first;
 }
 
-/* --- connections -------------------------------------------------------------------------------------- */
+/* --- connections ------------------------------------------------------------------------------ */
 
 struct conn *world_connect(struct world *w, unsigned proxy, unsigned shard, struct txn *txn, unsigned part,
                            bool control)
@@ -203,7 +203,7 @@ void world_answer(struct conn *c)
     world_at(w, world_latency(w), (struct event){.kind = EVENT_REPLY, .conn = c, .reply = c->building});
 }
 
-/* --- sending, and what may happen to it ----------------------------------------------------------------- */
+/* --- sending, and what may happen to it ------------------------------------------------------- */
 
 static bool proxy_fault(enum fault_kind k)
 {
@@ -329,8 +329,7 @@ void world_send(struct conn *c, const char *sql)
     apply_message_fault(c, delay_us);
 }
 
-/* --- what became of transactions ---------------------------------------------------------------------------
- */
+/* --- what became of transactions -------------------------------------------------------------- */
 
 void world_part(struct txn *t, unsigned part, enum part_state to)
 {
@@ -361,7 +360,7 @@ struct txn *world_find(struct world *w, const char *txid)
     return NULL;
 }
 
-/* --- running ------------------------------------------------------------------------------------------- */
+/* --- running ---------------------------------------------------------------------------------- */
 
 static void crash_shard(struct world *w, unsigned shard)
 {

@@ -195,7 +195,7 @@ FIXTURE void pg_stop(struct pg_fixture *pg)
     }
 }
 
-/* ---- loops --------------------------------------------------------------------------------------- */
+/* --- loops ------------------------------------------------------------------------------------ */
 
 FIXTURE void fixture_too_late(void *arg)
 {
@@ -213,7 +213,7 @@ FIXTURE void run_loop(struct loop *loop)
     loop_timer_destroy(&guard);
 }
 
-/* ---- definitions --------------------------------------------------------------------------------- */
+/* --- definitions ------------------------------------------------------------------------------ */
 
 /* Texts are empty, not NULL, as conf gives them. */
 FIXTURE void fixture_settings(struct settings *s)

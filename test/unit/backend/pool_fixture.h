@@ -73,7 +73,7 @@ FIXTURE struct server_pool *worker_pool(struct worker *w, const char *user, unsi
     return pool_find(w->manager, user, NULL, topology_database(&w->config->topology, "shop"), shard);
 }
 
-/* ---- clients ------------------------------------------------------------------------------------- */
+/* --- clients ---------------------------------------------------------------------------------- */
 
 struct client {
     struct worker *worker;

@@ -256,7 +256,7 @@ static void a_reconnect_does_not_get_old_connections_from_a_worker_that_is_late(
     close_both();
 }
 
-/* ---- threads ------------------------------------------------------------------------------------- */
+/* --- threads ---------------------------------------------------------------------------------- */
 
 #define THREADS 3
 #define CLIENTS 6  /* per thread and pool */

@@ -57,8 +57,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* --- a client --------------------------------------------------------------------------------------------
- */
+/* --- a client --------------------------------------------------------------------------------- */
 
 struct client {
     struct auth *auth;
@@ -219,8 +218,7 @@ static void expect_failure(struct client *c, const char *sqlstate, const char *w
     finish(c);
 }
 
-/* --- tests -----------------------------------------------------------------------------------------------
- */
+/* --- tests ------------------------------------------------------------------------------------ */
 
 static void exchange_of_rfc_7677_is_reproduced(void **state)
 {

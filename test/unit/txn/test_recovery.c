@@ -466,7 +466,7 @@ static void two_names_for_one_database_list_it_twice_and_finish_it_once(void **s
     close_it(&h);
 }
 
-/* --- rows --------------------------------------------------------------------------------------------- */
+/* --- rows ------------------------------------------------------------------------------------- */
 
 /* One sweep that sees these rows on s0 and nothing else. */
 static void see_rows(struct harness *h, const char *shards)

@@ -64,8 +64,7 @@ static void assert_unreadable(uint32_t oid, int16_t format, const void *value, s
     free((void *)bad.data);
 }
 
-/* --- order, text format ----------------------------------------------------------------------------------
- */
+/* --- order, text format ----------------------------------------------------------------------- */
 
 static void numbers_in_text_are_ordered_exactly(void **state)
 {
@@ -212,8 +211,7 @@ static void types_that_cannot_be_merged_are_refused(void **state)
     }
 }
 
-/* --- order, binary format --------------------------------------------------------------------------------
- */
+/* --- order, binary format --------------------------------------------------------------------- */
 
 #define CMP(oid, a, b) compare((oid), 1, (a), sizeof(a) - 1, (b), sizeof(b) - 1)
 
@@ -305,8 +303,7 @@ static void binary_values_of_a_wrong_length_are_refused(void **state)
     assert_unreadable(OID_INT4, 2, zeros, 4, (const char *)zeros, 4, "22023");
 }
 
-/* --- readers ---------------------------------------------------------------------------------------------
- */
+/* --- readers ---------------------------------------------------------------------------------- */
 
 static void integers_are_read_as_the_server_reads_them(void **state)
 {

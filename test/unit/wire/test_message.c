@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-/* --- helpers -------------------------------------------------------------------------------------------- */
+/* --- helpers ---------------------------------------------------------------------------------- */
 
 static struct frame frame_of(const struct buf *b)
 {
@@ -126,7 +126,7 @@ static struct frame raw(struct buf *b, uint8_t type, const void *body, size_t le
 }
 #define RAW(b, type, lit) raw((b), (type), (lit), sizeof(lit) - 1)
 
-/* --- backend messages, built ---------------------------------------------------------------------------- */
+/* --- backend messages, built ------------------------------------------------------------------ */
 
 static void small_backend_messages(void **state)
 {
@@ -402,7 +402,7 @@ static void ready_parameter_status_and_description(void **state)
     buf_free(&b);
 }
 
-/* --- frontend messages ---------------------------------------------------------------------------------- */
+/* --- frontend messages ------------------------------------------------------------------------ */
 
 static void query_makes_the_round_trip(void **state)
 {

@@ -120,7 +120,7 @@ fuzz: deps-lint ## each target of test/fuzz for FUZZ_SECONDS (60), in build-fuzz
 fuzz-bins: $(FUZZ_BINS)
 $(BUILD)/fuzz/fuzz_%: test/fuzz/fuzz_%.c $(ALL_LIBS)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -o $@ $< $(LDFLAGS) -fsanitize=fuzzer $(call group,$(ALL_LIBS)) $(LDLIBS)
+	$(CC) $(CPPFLAGS) -Itest/unit/sql $(CFLAGS) -MMD -MP -o $@ $< $(LDFLAGS) -fsanitize=fuzzer $(call group,$(ALL_LIBS)) $(LDLIBS)
 
 .PHONY: coverage
 coverage: deps ## lines that the suites reach, per file, in build-cov

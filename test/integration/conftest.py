@@ -78,9 +78,7 @@ def make_proxy(request, workspace, shards, dbname):
 
 @pytest.fixture(scope="module")
 def proxy(make_proxy):
-    one = make_proxy()
-    pgharness.eventually(lambda: one.tail(1000).count(" is up, PostgreSQL ") >= len(one.cluster))
-    return one
+    return make_proxy()
 
 
 @pytest.fixture(autouse=True)

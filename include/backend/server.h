@@ -72,7 +72,7 @@ struct server {
     size_t drop_left;    /* the same for a message that nobody wants */
     char txn_status;     /* of the last ReadyForQuery */
     bool dead;           /* lost or closed: no more I/O */
-    bool wrote_rows; /* a CommandComplete told of rows written, since the owner last cleared this */
+    bool wrote_rows;     /* a CommandComplete told of rows written, since the owner last cleared this */
     /* session state on the server */
     struct varset *vars; /* what it is set to, besides what it was opened with */
     struct prepared_set *prepared;
@@ -99,7 +99,6 @@ static inline uint32_t server_outstanding(const struct server *s)
 void server_write(struct server *s, const void *data, size_t len); /* queues; server_flush() sends */
 void server_flush(struct server *s);
 /* queues and sends, without a copy where it can */
-void server_forward(struct server *s, const void *data, size_t len);
 void server_set_reading(struct server *s, bool on);
 size_t server_queued(const struct server *s);
 void server_cancel(struct server *s); /* asks the shard to cancel what runs */

@@ -87,6 +87,8 @@ struct topology {
 };
 
 const struct database_def *topology_database(const struct topology *t, const char *name); /* NULL: unknown */
+/* Index in db->shards of a shard by its name; -1: not one of this database's. */
+int topology_shard_index(const struct database_def *db, const char *name);
 /* schema NULL or empty: not qualified. NULL: not listed by name (the wildcard is the caller's affair: it
  * needs the catalog). */
 const struct table_map *topology_table(const struct database_def *db, const char *schema, const char *name);

@@ -128,11 +128,10 @@ static struct server_pool *current_pool(struct server_pool *p)
     if (!p->stale)
         return p;
     const struct database_def *db = topology_database(&m->config->topology, p->db_name);
-    for (unsigned i = 0; db && i < db->n_shards; i++) {
-        if (strcmp(db->shards[i]->name, p->shard_name) == 0)
-            return pool_find(m, p->user, p->password, db, i);
-    }
-    return p; /* its turn refuses */
+    int shard = db ? topology_shard_index(db, p->shard_name) : -1;
+    if (shard < 0)
+        return p; /* its turn refuses */
+    return pool_find(m, p->user, p->password, db, (unsigned)shard);
 }
 
 static void enqueue(struct server_pool *p, struct server_wait *w)

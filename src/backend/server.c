@@ -210,12 +210,6 @@ void server_flush(struct server *s)
         (void)stream_flush(s->stream); /* a failure is reported by server_failed() */
 }
 
-void server_forward(struct server *s, const void *data, size_t len)
-{
-    if (!s->dead)
-        (void)stream_forward(s->stream, data, len);
-}
-
 void server_set_reading(struct server *s, bool on)
 {
     if (!s->dead)
@@ -311,14 +305,15 @@ static bool deliver(struct server *s, const struct frame *f)
     if (end)
         ring_pop(s);
     if (f->type == MSG_ERROR)
-    if (!s->ops && f->type == MSG_PARAMETER_STATUS) {
-        /* A setting changed under an idle connection (a reload of the shard's configuration): clients would
-         * not be told. */
-        struct error why;
-        error_set(&why, SQLSTATE_CONNECTION_FAILURE, "shard \"%s\" changed a setting", server_shard(s)->name);
-        server_lose(s, &why);
-        return false;
-    }
+        if (!s->ops && f->type == MSG_PARAMETER_STATUS) {
+            /* A setting changed under an idle connection (a reload of the shard's configuration): clients
+             * would not be told. */
+            struct error why;
+            error_set(&why, SQLSTATE_CONNECTION_FAILURE, "shard \"%s\" changed a setting",
+                      server_shard(s)->name);
+            server_lose(s, &why);
+            return false;
+        }
     if (s->ops) {
         bool wanted = must_be_seen(f->type) || (have && e.sink == SINK_MESSAGE);
         if (wanted)

@@ -67,17 +67,9 @@ static void shard_unknown(struct topology_build *b, const char *name, int line)
     load_error(b->l, line, "there is no section [shard %s]%s", name, suggest_text(&s, text, sizeof text));
 }
 
-static int index_in(const struct database_def *db, const char *name)
-{
-    for (unsigned i = 0; i < db->n_shards; i++)
-        if (strcmp(db->shards[i]->name, name) == 0)
-            return (int)i;
-    return -1;
-}
-
 int build_shard_index(struct topology_build *b, const struct database_def *db, const char *name, int line)
 {
-    int index = index_in(db, name);
+    int index = topology_shard_index(db, name);
     if (index >= 0 || b->databases[db->index].shards_bad)
         return index;
     char text[SUGGEST_TEXT_MAX];
@@ -105,7 +97,7 @@ static void shard_list(struct topology_build *b, struct database_def *db, const 
         if (!shard) {
             shard_unknown(b, name, line);
             state->shards_bad = true;
-        } else if (index_in(db, name) >= 0) {
+        } else if (topology_shard_index(db, name) >= 0) {
             load_error(b->l, line, "shard \"%s\" stands twice in the shards of database \"%s\"", name,
                        db->name);
         } else if (db->n_shards < SHARD_SET_MAX) {

@@ -39,6 +39,14 @@ const struct database_def *topology_database(const struct topology *t, const cha
     return NULL;
 }
 
+int topology_shard_index(const struct database_def *db, const char *name)
+{
+    for (unsigned i = 0; i < db->n_shards; i++)
+        if (strcmp(db->shards[i]->name, name) == 0)
+            return (int)i;
+    return -1;
+}
+
 const struct table_map *topology_table(const struct database_def *db, const char *schema, const char *name)
 {
     char key[256]; /* names here have at most 63 bytes: a longer one is in no topology */

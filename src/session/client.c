@@ -166,6 +166,20 @@ void client_send(struct client *c, const struct buf *b)
     client_write(c, buf_head(b), buf_len(b));
 }
 
+/* A message that has no body: ParseComplete, BindComplete, CloseComplete, NoData. */
+void client_send_empty(struct client *c, uint8_t type)
+{
+    uint8_t m[5] = {type, 0, 0, 0, 4};
+    client_write(c, m, sizeof m);
+}
+
+void client_command_complete(struct client *c, const char *tag)
+{
+    struct buf *b = client_scratch(c);
+    message_command_complete(b, tag);
+    client_send(c, b);
+}
+
 void client_send_error(struct client *c, const struct error *e)
 {
     struct buf *b = client_scratch(c);

@@ -23,12 +23,6 @@ void console_replied(struct client *c)
         client_ready(c);
 }
 
-static void reply(struct client *c, uint8_t type)
-{
-    uint8_t m[5] = {type, 0, 0, 0, 4};
-    client_write(c, m, sizeof m);
-}
-
 enum dispatch console_extended(struct client *c, const struct frame *f)
 {
     struct error e;
@@ -44,7 +38,7 @@ enum dispatch console_extended(struct client *c, const struct frame *f)
         if (message_read_parse(f, &parse, &e) != STATUS_OK)
             break;
         statement_put(c, parse.name, parse.sql, 0, NULL);
-        reply(c, MSG_PARSE_COMPLETE);
+        client_send_empty(c, MSG_PARSE_COMPLETE);
         return DISPATCH_DONE;
     case MSG_BIND:
         if (message_read_bind(f, &bind, &e) != STATUS_OK)
@@ -57,7 +51,7 @@ enum dispatch console_extended(struct client *c, const struct frame *f)
             return DISPATCH_DONE;
         }
         portal_put(c, bind.portal, NULL, st->def, NULL);
-        reply(c, MSG_BIND_COMPLETE);
+        client_send_empty(c, MSG_BIND_COMPLETE);
         return DISPATCH_DONE;
     case MSG_DESCRIBE:
         if (message_read_target(f, &target, &e) != STATUS_OK)
@@ -68,7 +62,7 @@ enum dispatch console_extended(struct client *c, const struct frame *f)
             buf_u16(b, 0);
             message_end(b, begun);
             client_send(c, b);
-            reply(c, MSG_NO_DATA);
+            client_send_empty(c, MSG_NO_DATA);
         }
         return DISPATCH_DONE; /* a portal: RowDescription comes with the answer */
     case MSG_EXECUTE: {
@@ -90,7 +84,7 @@ enum dispatch console_extended(struct client *c, const struct frame *f)
             statement_drop(c, target.name);
         else
             portal_drop(c, target.name);
-        reply(c, MSG_CLOSE_COMPLETE);
+        client_send_empty(c, MSG_CLOSE_COMPLETE);
         return DISPATCH_DONE;
     case MSG_SYNC:
         c->skip_till_sync = false;

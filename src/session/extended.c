@@ -48,12 +48,6 @@ static enum dispatch failed_in_order(struct client *c, const struct error *e)
     return DISPATCH_AGAIN;
 }
 
-static void reply_empty(struct client *c, uint8_t type)
-{
-    uint8_t m[5] = {type, 0, 0, 0, 4};
-    client_write(c, m, sizeof m);
-}
-
 static bool local_verb(const struct plan *p)
 {
     switch (p->verb) {
@@ -172,14 +166,12 @@ static bool bind_follows(struct client *c, const char *name)
 static unsigned parsing_shard(struct client *c, const struct plan *p)
 {
     struct shard_set all = p->fixed;
-    const char *by_hand = c->guc_pgunison ? varset_get(c->guc_pgunison, "shard") : NULL;
-    for (unsigned i = 0; by_hand && i < c->db->n_shards; i++)
-        if (strcmp(c->db->shards[i]->name, by_hand) == 0)
-            return i;
-    if (p->verb == VERB_FETCH || p->verb == VERB_CLOSE_CURSOR) {
-        void *shard = c->has_cursors && p->name ? hashmap_get(&c->cursors, slice_str(p->name)) : NULL;
-        return shard ? (unsigned)(uintptr_t)shard - 1 : c->db->home;
-    }
+    const char *by_hand = run_shard_by_hand(c);
+    int shard = by_hand ? topology_shard_index(c->db, by_hand) : -1;
+    if (shard >= 0)
+        return (unsigned)shard;
+    if (p->verb == VERB_FETCH || p->verb == VERB_CLOSE_CURSOR)
+        return run_cursor_shard(c, p);
     if (shard_set_count(&all) == 0)
         all = c->db->all_shards;
     if (c->run_link && shard_set_has(&all, c->run_link->shard))
@@ -228,7 +220,7 @@ static enum dispatch parse_now(struct client *c, struct client_statement *st, co
             d = DISPATCH_AGAIN;
         } else {
             st->acknowledged = true;
-            reply_empty(c, MSG_PARSE_COMPLETE);
+            client_send_empty(c, MSG_PARSE_COMPLETE);
         }
     } else {
         struct link *l = target_link(c, parsing_shard(c, p), &got, &e);
@@ -239,7 +231,7 @@ static enum dispatch parse_now(struct client *c, struct client_statement *st, co
                           !st->unnamed && !drained(c))) {
             d = DISPATCH_AGAIN;
         } else if (statement_on_server(l, st)) {
-            reply_empty(c, MSG_PARSE_COMPLETE);
+            client_send_empty(c, MSG_PARSE_COMPLETE);
             if (server_outstanding(l->server))
                 pipeline_on(c, l); /* of link_prepare(): to be waited for before another shard is used */
         } else {
@@ -311,9 +303,9 @@ static enum dispatch bind_later(struct client *c, struct client_statement *st, c
     buf_slice_append(&portal->bind, f->whole);
     if (!st->acknowledged) {
         st->acknowledged = true;
-        reply_empty(c, MSG_PARSE_COMPLETE);
+        client_send_empty(c, MSG_PARSE_COMPLETE);
     }
-    reply_empty(c, MSG_BIND_COMPLETE);
+    client_send_empty(c, MSG_BIND_COMPLETE);
     return DISPATCH_DONE;
 }
 
@@ -324,7 +316,7 @@ static enum dispatch bind_failed(struct client *c, struct client_statement *st, 
         return DISPATCH_AGAIN; /* it will be found again */
     if (!st->acknowledged) {
         st->acknowledged = true;
-        reply_empty(c, MSG_PARSE_COMPLETE);
+        client_send_empty(c, MSG_PARSE_COMPLETE);
     }
     return failed(c, e);
 }
@@ -426,7 +418,7 @@ static enum dispatch describe_local(struct client *c, const struct plan *p, bool
     if (local_has_rows(p))
         show_describe(c, p);
     else
-        reply_empty(c, MSG_NO_DATA);
+        client_send_empty(c, MSG_NO_DATA);
     return DISPATCH_DONE;
 }
 
@@ -773,7 +765,7 @@ static enum dispatch on_close(struct client *c, const struct frame *f)
         portal_drop(c, m.name);
     else
         statement_drop(c, m.name); /* servers keep theirs: other clients may use it */
-    reply_empty(c, MSG_CLOSE_COMPLETE);
+    client_send_empty(c, MSG_CLOSE_COMPLETE);
     return DISPATCH_DONE;
 }
 
@@ -921,7 +913,7 @@ static void pipeline_error(struct client *c, struct link *l, const struct expect
                            bool sync_due)
 {
     if (e->tag == TAG_BIND_ACK)
-        reply_empty(c, MSG_PARSE_COMPLETE); /* Parse had been right */
+        client_send_empty(c, MSG_PARSE_COMPLETE); /* Parse had been right */
     if (!c->preamble_failed)
         run_shard_error(c, l, f);
     else
@@ -948,7 +940,7 @@ void extended_reply(struct client *c, struct link *l, const struct expect *e, co
         return;
     case MSG_BIND_COMPLETE:
         if (e->tag == TAG_BIND_ACK)
-            reply_empty(c, MSG_PARSE_COMPLETE);
+            client_send_empty(c, MSG_PARSE_COMPLETE);
         client_write(c, f->whole.data, f->whole.len);
         return;
     case MSG_READY:

@@ -2,9 +2,10 @@
  * Running a statement on shards, and what its answers lead to.
  *
  *     one shard        bytes pass (RUN_SINGLE, RUN_PIPELINE)
- *     several shards   exec/scatter makes one answer of theirs (RUN_MULTI); if they write and the client has
- * opened no transaction, an implicit one is put around it, and CommandComplete waits for its COMMIT every
- * link       SAVEPOINT, SET ...: one text, one answer (RUN_CONTROL)
+ *     several shards   exec/scatter makes one answer of theirs (RUN_MULTI); if they write and
+ *                      the client has opened no transaction, an implicit one is put around it,
+ *                      and CommandComplete waits for its COMMIT
+ *     every link       SAVEPOINT, SET ...: one text, one answer (RUN_CONTROL)
  *
  * Not responsible for: extended protocol messages (extended.c), COPY FROM STDIN (copy_in.c), ends of
  * transactions (txn.c).
@@ -147,22 +148,23 @@ void run_note_cursor(struct client *c, const struct plan *p, const struct shard_
     hashmap_put(&c->cursors, slice_str(p->name), (void *)(uintptr_t)(only_shard(shards) + 1));
 }
 
-static bool find_cursor(struct client *c, const struct plan *p, struct shard_set *shards)
+unsigned run_cursor_shard(const struct client *c, const struct plan *p)
 {
     void *shard = c->has_cursors && p->name ? hashmap_get(&c->cursors, slice_str(p->name)) : NULL;
-    shard_set_clear(shards);
-    if (shard)
-        shard_set_add(shards, (unsigned)(uintptr_t)shard - 1);
-    else
-        shard_set_add(shards, c->db->home); /* the server says that there is no such cursor */
-    return true;
+    return shard ? (unsigned)(uintptr_t)shard - 1
+                 : c->db->home; /* the server says that there is no such cursor */
+}
+
+const char *run_shard_by_hand(const struct client *c)
+{
+    return c->guc_pgunison ? varset_get(c->guc_pgunison, "shard") : NULL;
 }
 
 /* --- several shards --------------------------------------------------------------------------- */
 
 /* Statements over several shards that write, or that the client runs in a transaction, run in a block on
  * every one of them. */
-bool run_wants_transaction(const struct client *c, const struct plan *p, unsigned n_shards)
+static bool run_wants_transaction(const struct client *c, const struct plan *p, unsigned n_shards)
 {
     return c->txn.state == TXN_NONE && n_shards > 1 && p->writes && p->verb != VERB_PER_SHARD;
 }
@@ -459,19 +461,19 @@ enum status run_find_shards(struct client *c, struct plan *p, const struct templ
                             struct error *error_r)
 {
     int32_t bucket;
-    const char *by_hand = c->guc_pgunison ? varset_get(c->guc_pgunison, "shard") : NULL;
+    const char *by_hand = run_shard_by_hand(c);
     if (p->verb == VERB_FETCH || p->verb == VERB_CLOSE_CURSOR) {
-        find_cursor(c, p, shards);
+        shard_set_clear(shards);
+        shard_set_add(shards, run_cursor_shard(c, p));
         return STATUS_OK;
     }
     if (by_hand) {
-        for (unsigned i = 0; i < c->db->n_shards; i++)
-            if (strcmp(c->db->shards[i]->name, by_hand) == 0) {
-                shard_set_clear(shards);
-                shard_set_add(shards, i);
-                return STATUS_OK;
-            }
-        return error_set(error_r, SQLSTATE_UNDEFINED_OBJECT, "shard \"%s\" does not exist", by_hand);
+        int shard = topology_shard_index(c->db, by_hand);
+        if (shard < 0)
+            return error_set(error_r, SQLSTATE_UNDEFINED_OBJECT, "shard \"%s\" does not exist", by_hand);
+        shard_set_clear(shards);
+        shard_set_add(shards, (unsigned)shard);
+        return STATUS_OK;
     }
     if (p->sets_config) {
         error_set(error_r, SQLSTATE_FEATURE_NOT_SUPPORTED,
@@ -612,9 +614,7 @@ static void control_message(struct client *c, struct link *l, const struct frame
         c->control_done(c, ok);
     c->control_done = NULL;
     if (ok) {
-        struct buf *b = client_scratch(c);
-        message_command_complete(b, c->control_tag);
-        client_send(c, b);
+        client_command_complete(c, c->control_tag);
     }
     if (c->txn.state == TXN_NONE)
         links_put_idle(c);

@@ -175,7 +175,6 @@ struct client {
     struct link *run_link;   /* RUN_SINGLE, RUN_PIPELINE, RUN_CATALOG */
     struct scatter *scatter; /* RUN_MULTI */
     struct plan *plan;       /* pinned: of the statement that runs */
-    unsigned waiting_links;  /* links without a server yet */
     unsigned control_due;    /* RUN_CONTROL, RUN_ENDING, RUN_COPY_IN: answers still to come */
     struct error
         plan_error; /* of a catalog query: for the statement that needed it; sqlstate[0] == 0: none */
@@ -251,6 +250,8 @@ void client_flush_later(struct client *c);
 void client_output_full(struct client *c); /* run_client_drained() follows when there is room again */
 void client_resume(struct client *c);      /* goes on with the input, from the loop */
 void client_update_reading(struct client *c);
+void client_send_empty(struct client *c, uint8_t type);
+void client_command_complete(struct client *c, const char *tag);
 void client_send_error(struct client *c, const struct error *e);
 void client_send_warning(struct client *c, const struct error *e);
 void client_ready(struct client *c); /* ReadyForQuery, and everything that ends with a cycle */
@@ -411,6 +412,8 @@ void run_transcoded_error(struct error *e);
 void run_failed_by_shard(struct client *c);
 void run_transaction_vanished(struct client *c, struct link *l);
 void run_client_drained(struct client *c);
+unsigned run_cursor_shard(const struct client *c, const struct plan *p);
+const char *run_shard_by_hand(const struct client *c); /* SET pgunison.shard; NULL: not set */
 void run_note_cursor(struct client *c, const struct plan *p, const struct shard_set *shards);
 void run_end_of_read(struct client *c, struct link *l);
 void run_shard_error(struct client *c, struct link *l, const struct frame *f);
@@ -420,7 +423,6 @@ void run_error_answer(struct client *c, const struct error *e, bool at_end);
 void run_error_add_shard(struct error *e, const char *shard);
 void run_preamble_error(struct client *c, struct link *l, const struct frame *f);
 void run_statement_done(struct client *c, bool ok); /* simple or extended: what follows a statement */
-bool run_wants_transaction(const struct client *c, const struct plan *p, unsigned n_shards);
 
 /* vars.c */
 enum dispatch vars_verb(struct client *c, struct plan *p, const struct template *t);

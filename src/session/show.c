@@ -104,9 +104,7 @@ enum dispatch show_route(struct client *c, const struct plan *p, const struct te
             show_describe(c, p);
         client_send(c, &rows.rows);
         buf_free(&rows.rows);
-        struct buf *b = client_scratch(c);
-        message_command_complete(b, "EXPLAIN");
-        client_send(c, b);
+        client_command_complete(c, "EXPLAIN");
         session_unplan(c, &ip);
         run_statement_done(c, true);
     }

@@ -338,13 +338,6 @@ static void note_last_commit(struct client *c, bool committed)
         snprintf(c->last_commit, sizeof c->last_commit, "one-phase");
 }
 
-static void command_complete(struct client *c, const char *tag)
-{
-    struct buf *b = client_scratch(c);
-    message_command_complete(b, tag);
-    client_send(c, b);
-}
-
 /* The transaction is over; the client is told, and its session goes on. */
 void txn_ended(struct client *c, bool committed, const struct error *error)
 {
@@ -383,7 +376,7 @@ void txn_ended(struct client *c, bool committed, const struct error *error)
     switch (after) {
     case AFTER_STATEMENT:
         if (!error)
-            command_complete(c, c->end_tag);
+            client_command_complete(c, c->end_tag);
         if (c->end_chain && !error)
             txn_start(c, TXN_OPEN, &modes);
         run_statement_done(c, !error);
@@ -419,7 +412,7 @@ static void warn(struct client *c, const char *sqlstate, const char *text)
 /* What has been done already is answered with its tag, without a shard. */
 static enum dispatch answer_now(struct client *c, const char *tag)
 {
-    command_complete(c, tag);
+    client_command_complete(c, tag);
     run_statement_done(c, true);
     return DISPATCH_DONE;
 }

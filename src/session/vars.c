@@ -351,9 +351,7 @@ static enum dispatch verb_set(struct client *c, struct plan *p, const struct tem
 
 static enum dispatch answer(struct client *c, const char *tag)
 {
-    struct buf *b = client_scratch(c);
-    message_command_complete(b, tag);
-    client_send(c, b);
+    client_command_complete(c, tag);
     run_statement_done(c, true);
     return DISPATCH_DONE;
 }
@@ -406,7 +404,6 @@ static enum dispatch set_pgunison(struct client *c, struct plan *p)
 {
     struct error e;
     const char *name = strncmp(p->name, "pgunison.", 9) == 0 ? p->name + 9 : p->name;
-    bool known = false;
     if (strcmp(name, "shard") != 0) {
         error_set(&e, SQLSTATE_UNDEFINED_OBJECT, "unrecognized configuration parameter \"pgunison.%s\"",
                   name);
@@ -414,9 +411,7 @@ static enum dispatch set_pgunison(struct client *c, struct plan *p)
         return set_failed(c, &e);
     }
     const char *value = p->value && *p->value ? p->value : NULL;
-    for (unsigned i = 0; value && i < c->db->n_shards; i++)
-        known |= strcmp(c->db->shards[i]->name, value) == 0;
-    if (value && !known) {
+    if (value && topology_shard_index(c->db, value) < 0) {
         error_set(&e, SQLSTATE_UNDEFINED_OBJECT, "shard \"%s\" does not exist", value);
         return set_failed(c, &e);
     }

@@ -375,7 +375,8 @@ static void runner_use(struct runner *r)
     message_query(&b, slice_str("SELECT 1"));
     server_set_owner(r->client.server, &runner_ops, &r->client);
     server_expect(r->client.server, EXPECT_QUERY, SINK_DROP, 0, NULL);
-    server_forward(r->client.server, buf_head(&b), buf_len(&b));
+    server_write(r->client.server, buf_head(&b), buf_len(&b));
+    server_flush(r->client.server);
     buf_free(&b);
 }
 

@@ -3,8 +3,8 @@
  *
  * Whoever sends a message says what answer it expects and where that goes. Expectations form a queue:
  *
- *     sent:      Q(begin;savepoint a)   Q(the client's)     P B D E S
- *     expected:  QUERY/DROP             QUERY/FORWARD       PARSE BIND DESCRIBE EXECUTE SYNC
+ *     sent:      Q(set a to ..)   Q(the client's)   P B D E S
+ *     expected:  QUERY/DROP       QUERY/FORWARD     PARSE BIND DESCRIBE EXECUTE SYNC
  *
  * FORWARD: bytes go to the owner as they come, whole or partial messages, without being assembled; but
  * messages that somebody must look at (ErrorResponse, ReadyForQuery, ParameterStatus, NotificationResponse,

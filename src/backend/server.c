@@ -5,9 +5,11 @@
  * Messages that may pass are not looked at one by one by the owner: they grow a run, which is forwarded when
  * something else comes or the read ends.
  *
- *     scratch:  | rest of a message | whole messages ... | E or Z | ... | beginning of a message |
- *                 forward_left /      run: forwarded      message()        forwarded too (forward_left counts
- * the rest), drop_left                                                or kept in s->in until it is whole
+ *     rest of a message    goes the way its beginning went: forward_left, drop_left
+ *     whole messages       a run, forwarded at once
+ *     E, Z and the like    message()
+ *     a message's begin    forwarded too, forward_left counting the rest; or kept in s->in
+ *                          until it is whole, if somebody must look at it
  *
  * Invariants (server_check): at most one of forward_left, drop_left, buf_len(in) is not zero between reads;
  * the ring's head is the expectation that the next message answers.

@@ -4,8 +4,8 @@
  *
  *     STARTING   COPY has been sent; every shard answers CopyInResponse, then the client gets one
  *     DATA       the client's CopyData
- *     ENDING     CopyDone or CopyFail has been sent, or a shard has failed; waiting for every shard's
- * ReadyForQuery
+ *     ENDING     CopyDone or CopyFail has been sent, or a shard has failed; every shard's
+ *                ReadyForQuery is awaited
  *
  * After a failure the client's remaining data is dropped, as a server does.
  */

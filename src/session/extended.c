@@ -14,6 +14,7 @@
  */
 #include "statements.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 /* --- order ------------------------------------------------------------------------------------ */
@@ -504,6 +505,18 @@ static enum dispatch no_portal(struct client *c, const char *name)
     return failed(c, &e);
 }
 
+/* Who ran it gave its plan away. */
+static enum dispatch describe_spent(struct client *c)
+{
+    struct error e;
+    if (!drained(c))
+        return DISPATCH_AGAIN;
+    error_set(&e, SQLSTATE_FEATURE_NOT_SUPPORTED,
+              "a portal that was run to its end on several shards, or by the proxy, cannot be described");
+    error_hint(&e, "Send Describe before Execute.");
+    return failed(c, &e);
+}
+
 static enum dispatch on_describe(struct client *c, const struct frame *f)
 {
     struct msg_target m;
@@ -517,6 +530,8 @@ static enum dispatch on_describe(struct client *c, const struct frame *f)
     struct client_portal *portal = portal_find(c, m.name);
     if (!portal)
         return no_portal(c, m.name);
+    if (!portal->link && !portal->plan)
+        return describe_spent(c);
     if (portal->local)
         return describe_local(c, portal->plan, false);
     if (!portal->link)
@@ -715,6 +730,7 @@ static enum dispatch on_execute(struct client *c, const struct frame *f)
         return execute_local(c, portal);
     if (!portal->link)
         return execute_spread(c, portal, &m);
+    assert(portal->plan);
     struct link *l = portal->link;
     if ((c->run == RUN_PIPELINE && c->run_link != l && !drained(c)) ||
         (c->run != RUN_NONE && c->run != RUN_PIPELINE))

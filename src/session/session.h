@@ -114,7 +114,7 @@ struct client_statement { /* of Parse */
 
 struct client_portal {
     struct link *link; /* single shard: where it is; NULL otherwise */
-    struct plan *plan; /* pinned */
+    struct plan *plan; /* pinned; NULL once it was run, unless it has a link */
     struct statement_def *statement;
     struct buf bind; /* several shards, or local: the whole Bind message */
     bool local;      /* the proxy runs it itself: BEGIN, COMMIT, ... */

@@ -243,6 +243,18 @@ def test_a_portal_ends_with_its_transaction(both):
     both.ask(h.execute("p", 3), h.SYNC)
 
 
+@pytest.mark.parametrize("sql", ["SAVEPOINT a", "SELECT id FROM items ORDER BY id", "UPDATE items SET t = t"])
+def test_a_portal_that_has_run_is_described_or_refused(both, sql):
+    both.ask(h.query("BEGIN"))
+    both.ask(h.parse(sql), h.bind(portal="p"), h.execute("p"), h.SYNC)
+    wanted, got = both.oracle.ask(h.describe("P", "p"), h.SYNC), both.proxy.ask(h.describe("P", "p"), h.SYNC)
+    if got != wanted:
+        (error,) = [m for m in got if m[0] == "E"]
+        assert error[2] == "0A000" and got[-1] == ("Z", "E")
+    both.proxy.ask(h.query("ROLLBACK"))
+    assert both.proxy.ask(h.query("SELECT 1"))[-1] == ("Z", "I")
+
+
 def test_row_limits_over_shards_are_right_or_refused(both):
     both.ask(h.query("BEGIN"))
     both.oracle.send(h.parse("SELECT id FROM items ORDER BY id"), h.bind(portal="p"), h.execute("p", 7), h.SYNC)

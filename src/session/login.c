@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <stdlib.h>
 
@@ -152,6 +153,7 @@ static enum dispatch login_welcome(struct client *c)
         welcome_send(c);
         return DISPATCH_DONE;
     }
+    assert(c->db);
     struct varset *known = hashmap_get(&c->env->welcomes, welcome_key(c, &c->env->scratch2));
     /* Its own variables are tried where they will be used: a bad one ends the login, as on a server. */
     if (!known || (c->vars && c->vars->n > 1)) {

@@ -469,8 +469,10 @@ enum status run_find_shards(struct client *c, struct plan *p, const struct templ
     }
     if (by_hand) {
         int shard = topology_shard_index(c->db, by_hand);
-        if (shard < 0)
-            return error_set(error_r, SQLSTATE_UNDEFINED_OBJECT, "shard \"%s\" does not exist", by_hand);
+        if (shard < 0) {
+            error_set(error_r, SQLSTATE_UNDEFINED_OBJECT, "shard \"%s\" does not exist", by_hand);
+            return STATUS_ERROR;
+        }
         shard_set_clear(shards);
         shard_set_add(shards, (unsigned)shard);
         return STATUS_OK;

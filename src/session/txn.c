@@ -42,9 +42,8 @@ bool txn_in_block(const struct client *c)
 
 /* --- replay ----------------------------------------------------------------------------------- */
 
-static void replay_free(struct client *c, struct replay *r)
+static void replay_free(struct replay *r)
 {
-    list_remove(&c->txn.replay, &r->node);
     free(r->name);
     free(r->sql);
     varset_unref(&r->vars);
@@ -54,7 +53,7 @@ static void replay_free(struct client *c, struct replay *r)
 void session_replay_clear(struct client *c)
 {
     while (!list_empty(&c->txn.replay))
-        replay_free(c, list_entry(list_first(&c->txn.replay), struct replay, node));
+        replay_free(list_entry(list_pop_front(&c->txn.replay), struct replay, node));
 }
 
 void txn_add_replay(struct client *c, const char *savepoint, struct slice sql)
@@ -83,8 +82,10 @@ static void savepoint_release(struct client *c, struct replay *from)
     for (struct list_node *n = &from->node, *next; n != &c->txn.replay.head; n = next) {
         next = n->next;
         struct replay *r = list_entry(n, struct replay, node);
-        if (r->savepoint)
-            replay_free(c, r);
+        if (r->savepoint) {
+            list_remove(&c->txn.replay, n);
+            replay_free(r);
+        }
     }
 }
 
@@ -92,7 +93,7 @@ static void savepoint_release(struct client *c, struct replay *from)
 static void savepoint_rollback(struct client *c, struct replay *to)
 {
     while (list_last(&c->txn.replay) != &to->node)
-        replay_free(c, list_entry(list_last(&c->txn.replay), struct replay, node));
+        replay_free(list_entry(list_pop_back(&c->txn.replay), struct replay, node));
     varset_unref(&c->vars);
     c->vars = to->vars ? varset_ref(to->vars) : NULL;
     if (c->txn.catalog)

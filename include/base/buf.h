@@ -33,6 +33,7 @@ static inline uint8_t *buf_head(const struct buf *b)
 }
 static inline struct slice buf_slice(const struct buf *b)
 {
+    assert(b->data || buf_len(b) == 0);
     return slice_of(b->data ? b->data + b->start : NULL, b->end - b->start);
 }
 

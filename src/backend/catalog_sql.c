@@ -20,7 +20,7 @@
 static void append_literal(struct buf *sql, struct slice text)
 {
     /* Right under any standard_conforming_strings. */
-    if (text.len > 0 && text.data && memchr(text.data, '\\', text.len))
+    if (text.len > 0 && memchr(text.data, '\\', text.len))
         buf_u8(sql, 'E');
     buf_u8(sql, '\'');
     for (size_t i = 0; i < text.len; i++) {

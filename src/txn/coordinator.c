@@ -18,6 +18,8 @@
  */
 #include "coordinator_private.h"
 
+#include <stdio.h>
+
 #include <limits.h>
 
 /* An idle decider waits for the others' PREPARE; the client's idle timeout must not end it there. */
@@ -128,12 +130,13 @@ static void leave(struct coordinator *c)
 
 static void name_unapplied(struct coordinator *c)
 {
+    size_t len = 0;
     for (unsigned p = 0; p < c->n; p++) {
         if (c->members[p].state == M_FINISHED)
             continue;
-        if (c->unapplied[0])
-            strcat(c->unapplied, ", ");
-        strcat(c->unapplied, c->members[p].shard);
+        len += (size_t)snprintf(c->unapplied + len, c->unapplied_bytes - len, "%s%s", len ? ", " : "",
+                                c->members[p].shard);
+        TXN_ASSERT(len < c->unapplied_bytes);
     }
     c->result.applied_everywhere = c->unapplied[0] == '\0';
     c->result.unapplied = c->unapplied[0] ? c->unapplied : NULL;

@@ -79,11 +79,12 @@ static enum status prepare_texts(struct coordinator *c, const char *cluster, str
 static void decision_texts(struct coordinator *c, const char *cluster)
 {
     const char **names = arena_alloc(&c->arena, c->n * sizeof *names);
-    size_t n_names = 0, unapplied_bytes = 1;
+    size_t n_names = 0;
+    c->unapplied_bytes = 1;
     for (unsigned p = 0; p < c->n; p++) {
         if (p != c->decider)
             names[n_names++] = c->members[p].shard;
-        unapplied_bytes += strlen(c->members[p].shard) + 2;
+        c->unapplied_bytes += strlen(c->members[p].shard) + 2;
     }
     struct buf b;
     buf_init(&b);
@@ -94,7 +95,7 @@ static void decision_texts(struct coordinator *c, const char *cluster)
     decision_fence_sql(&b, c->txid, shards);
     c->fence_sql = finished_text(c, &b);
     buf_free(&b);
-    c->unapplied = arena_zalloc(&c->arena, unapplied_bytes);
+    c->unapplied = arena_zalloc(&c->arena, c->unapplied_bytes);
 }
 
 struct coordinator *coordinator_create(const struct coordinator_options *options,

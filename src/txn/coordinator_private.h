@@ -112,6 +112,7 @@ struct coordinator {
     struct error error;        /* ABORTING: why */
     struct txn_result result;
     char *unapplied; /* room for all names */
+    size_t unapplied_bytes;
 };
 
 /* coordinator_state.c */

@@ -16,7 +16,7 @@ struct coordinator_rule {
 
 #define RETRY  (BIT(M_RETRY_WAIT) | BIT(M_RETRYING))
 #define FINISH (BIT(M_PREPARED) | BIT(M_FINISHING) | RETRY | BIT(M_FINISHED))
-#define UNDO   (BIT(M_OPEN) | BIT(M_ASSIGNING) | BIT(M_ROLLING_BACK) | BIT(M_FINISHED))
+#define UNDO   (BIT(M_OPEN) | BIT(M_ASSIGNING) | BIT(M_ROLLING_BACK))
 
 static const struct coordinator_rule rules[] = {
     [CO_NEW] = {"new", BIT(CO_ASSIGNING) | BIT(CO_PREPARING), BIT(M_OPEN), BIT(M_OPEN)},

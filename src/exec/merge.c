@@ -285,6 +285,7 @@ static void heap_add(struct merge *m, unsigned source)
 static enum status locate_head(struct merge *m, struct source *s, struct error *error_r)
 {
     struct slice bytes = buf_slice(&s->queue);
+    assert(bytes.data);
     uint32_t whole = load_u32(bytes.data + 1) + 1;
     struct frame f = {.type = bytes.data[0],
                       .body = slice_of(bytes.data + FRAME_HEADER_BYTES, whole - FRAME_HEADER_BYTES),

@@ -159,13 +159,15 @@ static void add_socket(struct listener *l, int fd)
 
 static int bound_port(int fd)
 {
-    struct sockaddr_storage a;
+    union {
+        struct sockaddr_in6 in6;
+        struct sockaddr_in in;
+        struct sockaddr any;
+    } a = {0};
     socklen_t len = sizeof(a);
-    if (getsockname(fd, (struct sockaddr *)&a, &len) != 0)
+    if (getsockname(fd, &a.any, &len) != 0)
         return 0;
-    if (a.ss_family == AF_INET6)
-        return ntohs(((struct sockaddr_in6 *)(void *)&a)->sin6_port);
-    return ntohs(((struct sockaddr_in *)(void *)&a)->sin_port);
+    return ntohs(a.any.sa_family == AF_INET6 ? a.in6.sin6_port : a.in.sin_port);
 }
 
 /* The descriptor, or -1 with errno. */

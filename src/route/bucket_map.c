@@ -103,9 +103,9 @@ static enum status make_ranges(struct bucket_map *m, const struct table_map *t, 
         r->shard = def->shard;
         r->has_lower = def->lower != NULL;
         r->has_upper = def->upper != NULL;
-        if (r->has_lower && read_bound(m, t, def->lower, &r->lower, error_r) != STATUS_OK)
+        if (def->lower && read_bound(m, t, def->lower, &r->lower, error_r) != STATUS_OK)
             return STATUS_ERROR;
-        if (r->has_upper && read_bound(m, t, def->upper, &r->upper, error_r) != STATUS_OK)
+        if (def->upper && read_bound(m, t, def->upper, &r->upper, error_r) != STATUS_OK)
             return STATUS_ERROR;
         if (r->has_lower && r->has_upper && key_compare(&r->lower, &r->upper) >= 0) {
             error_set(error_r, SQLSTATE_CONFIG, "empty range of table \"%s\": %s .. %s", m->table, def->lower,

@@ -53,8 +53,10 @@ enum status sql_scan(struct slice text, struct arena *arena, struct sql_tokens *
     PgQuery__ScanResult *scan =
         pg_query__scan_result__unpack(NULL, result.pbuf.len, (const uint8_t *)result.pbuf.data);
     pg_query_free_scan_result(result);
-    if (!scan)
-        return error_set(error_r, SQLSTATE_INTERNAL, "the tokens of a statement could not be read");
+    if (!scan) {
+        error_set(error_r, SQLSTATE_INTERNAL, "the tokens of a statement could not be read");
+        return STATUS_ERROR;
+    }
     tokens_r->text = text;
     tokens_r->count = 0;
     tokens_r->items = arena_alloc(arena, (scan->n_tokens + 1) * sizeof(*tokens_r->items));

@@ -244,7 +244,9 @@ static void drop(struct plan_cache *c, struct entry *e)
 static void evict(struct plan_cache *c)
 {
     while (c->stats.bytes > c->max_bytes && !list_empty(&c->idle)) {
-        drop(c, list_entry(list_last(&c->idle), struct entry, idle));
+        struct entry *e = list_entry(list_pop_back(&c->idle), struct entry, idle);
+        detach(c, e);
+        entry_free(c, e);
         c->stats.evictions++;
     }
 }

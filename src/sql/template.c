@@ -619,10 +619,14 @@ enum status lex_statement(struct template *t, struct slice sql, bool whole, stru
     t->hint = slice_of(NULL, 0);
     t->statement = slice_of(sql.data, 0);
     t->several = false;
-    if (sql.len > LONGEST_SQL)
-        return error_set(error_r, SQLSTATE_PROGRAM_LIMIT, "statement of %zu bytes is too long", sql.len);
-    if (memchr(sql.data, 0, sql.len))
-        return error_set(error_r, "22021", "invalid byte sequence for encoding \"UTF8\": 0x00");
+    if (sql.len > LONGEST_SQL) {
+        error_set(error_r, SQLSTATE_PROGRAM_LIMIT, "statement of %zu bytes is too long", sql.len);
+        return STATUS_ERROR;
+    }
+    if (memchr(sql.data, 0, sql.len)) {
+        error_set(error_r, "22021", "invalid byte sequence for encoding \"UTF8\": 0x00");
+        return STATUS_ERROR;
+    }
 
     struct lexer lx = {.t = t, .begin = sql.data, .end = sql.data + sql.len, .error = error_r};
     const uint8_t *comment = NULL;

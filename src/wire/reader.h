@@ -72,7 +72,10 @@ static inline const char *reader_cstr(struct reader *r)
         reader_fail(r);
         return "";
     }
-    return (const char *)reader_bytes(r, (size_t)(nul - r->at) + 1);
+    const char *s = (const char *)r->at;
+    r->left -= (size_t)(nul + 1 - r->at);
+    r->at = nul + 1;
+    return s;
 }
 
 /* A value as Bind and DataRow carry it: a 32-bit length and the bytes; length -1 is SQL NULL (data NULL). */

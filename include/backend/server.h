@@ -76,8 +76,12 @@ struct server {
     /* session state on the server */
     struct varset *vars; /* what it is set to, besides what it was opened with */
     struct prepared_set *prepared;
-    /* a cancel request was sent: when it arrives nobody knows, so nobody else may meet it */
-    bool cancelled;
+    /* cancelling: ReadyForQuery is held back while a request is under way, so that it cannot hit what is
+       sent after the statement that it was meant for */
+    struct cancel_request *cancel;
+    bool cancel_again; /* another one was asked for meanwhile */
+    bool ready_held;
+    bool cancel_lost;  /* one may still arrive, at any time: nobody else may meet it */
     bool pinned_state; /* has state that only DISCARD ALL or closing removes */
     uint64_t created_us, used_us;
     uint64_t unnamed_statement; /* id of the statement_def parsed last as "", 0: unknown */
@@ -101,7 +105,8 @@ void server_flush(struct server *s);
 /* queues and sends, without a copy where it can */
 void server_set_reading(struct server *s, bool on);
 size_t server_queued(const struct server *s);
-void server_cancel(struct server *s); /* asks the shard to cancel what runs */
+/* Asks the shard to cancel what runs. Its ReadyForQuery comes after the request is through. */
+void server_cancel(struct server *s);
 const struct shard_def *server_shard(const struct server *s);
 
 #endif

@@ -11,6 +11,8 @@
  *     a message's begin    forwarded too, forward_left counting the rest; or kept in s->in
  *                          until it is whole, if somebody must look at it
  *
+ * While a cancel request is under way, ReadyForQuery waits in s->in (ready_held): see backend/server.h.
+ *
  * Invariants (server_check): at most one of forward_left, drop_left, buf_len(in) is not zero between reads;
  * the ring's head is the expectation that the next message answers.
  *
@@ -21,6 +23,7 @@
 #include "backend/pool.h"
 #include "base/arena.h"
 #include "base/log.h"
+#include "cancel.h"
 #include "wire/message.h"
 
 #include <assert.h>
@@ -77,6 +80,7 @@ void server_destroy(struct server **sp)
     *sp = NULL;
     s->dead = true;
     s->ops = NULL;
+    cancel_forget(&s->cancel);
     stream_destroy(&s->stream);
     backend_conn_close(&s->conn);
     buf_free(&s->in);
@@ -94,7 +98,7 @@ void server_set_owner(struct server *s, const struct server_owner_ops *ops, void
 
 void server_detach(struct server *s)
 {
-    assert(s->ring_count == 0 && s->ops == NULL);
+    assert(s->ring_count == 0 && s->ops == NULL && !s->cancel);
     stream_detach(s->stream);
     s->loop = NULL;
 }
@@ -221,14 +225,6 @@ void server_set_reading(struct server *s, bool on)
 size_t server_queued(const struct server *s)
 {
     return s->dead ? 0 : stream_queued(s->stream);
-}
-
-void server_cancel(struct server *s)
-{
-    if (s->dead)
-        return;
-    s->cancelled = true;
-    backend_conn_cancel(s->conn);
 }
 
 /* --- receiving -------------------------------------------------------------------------------- */
@@ -427,6 +423,10 @@ static size_t walk(struct server *s, const uint8_t *p, size_t n)
         }
         if (have < total)
             break;
+        if (*at == MSG_READY && s->cancel) {
+            s->ready_held = true;
+            break;
+        }
         struct frame f = {.type = *at, .body = slice_of(at + 5, total - 5), .whole = slice_of(at, total)};
         at += total;
         run = at;
@@ -463,6 +463,50 @@ static void process_read(struct server *s, const uint8_t *p, size_t n)
     buf_free(&in);
 }
 
+static void end_read(struct server *s)
+{
+    if (s->dead)
+        return;
+    server_check(s);
+    if (s->ops && s->ops->end_of_read)
+        s->ops->end_of_read(s->owner, s);
+}
+
+/* --- cancelling ------------------------------------------------------------------------------- */
+
+static void cancel_done(void *arg, bool through)
+{
+    struct server *s = arg;
+    s->cancel = NULL;
+    if (!through)
+        s->cancel_lost = true;
+    if (s->dead)
+        return;
+    if (s->cancel_again && !s->ready_held) {
+        s->cancel_again = false;
+        server_cancel(s);
+        return;
+    }
+    s->cancel_again = false;
+    if (!s->ready_held)
+        return;
+    s->ready_held = false;
+    process_read(s, NULL, 0);
+    end_read(s);
+}
+
+void server_cancel(struct server *s)
+{
+    if (s->dead || s->ring_count == 0)
+        return;
+    if (s->cancel)
+        s->cancel_again = true;
+    else
+        s->cancel = cancel_send(s->loop, s->conn, cancel_done, s);
+}
+
+/* --- reading ---------------------------------------------------------------------------------- */
+
 static void server_readable(void *arg)
 {
     struct server *s = arg;
@@ -486,9 +530,5 @@ static void server_readable(void *arg)
         break;
     }
     process_read(s, scratch, n);
-    if (s->dead)
-        return;
-    server_check(s);
-    if (s->ops && s->ops->end_of_read)
-        s->ops->end_of_read(s->owner, s);
+    end_read(s);
 }

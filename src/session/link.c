@@ -62,6 +62,7 @@ static void link_remove(struct link *l)
         }
     if (c->run_link == l)
         c->run_link = NULL;
+    varset_unref(&l->vars_before);
     list_push_front(&c->env->links_free, &l->node);
 }
 
@@ -88,11 +89,12 @@ void link_put(struct link *l, bool clean)
     }
     if (l->client->state != CLIENT_CLOSING && (l->pinned || session_pooling(l->client))) {
         l->in_txn = l->writer = l->cannot_prepare = l->open_pipeline = l->flush_sent = false;
+        l->vars_canceled = false;
         s->wrote_rows = false;
         return;
     }
     server_set_owner(s, NULL, NULL);
-    if (s->cancelled)
+    if (s->cancel_lost)
         pool_discard(s);
     else if (l->pinned || session_pooling(l->client))
         pool_reset_and_release(s);
@@ -186,7 +188,8 @@ static void link_send_variables(struct link *l, const struct varset *wanted)
     struct buf *b = client_scratch(l->client);
     varset_diff_sql(l->server->vars, wanted, b);
     link_query(l, buf_slice(b), SINK_DROP, TAG_VARIABLES);
-    varset_unref(&l->server->vars);
+    varset_unref(&l->vars_before);
+    l->vars_before = l->server->vars;
     l->server->vars = wanted ? varset_ref((struct varset *)(uintptr_t)wanted) : NULL;
 }
 
@@ -221,6 +224,13 @@ enum acquire links_acquire(struct client *c, const struct shard_set *shards, str
         if (l && (l->coordinator_has || l->ending))
             return ACQUIRE_WAIT; /* an earlier transaction of this client is not yet applied there */
         if (l && l->server && !l->lost) {
+            if (l->vars_canceled && l->in_txn) { /* it has been rolled back to a savepoint */
+                error_set(error_r, SQLSTATE_IN_FAILED_TRANSACTION,
+                          "the session's variables could not be set on shard \"%s\" in this transaction",
+                          c->db->shards[i]->name);
+                error_hint(error_r, "Roll back the whole transaction, and try again.");
+                return ACQUIRE_FAILED;
+            }
             if (link_waits_for_variables(l))
                 return ACQUIRE_WAIT;
             continue;
@@ -430,6 +440,24 @@ static void preamble_failed(struct link *l, const struct expect *e, const struct
     if (message_read_error(f, &why, &bad) != STATUS_OK)
         why = bad;
     if (e->tag == TAG_VARIABLES) {
+        varset_unref(&l->server->vars);
+        l->server->vars = l->vars_before;
+        l->vars_before = NULL;
+    }
+    if (e->tag == TAG_VARIABLES && strcmp(why.sqlstate, SQLSTATE_QUERY_CANCELED) == 0) {
+        /* A cancel, or the client's statement_timeout, hit the SET instead of the statement. */
+        if (l->vars_due) {
+            l->vars_canceled = true;
+            c->acquire_error = why;
+        } else if (c->txn.state != TXN_NONE) {
+            l->vars_canceled = true; /* the statement falls with its transaction */
+            run_preamble_error(c, l, f);
+        } else {
+            server_cancel(l->server); /* only application_name is set so; the statement is yet to be hit */
+        }
+        return;
+    }
+    if (e->tag == TAG_VARIABLES) {
         /* A variable that the client gave at its start, or one that this shard refuses: as PostgreSQL does at
          * start-up. */
         log_warning("client pid %u: shard \"%s\" refused the session's variables: %s", c->pid,
@@ -444,6 +472,24 @@ static void preamble_failed(struct link *l, const struct expect *e, const struct
         server_write(l->server, sync_message, sizeof sync_message);
         server_flush(l->server);
     }
+}
+
+/* The answer to a SET that was sent ahead: the statement is tried again. */
+static void variables_ready(struct link *l)
+{
+    struct client *c = l->client;
+    l->vars_due = false;
+    if (l->vars_canceled && c->acquire_error.sqlstate[0]) {
+        struct error why = c->acquire_error;
+        l->vars_canceled = false;
+        link_acquire_failed(c, &why);
+        return;
+    }
+    if (l->vars_canceled) {
+        l->vars_canceled = false;
+        link_put(l, true); /* the statement was answered meanwhile */
+    }
+    client_resume(c);
 }
 
 static void link_message(void *owner, struct server *s, const struct expect *e, const struct frame *f)
@@ -476,8 +522,7 @@ static void link_message(void *owner, struct server *s, const struct expect *e, 
         return;
     case TAG_VARIABLES:
         if (f->type == MSG_READY && l->vars_due) {
-            l->vars_due = false;
-            client_resume(c);
+            variables_ready(l);
             return;
         }
         /* fall through */

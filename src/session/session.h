@@ -87,14 +87,16 @@ struct link {
     bool cannot_prepare;
     bool pinned;          /* keeps its server after the transaction */
     bool vars_due;        /* SET was sent ahead of everything else; nothing follows before its answer */
+    bool vars_canceled;   /* a SET ahead of the statement, or of BEGIN, was cancelled */
     bool open_pipeline;   /* extended messages were sent since the last Sync */
     bool flush_sent;      /* ... and Flush after the last of them */
     bool ending;          /* a reader's COMMIT beside a two-phase commit is under way */
     bool coordinator_has; /* belongs to the coordinator: a participant of a two-phase commit */
     bool lost;
-    unsigned participant; /* number in the coordinator */
-    unsigned source;      /* number in the scatter */
-    bool source_due;      /* ... whose ReadyForQuery is still to come */
+    struct varset *vars_before; /* of the server, until its SET is answered */
+    unsigned participant;       /* number in the coordinator */
+    unsigned source;            /* number in the scatter */
+    bool source_due;            /* ... whose ReadyForQuery is still to come */
 };
 
 /* What is sent again to a shard that joins late, in order. */

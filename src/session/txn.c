@@ -348,7 +348,11 @@ void txn_ended(struct client *c, bool committed, const struct error *error)
     for (unsigned i = 0; i < c->n_links; i++) {
         struct link *l = c->links[i];
         if (!l->in_txn || !l->server || (c->commit && l->writer))
-            continue; /* of two phases: txn_port.c knows what stayed */
+            continue;           /* of two phases: txn_port.c knows what stayed */
+        if (l->vars_canceled) { /* what it began with was never set */
+            l->vars_canceled = false;
+            continue;
+        }
         varset_unref(&l->server->vars);
         struct varset *now = committed ? c->vars : c->txn.vars_before;
         l->server->vars = now ? varset_ref(now) : NULL;

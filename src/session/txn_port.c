@@ -322,7 +322,8 @@ static struct part *part_of(struct client *c, struct link *l)
 static void note_vars(struct txn_commit *t, const struct part *part)
 {
     struct server *s = part->link->server;
-    if (part->failed || (strcmp(part->tag, "COMMIT") != 0 && strcmp(part->tag, "PREPARE TRANSACTION") != 0))
+    if (part->failed || part->link->vars_canceled ||
+        (strcmp(part->tag, "COMMIT") != 0 && strcmp(part->tag, "PREPARE TRANSACTION") != 0))
         return;
     varset_unref(&s->vars);
     s->vars = t->vars ? varset_ref(t->vars) : NULL;
@@ -422,8 +423,11 @@ static void readers_commit(struct client *c)
         link_query(l, slice_str("COMMIT"), SINK_DROP, TAG_READER);
         l->ending = true;
         l->in_txn = false; /* as far as this client's next transaction is concerned */
-        varset_unref(&l->server->vars);
-        l->server->vars = c->vars ? varset_ref(c->vars) : NULL;
+        if (!l->vars_canceled) {
+            varset_unref(&l->server->vars);
+            l->server->vars = c->vars ? varset_ref(c->vars) : NULL;
+        }
+        l->vars_canceled = false;
         server_flush(l->server);
     }
 }

@@ -56,6 +56,8 @@ class Mitm:
         self.refusing = False
         self.flowing = threading.Event()
         self.flowing.set()
+        self.cancels, self.cancels_waiting = threading.Event(), 0  # cancel requests pass while it is set
+        self.cancels.set()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self):
@@ -159,12 +161,15 @@ class Connection:
             head = self._read(self.client, 8)
             length, code = struct.unpack("!II", head)
             self.mitm.flowing.wait()
+            if code == CANCEL_REQUEST:
+                self.mitm.cancels_waiting += 1
+                self.mitm.cancels.wait()
             self.server.sendall(head + self._read(self.client, length - 8))
             if code != SSL_REQUEST:
                 break
             self.client.sendall(self._read(self.server, 1))
         if code == CANCEL_REQUEST:
-            raise EOFError
+            self._read(self.server, 1)  # the shard hangs up when it has signalled the backend
 
     def _message(self, s):
         head = self._read(s, 5)

@@ -1,8 +1,9 @@
 /*
  * When to sweep, and the port between the recovery machine and control connections.
  *
- *     IDLE --timer, request--> SWEEPING --sweep_done--> IDLE (timer: resolve_interval; at once if somebody
- * asked meanwhile)
+ *     IDLE --timer, request--> SWEEPING --sweep_done--> IDLE
+ *
+ * The timer: resolve_interval; at once if somebody asked meanwhile.
  *
  * A request is served by a sweep that began after it. A reload throws a running sweep away: a resolver may
  * end anywhere, what it has begun is found by the next one.

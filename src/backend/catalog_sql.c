@@ -6,9 +6,11 @@
  *     A  it (depth 0; of an index: its table), and what it inherits from:
  *        schema, name, relkind, persistence, depth, has the wildcard's column
  *     B  what a view reads: as A
- *     C  a column: name, type, collation, sorts as C, deterministic, default (false, true, constant,
- * generated), not null, typmod S  a schema of the search path as it is in effect: name, position D  where the
- * name would be created: schema Z  always; sorts last
+ *     C  a column: name, type, collation, sorts as C, deterministic,
+ *        default (false, true, constant, generated), not null, typmod
+ *     S  a schema of the search path as it is in effect: name, position
+ *     D  where the name would be created: schema
+ *     Z  always; sorts last
  *
  * Columns that not every version has are read through to_jsonb(), which gives null for those that are not
  * there (datlocprovider since 15, datlocale and colllocale since 17).

@@ -11,16 +11,15 @@
 #include "txn_assert.h"
 
 /*
- *  NEW --+--> ASSIGNING --+--> PREPARING --+--> DECIDING --+----------> APPLYING ----------+-->
- * SETTLING_COMMIT --+ |                |                |      |        |               ^               | |
- *        +----------------)----^           |      |        +--> IN_DOUBT --+ +----------------------+ | | |
- * |       |                                      v v                v      v                v
- * +----------------------------------> LEAVING ABORTING <----------+------+------------ CONFIRMING
- * -------------------------------------> | | |
- *                         +--> SETTLING_ABORT
- * ------------------------------------------------------------------> |
- *                         +---------------------------------------------------------------------------------------+-->
- * DONE
+ *  NEW           -> ASSIGNING (the decider may lack an xid), PREPARING
+ *  ASSIGNING     -> PREPARING, ABORTING
+ *  PREPARING     -> DECIDING, ABORTING
+ *  DECIDING      -> APPLYING, ABORTING, IN_DOUBT
+ *  IN_DOUBT      -> APPLYING, CONFIRMING, LEAVING
+ *  CONFIRMING    -> ABORTING, LEAVING
+ *  APPLYING      -> SETTLING_COMMIT -> LEAVING, or LEAVING at once
+ *  ABORTING      -> SETTLING_ABORT -> LEAVING, or LEAVING at once
+ *  LEAVING       -> DONE
  *
  *  state            the client   what is true
  *  NEW              waits        nothing was sent
@@ -29,13 +28,16 @@
  *  DECIDING         waits        every other member answered that it is prepared; the decision was sent
  *  IN_DOUBT         waits        the decider's connection was lost: committed or not, only the fence can tell
  *  CONFIRMING       waits        the table says aborted. That alone proves nothing to a coordinator that may
- * have slept: a committed row may have been applied, collected, and a fence set since. Rolling back one
- *                                prepared member proves it, because no row is collected before all members
- * are gone. APPLYING         waits        committed, for certain ABORTING         waits        rolled back,
- * for certain SETTLING_COMMIT  has COMMIT   members are still being brought to it SETTLING_ABORT   has an
- * error members are still being brought to it LEAVING          answered     nothing will be sent any more;
- * control replies are outstanding; the resolver has the rest DONE             answered     nothing is
- * outstanding
+ *                                have slept: a committed row may have been applied, collected, and a fence
+ *                                set since. Rolling back one prepared member proves it, because no row is
+ *                                collected before all members are gone.
+ *  APPLYING         waits        committed, for certain
+ *  ABORTING         waits        rolled back, for certain
+ *  SETTLING_COMMIT  has COMMIT   members are still being brought to it
+ *  SETTLING_ABORT   has an error members are still being brought to it
+ *  LEAVING          answered     nothing will be sent any more; control replies are outstanding; the resolver
+ *                                has the rest
+ *  DONE             answered     nothing is outstanding
  */
 enum coordinator_state {
     CO_NEW,
@@ -63,11 +65,11 @@ enum coordinator_state {
  *  FENCING       dropped                control      the decider, in doubt
  *  ROLLING_BACK  ours                   send         never prepared; ROLLBACK
  *  FINISHING     ours                   send         COMMIT PREPARED or ROLLBACK PREPARED
- *  RETRY_WAIT    given back             nothing      perhaps still prepared: next control attempt at
- * retry_at_us RETRYING      given back             control      perhaps still prepared FINISHED      given
- * back             nothing      it has the transaction's outcome (in CONFIRMING: it is gone) PARTING given
- * back             control      its reply changes nothing any more LEFT          given back nothing      the
- * resolver's
+ *  RETRY_WAIT    given back             nothing      perhaps still prepared: next attempt at retry_at_us
+ *  RETRYING      given back             control      perhaps still prepared
+ *  FINISHED      given back             nothing      has the outcome (in CONFIRMING: is gone)
+ *  PARTING       given back             control      its reply changes nothing any more
+ *  LEFT          given back             nothing      the resolver's
  */
 enum member_state {
     M_OPEN,

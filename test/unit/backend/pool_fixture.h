@@ -168,7 +168,9 @@ FIXTURE void client_send(struct client *c, const char *sql)
 FIXTURE const char *client_query(struct client *c, const char *sql)
 {
     client_send(c, sql);
-    worker_run(c->worker, 1);
+    do
+        worker_run(c->worker, 1); /* what happens meanwhile may be another client's */
+    while (c->server && server_outstanding(c->server) > 0);
     return c->value;
 }
 

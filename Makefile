@@ -62,11 +62,11 @@ deps-all: ## the same for every target, bench and lint too
 
 # --- tests -----------------------------------------------------------------------------------------------
 # Every suite ends with a line "N passed, N failed"; tools/test.sh adds them up.
-SUITES ?= layers check-unit $(if $(wildcard test/sim/rules.mk),check-sim) check-integration
+SUITES ?= layers check-unit $(if $(wildcard test/sim/rules.mk),check-sim) check-integration $(if $(shell command -v valgrind),check-instructions)
 JOBS ?= $(shell nproc)
 
 .PHONY: test
-test: deps ## everything: deps, build, layers, unit, simulation, integration
+test: deps ## everything: deps, build, layers, unit, simulation, integration, instructions where valgrind is
 	@MAKE="$(MAKE)" BUILD="$(BUILD)" JOBS="$(JOBS)" tools/test.sh $(SUITES)
 
 .PHONY: layers
@@ -106,9 +106,9 @@ UNDER = $(MAKE) OPT='-O1 -g -fno-omit-frame-pointer'
 
 .PHONY: asan tsan
 asan: deps ## all suites under AddressSanitizer and UBSan, in build-asan
-	@MAKE="$(UNDER) BUILD=build-asan SAN=-fsanitize=address,undefined" BUILD=build-asan JOBS="$(JOBS)" tools/test.sh $(filter-out layers,$(SUITES))
+	@MAKE="$(UNDER) BUILD=build-asan SAN=-fsanitize=address,undefined" BUILD=build-asan JOBS="$(JOBS)" tools/test.sh $(filter-out layers check-instructions,$(SUITES))
 tsan: deps ## all suites under ThreadSanitizer, in build-tsan
-	@MAKE="$(UNDER) BUILD=build-tsan SAN=-fsanitize=thread" BUILD=build-tsan JOBS="$(JOBS)" tools/test.sh $(filter-out layers,$(SUITES))
+	@MAKE="$(UNDER) BUILD=build-tsan SAN=-fsanitize=thread" BUILD=build-tsan JOBS="$(JOBS)" tools/test.sh $(filter-out layers check-instructions,$(SUITES))
 
 FUZZ_SECONDS ?= 60
 FUZZ_BINS := $(patsubst test/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard test/fuzz/fuzz_*.c)))
@@ -125,12 +125,30 @@ $(BUILD)/fuzz/fuzz_%: test/fuzz/fuzz_%.c $(ALL_LIBS)
 .PHONY: coverage
 coverage: deps ## lines that the suites reach, per file, in build-cov
 	@find build-cov -name '*.gcda' -delete 2>/dev/null; true
-	@MAKE="$(MAKE) OPT='-O0 -g' BUILD=build-cov SAN=--coverage" BUILD=build-cov JOBS="$(JOBS)" tools/test.sh $(filter-out layers,$(SUITES))
+	@MAKE="$(MAKE) OPT='-O0 -g' BUILD=build-cov SAN=--coverage" BUILD=build-cov JOBS="$(JOBS)" tools/test.sh $(filter-out layers check-instructions,$(SUITES))
 	@/usr/bin/python3 tools/coverage.py build-cov
 
 .PHONY: lint
 lint: deps-lint ## clang-tidy and clang-format, changing nothing
 	@CPPFLAGS='$(CPPFLAGS)' tools/lint.sh
+
+# --- benchmarks: docs/performance.md -----------------------------------------------------------------------
+BENCH_BINS := $(patsubst bench/clients/%.c,$(BUILD)/bench/%,$(filter-out bench/clients/load.c,$(wildcard bench/clients/*.c)))
+$(BUILD)/bench/%: bench/clients/%.c bench/clients/load.c bench/clients/load.h
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -o $@ $< bench/clients/load.c $(LDFLAGS) -lpq
+
+.PHONY: bench bench-quick deps-bench check-instructions
+deps-bench:
+	@tools/deps.sh build test bench
+bench: deps-bench ## against PgBouncer, into bench/results; BENCH='--suite select --seconds 5 --rounds 5' for a part
+	@$(MAKE) -j$(JOBS) all $(BENCH_BINS)
+	@BUILD="$(BUILD)" PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 bench/bench.py $(BENCH)
+bench-quick: deps-bench ## instructions per transaction against bench/baseline.txt; BASELINE=update writes it
+	@$(MAKE) --no-print-directory -j$(JOBS) all
+	@BUILD="$(BUILD)" PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 bench/quick.py $(BASELINE)
+check-instructions: $(BUILD)/pgunison # bench-quick's guard, without PgBouncer
+	@BUILD="$(BUILD)" PYTHONDONTWRITEBYTECODE=1 /usr/bin/python3 bench/quick.py alone
 
 # --- demo, install ---------------------------------------------------------------------------------------
 .PHONY: demo demo-stop demo-clean

@@ -21,7 +21,7 @@ for group in "$@"; do
         command -v psql >/dev/null || packages+=(postgresql-client)
         ;;
     clang) packages+=(clang clang-tidy clang-format) ;;
-    bench) packages+=(pgbouncer) ;;
+    bench) packages+=(pgbouncer valgrind strace openssl python3-matplotlib) ;;
     *)
         echo "deps: no such group: $group" >&2
         exit 2

@@ -145,15 +145,42 @@ void decision_read_sql(struct buf *b, const char *txid)
     terminate(b);
 }
 
-void decision_fence_sql(struct buf *b, const char *txid, const char *shards)
+static void append_fences(struct buf *b, const char *const *txids, const char *const *shards, size_t n)
 {
     buf_str(b, CONTROL_PREFIX "SET LOCAL synchronous_commit = on; "
-                              "INSERT INTO pgunison.decision (txid, shards, outcome, at) VALUES (");
-    append_literal(b, txid);
-    buf_str(b, ", ");
-    append_literal(b, shards);
-    buf_str(b, ", 'a', clock_timestamp()) ON CONFLICT (txid) DO NOTHING; ");
+                              "INSERT INTO pgunison.decision (txid, shards, outcome, at) VALUES ");
+    for (size_t i = 0; i < n; i++) {
+        buf_str(b, i ? ", (" : "(");
+        append_literal(b, txids[i]);
+        buf_str(b, ", ");
+        append_literal(b, shards[i]);
+        buf_str(b, ", 'a', clock_timestamp())");
+    }
+    buf_str(b, " ON CONFLICT (txid) DO NOTHING; ");
+}
+
+/* As '{…}'. Names of transactions need no quotes. */
+static void append_txids(struct buf *b, const char *const *txids, size_t n)
+{
+    buf_str(b, "'{");
+    for (size_t i = 0; i < n; i++)
+        buf_printf(b, i ? ",%s" : "%s", txids[i]);
+    buf_str(b, "}'::text[]");
+}
+
+void decision_fence_sql(struct buf *b, const char *txid, const char *shards)
+{
+    append_fences(b, &txid, &shards, 1);
     append_read(b, txid);
+    terminate(b);
+}
+
+void decision_fences_sql(struct buf *b, const char *const *txids, const char *const *shards, size_t n)
+{
+    append_fences(b, txids, shards, n);
+    buf_str(b, "SELECT txid, outcome FROM pgunison.decision WHERE txid = ANY (");
+    append_txids(b, txids, n);
+    buf_u8(b, ')');
     terminate(b);
 }
 
@@ -193,10 +220,9 @@ void decision_sweep_sql(struct buf *b, const struct sweep_query *q)
 
 void decision_collect_sql(struct buf *b, const struct sweep_query *q, const char *const *txids, size_t n)
 {
-    buf_str(b, CONTROL_PREFIX "DELETE FROM pgunison.decision WHERE txid = ANY ('{");
-    for (size_t i = 0; i < n; i++)
-        buf_printf(b, i ? ",%s" : "%s", txids[i]);
-    buf_str(b, "}'::text[]) AND ");
+    buf_str(b, CONTROL_PREFIX "DELETE FROM pgunison.decision WHERE txid = ANY (");
+    append_txids(b, txids, n);
+    buf_str(b, ") AND ");
     append_collectable(b, q);
     terminate(b);
 }

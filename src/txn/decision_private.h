@@ -24,4 +24,11 @@ void decision_sweep_sql(struct buf *b, const struct sweep_query *q);
 /* Deletes these rows of this cluster and decider where they still may be collected. */
 void decision_collect_sql(struct buf *b, const struct sweep_query *q, const char *const *txids, size_t n);
 
+/*
+ * decision_fence_sql() of n transactions in one message and one transaction; a row (txid, outcome) for each.
+ * In ascending order of txid, so that two resolvers cannot wait for each other in a circle. One key that is
+ * held fails them all with 55P03.
+ */
+void decision_fences_sql(struct buf *b, const char *const *txids, const char *const *shards, size_t n);
+
 #endif

@@ -34,7 +34,7 @@ static void check(const struct recovery *r)
         bool busy = s->state != SHARD_FREE && s->state != SHARD_UNREACHABLE;
         TXN_ASSERT(!busy || r->state != SWEEP_IDLE);
         TXN_ASSERT((s->state == SHARD_DELETING) <= (r->state == SWEEP_COLLECTING));
-        TXN_ASSERT((s->asked != NULL) == (s->state == SHARD_FENCING));
+        TXN_ASSERT(!list_empty(&s->asked) == (s->state == SHARD_FENCING));
         TXN_ASSERT((s->finishing != NULL) == (s->state == SHARD_FINISHING));
         TXN_ASSERT(busy || (list_empty(&s->fences) && list_empty(&s->finishes)));
     }
@@ -60,6 +60,7 @@ struct recovery *recovery_create(const struct recovery_options *options, const c
         s->name = arena_strdup(&r->names, shards[i]);
         list_init(&s->fences);
         list_init(&s->finishes);
+        list_init(&s->asked);
         arena_init(&s->row_arena);
     }
     list_init(&r->doubts);
@@ -195,6 +196,7 @@ bool recovery_sweep(struct recovery *r, const char *txid)
         struct shard *s = &r->shards[i];
         s->now = (struct recovery_shard){0};
         s->listed = false;
+        s->one_by_one = 0;
         s->rows_due = s->n_rows > 0;
         list_shard(r, s, false);
     }

@@ -3,7 +3,8 @@
  *
  *   1. A shard lists a gid. From here on that text, never one put together from parts, names the transaction.
  *   2. If it is due, and no coordinator of this process is at work on it, its decider is asked, once for all
- * its participants. Asking is fencing: either a decision stands there, or "aborted" stands there from now on.
+ * its participants, and together with others that wait for the same decider. Asking is fencing: either a
+ * decision stands there, or "aborted" stands there from now on.
  *   3. The answer is carried out on each participant that listed it.
  *
  * A coordinator registers before it prepares anything; so one that owns() does not know, after the gid was
@@ -17,6 +18,7 @@
 #include "recovery_private.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 void entries_begin(struct recovery *r)
 {
@@ -144,7 +146,8 @@ static bool wants_finish(const struct entry *e)
     return !e->over && !e->owned && e->note[0] == '\0';
 }
 
-static void send_fence(struct recovery *r, struct shard *s, struct doubt *d)
+/* The participants that are known. Others may be prepared too: they name the decider themselves. */
+static const char *participants_of(struct recovery *r, const struct shard *s, const struct doubt *d)
 {
     const char **names = arena_alloc(r->arena, d->entries.count * sizeof *names);
     size_t n = 0;
@@ -157,13 +160,38 @@ static void send_fence(struct recovery *r, struct shard *s, struct doubt *d)
     struct buf shards;
     buf_init(&shards);
     decision_shards_format(&shards, r->cluster, s->name, names, n);
+    const char *text = arena_strdup(r->arena, (const char *)buf_head(&shards));
+    buf_free(&shards);
+    return text;
+}
+
+static int by_txid(const void *a, const void *b)
+{
+    return strcmp((*(struct doubt *const *)a)->txid, (*(struct doubt *const *)b)->txid);
+}
+
+/* Many wait for one decider when a proxy has died: they are asked about together. */
+static void send_fences(struct recovery *r, struct shard *s)
+{
+    struct doubt *batch[FENCE_BATCH];
+    const char *txids[FENCE_BATCH], *shards[FENCE_BATCH];
+    size_t n = 0, most = s->one_by_one > 0 || SEEDED_BUG(BUG_SKIP_FENCE) ? 1 : FENCE_BATCH;
+    while (n < most && !list_empty(&s->fences))
+        batch[n++] = list_entry(list_pop_front(&s->fences), struct doubt, in_queue);
+    s->one_by_one -= s->one_by_one > 0;
+    qsort(batch, n, sizeof *batch, by_txid);
+    for (size_t i = 0; i < n; i++) {
+        txids[i] = batch[i]->txid;
+        shards[i] = batch[i]->shards = participants_of(r, s, batch[i]);
+        list_push_back(&s->asked, &batch[i]->in_queue);
+    }
     buf_clear(&r->sql);
     if (SEEDED_BUG(BUG_SKIP_FENCE))
-        decision_read_sql(&r->sql, d->txid);
+        decision_read_sql(&r->sql, txids[0]);
+    else if (n == 1)
+        decision_fence_sql(&r->sql, txids[0], shards[0]);
     else
-        decision_fence_sql(&r->sql, d->txid, (const char *)buf_head(&shards));
-    buf_free(&shards);
-    s->asked = d;
+        decision_fences_sql(&r->sql, txids, shards, n);
     s->state = SHARD_FENCING;
     r->ops->control(r->port, (unsigned)(s - r->shards), (const char *)buf_head(&r->sql));
 }
@@ -186,31 +214,36 @@ bool entries_next_job(struct recovery *r, struct shard *s)
         send_finish(r, s, list_entry(node, struct entry, in_queue));
         return true;
     }
-    node = list_pop_front(&s->fences);
-    if (node)
-        send_fence(r, s, list_entry(node, struct doubt, in_queue));
-    return node != NULL;
+    if (list_empty(&s->fences))
+        return false;
+    send_fences(r, s);
+    return true;
 }
 
-/* The outcome in a reply to decision_fence_sql(): 'c', 'a', or 0. */
-static char outcome_of(const struct txn_reply *reply)
+static char outcome_in(const char *cell)
+{
+    if (!cell || (strcmp(cell, "c") != 0 && strcmp(cell, "a") != 0))
+        return 0;
+    return cell[0];
+}
+
+/* What a reply to decision_fence_sql() or decision_fences_sql() says of one transaction: 'c', 'a', or 0. */
+static char outcome_of(const struct txn_reply *reply, const char *txid, bool together)
 {
     if (reply->kind != TXN_REPLY_OK)
         return 0;
     if (SEEDED_BUG(BUG_SKIP_FENCE) && reply->n_rows == 0)
         return 'a';
-    if (reply->n_rows != 1 || reply->n_columns != 1 || !reply->rows[0][0])
-        return 0;
-    if (strcmp(reply->rows[0][0], "c") == 0)
-        return 'c';
-    return strcmp(reply->rows[0][0], "a") == 0 ? 'a' : 0;
+    if (!together)
+        return reply->n_rows == 1 && reply->n_columns == 1 ? outcome_in(reply->rows[0][0]) : 0;
+    for (size_t i = 0; i < reply->n_rows && reply->n_columns == 2; i++)
+        if (reply->rows[i][0] && strcmp(reply->rows[i][0], txid) == 0)
+            return outcome_in(reply->rows[i][1]);
+    return 0;
 }
 
-void entries_fence_reply(struct recovery *r, struct shard *s, const struct txn_reply *reply)
+static void settle(struct recovery *r, struct doubt *d, char outcome, const struct txn_reply *reply)
 {
-    struct doubt *d = s->asked;
-    char outcome = outcome_of(reply);
-    s->asked = NULL;
     if (outcome == 0) {
         bool busy =
             reply->kind == TXN_REPLY_ERROR && reply->error && strcmp(reply->error->sqlstate, "55P03") == 0;
@@ -224,6 +257,23 @@ void entries_fence_reply(struct recovery *r, struct shard *s, const struct txn_r
         struct entry *e = list_entry(node, struct entry, in_doubt);
         if (wants_finish(e)) /* the young ones too: decided is decided */
             queue_finish(r, e);
+    }
+}
+
+void entries_fence_reply(struct recovery *r, struct shard *s, const struct txn_reply *reply)
+{
+    struct list_node *node;
+    bool together = s->asked.count > 1;
+    if (together && reply->kind == TXN_REPLY_ERROR) {
+        /* Nothing was written. Whose fault it was shows when each is asked about alone. */
+        s->one_by_one = s->asked.count;
+        while ((node = list_pop_back(&s->asked)))
+            list_push_front(&s->fences, node);
+        return;
+    }
+    while ((node = list_pop_front(&s->asked))) {
+        struct doubt *d = list_entry(node, struct doubt, in_queue);
+        settle(r, d, outcome_of(reply, d->txid, together), reply);
     }
 }
 

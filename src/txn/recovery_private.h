@@ -25,7 +25,7 @@ enum sweep_state { SWEEP_IDLE, SWEEP_RESOLVING, SWEEP_COLLECTING };
  *  state        outstanding on the shard's control connection
  *  FREE         nothing
  *  LISTING      its prepared transactions, and decision rows if they are looked at in this sweep
- *  FENCING      the question for one transaction's decision
+ *  FENCING      the question for the decisions of one or more transactions
  *  FINISHING    COMMIT PREPARED or ROLLBACK PREPARED of one entry
  *  DELETING     decision rows
  *  UNREACHABLE  nothing, and nothing more in this sweep
@@ -54,15 +54,19 @@ enum decision {
     DECISION_UNREACHABLE
 };
 
+/* Transactions that one message asks about, if so many wait for one decider. */
+#define FENCE_BATCH 100
+
 /* One transaction that is prepared somewhere. */
 struct doubt {
     const char *txid;
     const char *decider;
     struct list entries;
     struct list_node in_order; /* of discovery */
-    struct list_node in_queue; /* of its decider's shard, to be fenced */
+    struct list_node in_queue; /* of its decider's shard: to be fenced, then asked */
     enum decision decision;
-    const char *why; /* NONE, UNREACHABLE */
+    const char *why;    /* NONE, UNREACHABLE */
+    const char *shards; /* once it is asked about: what the fence says of its participants */
 };
 
 /* One prepared transaction of this cluster, as one shard listed it. */
@@ -92,7 +96,8 @@ struct shard {
     bool rows_due;             /* in this sweep: rows were seen in an earlier one */
     struct list fences;        /* doubts */
     struct list finishes;      /* entries */
-    struct doubt *asked;       /* FENCING */
+    struct list asked;         /* FENCING: doubts */
+    size_t one_by_one;         /* so many at the head of fences are asked about alone: together they failed */
     struct entry *finishing;   /* FINISHING */
     struct recovery_shard now; /* being counted */
     struct recovery_shard published;

@@ -128,28 +128,16 @@ static enum result wait_for(struct conn *c, uint64_t xid)
     return RESULT_WAIT;
 }
 
-static enum result insert_decision(struct conn *c, const char *sql)
+/* One row of an INSERT. One that waited is executed again from its first row: those that are its own by then
+ * are there. */
+static enum result insert_row(struct conn *c, struct decision_row row, bool fence)
 {
     struct model_shard *s = shard_of(c);
-    struct decision_row row = {.at_us = c->w->now_us};
-    bool fence = strstr(sql, "ON CONFLICT (txid) DO NOTHING") != NULL;
-    if (!literal_after(sql, "VALUES ('", row.txid, sizeof row.txid)) {
-        world_fail(c->w, "cannot read %s", sql);
-        return fail(c, "XX000", "model");
-    }
-    char marker[TXID_MAX_BYTES + 8];
-    snprintf(marker, sizeof marker, "('%s', '", row.txid);
-    if (!literal_after(sql, marker, row.shards, sizeof row.shards))
-        world_fail(c->w, "cannot read %s", sql);
-    row.outcome = fence ? 'a' : 'c';
-    if (strstr(sql, "CASE WHEN pg_catalog.pg_current_xact_id_if_assigned() IS NULL THEN NULL") && c->xid == 0)
-        return fail(c, "23502", "null value in column \"outcome\" violates not-null constraint");
     struct decision_row *there = find_row(s, row.txid);
     if (there && !there->committed && there->xid != c->xid)
         return wait_for(c, there->xid);
     if (there)
-        return fence ? done(c, "INSERT 0 0")
-                     : fail(c, "23505", "duplicate key value violates unique constraint");
+        return fence ? RESULT_OK : fail(c, "23505", "duplicate key value violates unique constraint");
     if (s->n_rows == sizeof s->rows / sizeof *s->rows) {
         world_fail(c->w, "too many decision rows");
         return fail(c, "XX000", "model");
@@ -157,7 +145,34 @@ static enum result insert_decision(struct conn *c, const char *sql)
     assign_xid(c);
     row.xid = c->xid;
     s->rows[s->n_rows++] = row;
-    return done(c, "INSERT 0 1");
+    return RESULT_OK;
+}
+
+static enum result insert_decision(struct conn *c, const char *sql)
+{
+    struct decision_row row = {.at_us = c->w->now_us};
+    bool fence = strstr(sql, "ON CONFLICT (txid) DO NOTHING") != NULL;
+    const char *at = strstr(sql, "VALUES ('");
+    if (strstr(sql, "CASE WHEN pg_catalog.pg_current_xact_id_if_assigned() IS NULL THEN NULL") && c->xid == 0)
+        return fail(c, "23502", "null value in column \"outcome\" violates not-null constraint");
+    if (!at)
+        world_fail(c->w, "cannot read %s", sql);
+    for (; at; at = strstr(at + 1, "('")) {
+        char marker[TXID_MAX_BYTES + 8];
+        bool read = literal_after(at, "('", row.txid, sizeof row.txid);
+        snprintf(marker, sizeof marker, "('%s', '", row.txid);
+        if (!read || !literal_after(at, marker, row.shards, sizeof row.shards)) {
+            world_fail(c->w, "cannot read %s", sql);
+            return fail(c, "XX000", "model");
+        }
+        row.outcome = fence ? 'a' : 'c';
+        enum result result = insert_row(c, row, fence);
+        if (result != RESULT_OK)
+            return result;
+        if (!fence)
+            break; /* the names of functions that follow are no rows */
+    }
+    return done(c, "INSERT");
 }
 
 static void add_row(struct conn *c, const char *const *columns, size_t n_columns)
@@ -174,15 +189,34 @@ static void add_row(struct conn *c, const char *const *columns, size_t n_columns
     r->n_columns = n_columns;
 }
 
+static bool visible(const struct conn *c, const struct decision_row *row)
+{
+    return row->committed || row->xid == c->xid;
+}
+
 static enum result read_decision(struct conn *c, const char *sql)
 {
     char txid[TXID_MAX_BYTES + 1] = "";
     if (!literal_after(sql, "WHERE txid = '", txid, sizeof txid))
         world_fail(c->w, "cannot read %s", sql);
     const struct decision_row *row = find_row(shard_of(c), txid);
-    if (row && (row->committed || row->xid == c->xid)) {
+    if (row && visible(c, row)) {
         const char outcome[2] = {row->outcome, '\0'}, *columns[] = {outcome};
         add_row(c, columns, 1);
+    }
+    return done(c, "SELECT");
+}
+
+static enum result read_decisions(struct conn *c, const char *sql)
+{
+    const struct model_shard *s = shard_of(c);
+    const char *list = strstr(sql, "WHERE txid = ANY ('{");
+    if (!list)
+        world_fail(c->w, "cannot read %s", sql);
+    for (size_t i = 0; i < s->n_rows && list; i++) {
+        const char outcome[2] = {s->rows[i].outcome, '\0'}, *columns[] = {s->rows[i].txid, outcome};
+        if (strstr(list, s->rows[i].txid) && visible(c, &s->rows[i]))
+            add_row(c, columns, 2);
     }
     return done(c, "SELECT");
 }
@@ -377,6 +411,8 @@ static enum result execute(struct conn *c, const char *sql)
         return insert_decision(c, sql);
     if (starts(sql, "SELECT outcome FROM pgunison.decision "))
         return read_decision(c, sql);
+    if (starts(sql, "SELECT txid, outcome FROM pgunison.decision "))
+        return read_decisions(c, sql);
     if (starts(sql, "SELECT 'p', gid"))
         return list_rows(c, sql);
     if (starts(sql, "DELETE FROM pgunison.decision "))

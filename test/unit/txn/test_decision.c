@@ -1,5 +1,5 @@
 /* The statements on the decision table: their form, and the column that says whose a row is. */
-#include "txn/decision.h"
+#include "../../../src/txn/decision_private.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -94,6 +94,24 @@ static void fence_yields_to_a_row_that_is_there(void **state)
     buf_free(&b);
 }
 
+static void many_fences_are_one_transaction(void **state)
+{
+    (void)state;
+    static const char *const txids[] = {"a-1", "a-2"}, *const shards[] = {"main/s0/s1", "main/s0/s1,s2"};
+    struct buf b;
+    buf_init(&b);
+    decision_fences_sql(&b, txids, shards, 2);
+    const char *sql = (const char *)buf_head(&b);
+    assert_non_null(strstr(sql,
+                           "VALUES ('a-1', 'main/s0/s1', 'a', clock_timestamp()), "
+                           "('a-2', 'main/s0/s1,s2', 'a', clock_timestamp()) ON CONFLICT (txid) DO NOTHING; "
+                           "SELECT txid, outcome FROM pgunison.decision "
+                           "WHERE txid = ANY ('{a-1,a-2}'::text[])"));
+    assert_non_null(strstr(sql, "SET LOCAL lock_timeout = '250ms'"));
+    assert_null(strstr(sql, "COMMIT;"));
+    buf_free(&b);
+}
+
 static void literals_cannot_be_left(void **state)
 {
     (void)state;
@@ -114,6 +132,7 @@ int main(void)
         cmocka_unit_test(shards_of_another_form_are_refused),
         cmocka_unit_test(decide_is_one_message_that_ends_in_commit),
         cmocka_unit_test(fence_yields_to_a_row_that_is_there),
+        cmocka_unit_test(many_fences_are_one_transaction),
         cmocka_unit_test(literals_cannot_be_left),
     };
     return cmocka_run_group_tests_name("txn/decision", tests, NULL, NULL);

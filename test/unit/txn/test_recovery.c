@@ -44,7 +44,7 @@ static void op_control(void *port, unsigned s, const char *sql)
     if (strstr(sql, "pg_prepared_xacts"))
         kind = strstr(sql, "FROM pgunison.decision") ? "list" : "bare list";
     else if (strstr(sql, "ON CONFLICT"))
-        kind = strstr(sql, TXID2) ? "fence 2" : "fence";
+        kind = strstr(sql, "ANY") ? "fences" : strstr(sql, TXID2) ? "fence 2" : "fence";
     else if (strncmp(sql, "COMMIT PREPARED '", 17) == 0)
         kind = "commit";
     else if (strncmp(sql, "ROLLBACK PREPARED '", 19) == 0)
@@ -160,6 +160,19 @@ static void outcome(struct harness *h, unsigned s, const char *text)
                           .n_rows = 1,
                           .n_columns = 1,
                           .rows = rows};
+    recovery_reply(h->r, s, &r);
+}
+/* Of two transactions, asked about in one message. NULL: there is no row. */
+static void outcomes(struct harness *h, unsigned s, const char *first, const char *second)
+{
+    const char *one[] = {TXID, first}, *two[] = {TXID2, second};
+    const char *const *rows[2];
+    struct txn_reply r = {
+        .kind = TXN_REPLY_OK, .tag = "SELECT 2", .txn_status = 'I', .n_columns = 2, .rows = rows};
+    if (second) /* in any order */
+        rows[r.n_rows++] = two;
+    if (first)
+        rows[r.n_rows++] = one;
     recovery_reply(h->r, s, &r);
 }
 static void ok(struct harness *h, unsigned s, const char *tag)
@@ -364,6 +377,80 @@ static void nothing_is_guessed_while_the_decider_is_away(void **state)
     close_it(&h);
 }
 
+/* A sweep that finds two transactions of s0's on s1, and asks about both. */
+static void two_orphans(struct harness *h)
+{
+    sweep(h);
+    prepared(h, GID("s0", TXID2, "s1"), "6");
+    prepared(h, GID("s0", TXID, "s1"), "6");
+    lists(h, 1);
+    lists(h, 2);
+    lists(h, 0);
+    expect(h, "0 list; 1 list; 2 list; 0 fences");
+    const char *first = strstr(h->sql[0], "('" TXID "'"), *second = strstr(h->sql[0], "('" TXID2 "'");
+    assert_true(first && second && first < second); /* every resolver takes them in this order */
+}
+
+static void many_of_one_decider_are_asked_about_together(void **state)
+{
+    (void)state;
+    struct harness h;
+    open_it(&h);
+    two_orphans(&h);
+    outcomes(&h, 0, "c", "a");
+    expect(&h, "1 commit");
+    ok(&h, 1, "COMMIT PREPARED");
+    ok(&h, 1, "ROLLBACK PREPARED");
+    expect(&h, "resolved s1 committed; 1 undo; resolved s1 aborted; done");
+    close_it(&h);
+}
+
+static void those_who_fail_together_are_asked_about_alone(void **state)
+{
+    (void)state;
+    struct harness h;
+    open_it(&h);
+    two_orphans(&h);
+    failed(&h, 0, "55P03");
+    expect(&h, "0 fence");
+    outcome(&h, 0, "a");
+    failed(&h, 0, "55P03");
+    expect(&h, "0 fence 2; 1 undo");
+    ok(&h, 1, "ROLLBACK PREPARED");
+    expect(&h, "resolved s1 aborted; done");
+    assert_string_equal(only_entry(&h)->txid, TXID2);
+    assert_string_equal(only_entry(&h)->decision, "none");
+    two_orphans(&h); /* together again in the next sweep */
+    lost(&h, 0);
+    expect(&h, "done");
+    const struct recovery_entry *e;
+    assert_int_equal(recovery_entries(h.r, &e), 2);
+    assert_string_equal(e[0].decision, "unreachable");
+    assert_string_equal(e[1].decision, "unreachable");
+    close_it(&h);
+}
+
+static void answer_without_a_row_for_one_of_many_decides_only_the_others(void **state)
+{
+    (void)state;
+    struct harness h;
+    open_it(&h);
+    two_orphans(&h);
+    outcomes(&h, 0, NULL, "c");
+    expect(&h, "1 commit");
+    ok(&h, 1, "COMMIT PREPARED");
+    expect(&h, "resolved s1 committed; done");
+    assert_string_equal(only_entry(&h)->txid, TXID);
+    assert_string_equal(only_entry(&h)->decision, "unreachable");
+    two_orphans(&h);
+    outcome(&h, 0, "c"); /* one column: no answer to this question */
+    expect(&h, "done");
+    two_orphans(&h);
+    outcomes(&h, 0, "x", "");
+    expect(&h, "done");
+    close_it(&h);
+}
+
 static void answer_that_is_no_decision_is_none(void **state)
 {
     (void)state;
@@ -408,15 +495,23 @@ static void refused_or_lost_end_is_reported_and_tried_again(void **state)
     open_it(&h);
     sweep(&h);
     prepared(&h, GID("s0", TXID, "s1"), "6");
-    prepared(&h, GID("s0", TXID2, "s1"), "6");
     lists(&h, 1);
     lists(&h, 0);
     lists(&h, 2);
     outcome(&h, 0, "a");
-    outcome(&h, 0, "a");
+    lost(&h, 1);
+    expect(&h, "0 list; 1 list; 2 list; 0 fence; 1 undo; done");
+    assert_int_equal(only_entry(&h)->note[0] != '\0', true);
+    sweep(&h);
+    prepared(&h, GID("s0", TXID, "s1"), "7");
+    prepared(&h, GID("s0", TXID2, "s1"), "7");
+    lists(&h, 1);
+    lists(&h, 0);
+    lists(&h, 2);
+    outcomes(&h, 0, "a", "a");
     failed(&h, 1, "42501");
     lost(&h, 1);
-    expect(&h, "0 list; 1 list; 2 list; 0 fence; 0 fence 2; 1 undo; 1 undo; done");
+    expect(&h, "0 list; 1 list; 2 list; 0 fences; 1 undo; 1 undo; done");
     const struct recovery_entry *e;
     assert_int_equal(recovery_entries(h.r, &e), 2);
     assert_string_equal(e[0].decision, "aborted");
@@ -623,6 +718,9 @@ int main(void)
         cmocka_unit_test(named_transaction_is_resolved_at_any_age_and_alone),
         cmocka_unit_test(decider_that_is_committing_is_asked_again_later),
         cmocka_unit_test(nothing_is_guessed_while_the_decider_is_away),
+        cmocka_unit_test(many_of_one_decider_are_asked_about_together),
+        cmocka_unit_test(those_who_fail_together_are_asked_about_alone),
+        cmocka_unit_test(answer_without_a_row_for_one_of_many_decides_only_the_others),
         cmocka_unit_test(answer_that_is_no_decision_is_none),
         cmocka_unit_test(gone_after_the_decision_was_somebody_elses_work),
         cmocka_unit_test(refused_or_lost_end_is_reported_and_tried_again),

@@ -13,6 +13,8 @@ struct recovery_ops {
     /* One simple Query on a control connection to shard s; answered by recovery_reply(r, s, …). At most one
      * outstanding a shard. */
     void (*control)(void *port, unsigned s, const char *sql);
+    /* The same on one of options.helpers more connections to that shard; answered by recovery_helper_reply(). */
+    void (*helper)(void *port, unsigned s, unsigned helper, const char *sql);
     bool (*owned)(void *port, const char *txid); /* a live coordinator of this process works on it */
     uint64_t (*now_us)(void *port);              /* monotonic */
     /* one line worth a WARNING: what could not be understood or done, and where */
@@ -22,11 +24,17 @@ struct recovery_ops {
     void (*sweep_done)(void *port);
 };
 
+#define RECOVERY_HELPERS_MAX 3
+
 struct recovery_options {
     const char *cluster;
     uint64_t resolve_after_us;
     uint64_t fence_keep_us; /* age below which a fence row stays: a day */
     uint64_t collect_batch; /* rows a DELETE takes at most */
+    /* Each end of a prepared transaction is a flush of its own; those of several connections share flushes. */
+    unsigned helpers;    /* connections more that help to end prepared transactions of a shard; at most
+                            RECOVERY_HELPERS_MAX */
+    size_t helpers_from; /* ... while so many of them wait there */
 };
 
 /* What the last sweep saw, for SHOW UNRESOLVED and metrics. Strings live until the next sweep ends. */
@@ -51,6 +59,7 @@ struct recovery *recovery_create(const struct recovery_options *options, const c
 bool recovery_sweep(struct recovery *r, const char *txid);
 bool recovery_sweeping(const struct recovery *r);
 void recovery_reply(struct recovery *r, unsigned s, const struct txn_reply *reply);
+void recovery_helper_reply(struct recovery *r, unsigned s, unsigned helper, const struct txn_reply *reply);
 size_t recovery_entries(const struct recovery *r, const struct recovery_entry **entries_r);
 const struct recovery_shard *recovery_shard_state(const struct recovery *r, unsigned s);
 void recovery_destroy(struct recovery **r);

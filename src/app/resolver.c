@@ -23,6 +23,8 @@
 #define QUERY_TIMEOUT_US ((uint64_t)10 * 1000 * 1000)
 #define FENCE_KEEP_US    ((uint64_t)24 * 3600 * 1000 * 1000)
 #define COLLECT_BATCH    1000
+#define HELPERS          RECOVERY_HELPERS_MAX
+#define HELPERS_FROM     8
 
 struct request {
     struct list_node node;
@@ -34,12 +36,16 @@ struct request {
 struct shard_port {
     struct resolver *resolver;
     unsigned shard;
+    struct helper_port {
+        struct shard_port *port;
+        unsigned helper;
+    } helpers[HELPERS];
 };
 
 struct resolver {
     struct loop *loop;
     struct config *config;
-    struct control *control;
+    struct control *control, *helpers[HELPERS]; /* helpers connect when they are asked, and not for long */
     struct session_shared *shared;
     struct recovery *recovery;
     struct shard_port *ports;
@@ -51,10 +57,9 @@ struct resolver {
 
 /* --- the port --------------------------------------------------------------------------------- */
 
-static void control_done(void *arg, const struct control_result *result)
+static struct txn_reply reply_of(const struct control_result *result)
 {
-    const struct shard_port *p = arg;
-    struct txn_reply reply = {
+    return (struct txn_reply){
         .kind = result->ok     ? TXN_REPLY_OK
                 : result->lost ? TXN_REPLY_LOST
                                : TXN_REPLY_ERROR,
@@ -65,7 +70,20 @@ static void control_done(void *arg, const struct control_result *result)
         .n_columns = result->n_columns,
         .rows = result->rows,
     };
+}
+
+static void control_done(void *arg, const struct control_result *result)
+{
+    const struct shard_port *p = arg;
+    struct txn_reply reply = reply_of(result);
     recovery_reply(p->resolver->recovery, p->shard, &reply);
+}
+
+static void helper_done(void *arg, const struct control_result *result)
+{
+    const struct helper_port *h = arg;
+    struct txn_reply reply = reply_of(result);
+    recovery_helper_reply(h->port->resolver->recovery, h->port->shard, h->helper, &reply);
 }
 
 static void port_control(void *port, unsigned s, const char *sql)
@@ -73,6 +91,13 @@ static void port_control(void *port, unsigned s, const char *sql)
     struct resolver *r = port;
     control_query(r->control, &r->config->topology.shards[s], sql, QUERY_TIMEOUT_US, control_done,
                   &r->ports[s]);
+}
+
+static void port_helper(void *port, unsigned s, unsigned helper, const char *sql)
+{
+    struct resolver *r = port;
+    control_query(r->helpers[helper], &r->config->topology.shards[s], sql, QUERY_TIMEOUT_US, helper_done,
+                  &r->ports[s].helpers[helper]);
 }
 
 static bool port_owned(void *port, const char *txid)
@@ -124,6 +149,7 @@ static void port_sweep_done(void *port)
 
 static const struct recovery_ops ops = {
     .control = port_control,
+    .helper = port_helper,
     .owned = port_owned,
     .now_us = port_now_us,
     .log = port_log,
@@ -201,6 +227,8 @@ static void begin(struct resolver *r, struct config *config)
         .resolve_after_us = s->resolve_after_us,
         .fence_keep_us = FENCE_KEEP_US,
         .collect_batch = COLLECT_BATCH,
+        .helpers = HELPERS,
+        .helpers_from = HELPERS_FROM,
     };
     r->config = config_ref(config);
     r->n_ports = t->n_shards;
@@ -209,6 +237,8 @@ static void begin(struct resolver *r, struct config *config)
     for (unsigned i = 0; i < t->n_shards; i++) {
         names[i] = t->shards[i].name;
         r->ports[i] = (struct shard_port){.resolver = r, .shard = i};
+        for (unsigned k = 0; k < HELPERS; k++)
+            r->ports[i].helpers[k] = (struct helper_port){.port = &r->ports[i], .helper = k};
     }
     r->recovery = recovery_create(&options, names, (unsigned)t->n_shards, &ops, r);
     free(names);
@@ -217,8 +247,11 @@ static void begin(struct resolver *r, struct config *config)
 
 static void leave(struct resolver *r)
 {
-    for (size_t i = 0; i < r->n_ports; i++)
+    for (size_t i = 0; i < r->n_ports; i++) {
         control_forget(r->control, &r->ports[i]);
+        for (unsigned k = 0; k < HELPERS; k++)
+            control_forget(r->helpers[k], &r->ports[i].helpers[k]);
+    }
     recovery_destroy(&r->recovery);
     free(r->ports);
     config_unref(&r->config);
@@ -235,6 +268,8 @@ struct resolver *resolver_create(struct loop *loop, struct config *config, struc
     list_init(&r->serving);
     r->go = (struct deferred){.run = go, .arg = r};
     r->timer = loop_timer_create(loop, go, r);
+    for (unsigned i = 0; i < HELPERS; i++)
+        r->helpers[i] = control_create(loop, config);
     begin(r, config);
     /* The first sweep comes after the checks have had time to make the decision tables. */
     loop_undefer(loop, &r->go);
@@ -246,6 +281,8 @@ void resolver_reconfigure(struct resolver *r, struct config *config)
 {
     leave(r);
     list_move_all(&r->waiting, &r->serving);
+    for (unsigned i = 0; i < HELPERS; i++)
+        control_reconfigure(r->helpers[i], config);
     begin(r, config);
 }
 
@@ -260,6 +297,8 @@ void resolver_destroy(struct resolver **rr)
     struct list_node *n;
     while ((n = list_pop_front(&r->waiting)))
         free(list_entry(n, struct request, node));
+    for (unsigned i = 0; i < HELPERS; i++)
+        control_destroy(&r->helpers[i]);
     loop_timer_destroy(&r->timer);
     loop_undefer(r->loop, &r->go);
     free(r);

@@ -27,6 +27,14 @@ static void set_state(struct recovery *r, enum sweep_state to)
     r->state = to;
 }
 
+static bool helped(const struct shard *s)
+{
+    for (unsigned i = 0; i < RECOVERY_HELPERS_MAX; i++)
+        if (s->helpers[i].finishing)
+            return true;
+    return false;
+}
+
 static void check(const struct recovery *r)
 {
     for (unsigned i = 0; i < r->n; i++) {
@@ -37,6 +45,7 @@ static void check(const struct recovery *r)
         TXN_ASSERT(!list_empty(&s->asked) == (s->state == SHARD_FENCING));
         TXN_ASSERT((s->finishing != NULL) == (s->state == SHARD_FINISHING));
         TXN_ASSERT(busy || (list_empty(&s->fences) && list_empty(&s->finishes)));
+        TXN_ASSERT(r->state == SWEEP_RESOLVING || !helped(s));
     }
 }
 
@@ -44,6 +53,8 @@ struct recovery *recovery_create(const struct recovery_options *options, const c
                                  unsigned n_shards, const struct recovery_ops *ops, void *port)
 {
     TXN_ASSERT(gid_name_valid(slice_str(options->cluster)) && options->collect_batch > 0);
+    TXN_ASSERT(options->helpers == 0 ||
+               (options->helpers <= RECOVERY_HELPERS_MAX && options->helpers_from > 0 && ops->helper));
     struct recovery *r = xcalloc(1, sizeof *r);
     arena_init(&r->names);
     arena_init(&r->arenas[0]);
@@ -136,16 +147,19 @@ static void list_shard(struct recovery *r, struct shard *s, bool bare)
 static bool busy_anywhere(const struct recovery *r)
 {
     for (unsigned i = 0; i < r->n; i++)
-        if (r->shards[i].state != SHARD_FREE && r->shards[i].state != SHARD_UNREACHABLE)
+        if ((r->shards[i].state != SHARD_FREE && r->shards[i].state != SHARD_UNREACHABLE) ||
+            helped(&r->shards[i]))
             return true;
     return false;
 }
 
 static void give_work(struct recovery *r)
 {
-    for (unsigned i = 0; i < r->n; i++)
+    for (unsigned i = 0; i < r->n; i++) {
         if (r->shards[i].state == SHARD_FREE)
             (void)entries_next_job(r, &r->shards[i]);
+        entries_help(r, &r->shards[i]);
+    }
 }
 
 static void finish_sweep(struct recovery *r)
@@ -197,6 +211,8 @@ bool recovery_sweep(struct recovery *r, const char *txid)
         s->now = (struct recovery_shard){0};
         s->listed = false;
         s->one_by_one = 0;
+        for (unsigned k = 0; k < RECOVERY_HELPERS_MAX; k++)
+            s->helpers[k].lost = false;
         s->rows_due = s->n_rows > 0;
         list_shard(r, s, false);
     }
@@ -252,6 +268,7 @@ void recovery_reply(struct recovery *r, unsigned i, const struct txn_reply *repl
     TXN_ASSERT(i < r->n);
     struct shard *s = &r->shards[i];
     enum shard_state was = s->state;
+    struct entry *finished;
     if (was != SHARD_LISTING)
         s->state = SHARD_FREE;
     switch (was) {
@@ -262,7 +279,9 @@ void recovery_reply(struct recovery *r, unsigned i, const struct txn_reply *repl
         entries_fence_reply(r, s, reply);
         break;
     case SHARD_FINISHING:
-        entries_finish_reply(r, s, reply);
+        finished = s->finishing;
+        s->finishing = NULL;
+        entries_finish_reply(r, s, finished, reply);
         break;
     case SHARD_DELETING:
         if (reply->kind != TXN_REPLY_OK)
@@ -277,6 +296,18 @@ void recovery_reply(struct recovery *r, unsigned i, const struct txn_reply *repl
         s->state = SHARD_UNREACHABLE;
         entries_shard_lost(s);
     }
+    advance(r);
+}
+
+/* A helper that is lost leaves its shard as it is: the others go on. */
+void recovery_helper_reply(struct recovery *r, unsigned i, unsigned helper, const struct txn_reply *reply)
+{
+    TXN_ASSERT(i < r->n && helper < r->options.helpers && r->shards[i].helpers[helper].finishing);
+    struct helper *h = &r->shards[i].helpers[helper];
+    struct entry *finished = h->finishing;
+    h->finishing = NULL;
+    h->lost = reply->kind == TXN_REPLY_LOST;
+    entries_finish_reply(r, &r->shards[i], finished, reply);
     advance(r);
 }
 

@@ -196,15 +196,31 @@ static void send_fences(struct recovery *r, struct shard *s)
     r->ops->control(r->port, (unsigned)(s - r->shards), (const char *)buf_head(&r->sql));
 }
 
-static void send_finish(struct recovery *r, struct shard *s, struct entry *e)
+static const char *finish_sql(struct recovery *r, const struct entry *e)
 {
     buf_clear(&r->sql);
     buf_printf(&r->sql, "%s PREPARED '%s'", e->doubt->decision == DECISION_COMMITTED ? "COMMIT" : "ROLLBACK",
                e->text);
     buf_u8(&r->sql, '\0');
+    return (const char *)buf_head(&r->sql);
+}
+
+static void send_finish(struct recovery *r, struct shard *s, struct entry *e)
+{
     s->finishing = e;
     s->state = SHARD_FINISHING;
-    r->ops->control(r->port, (unsigned)(s - r->shards), (const char *)buf_head(&r->sql));
+    r->ops->control(r->port, (unsigned)(s - r->shards), finish_sql(r, e));
+}
+
+void entries_help(struct recovery *r, struct shard *s)
+{
+    for (unsigned i = 0; i < r->options.helpers; i++) {
+        struct helper *h = &s->helpers[i];
+        if (h->finishing || h->lost || s->finishes.count < r->options.helpers_from)
+            continue;
+        h->finishing = list_entry(list_pop_front(&s->finishes), struct entry, in_queue);
+        r->ops->helper(r->port, (unsigned)(s - r->shards), i, finish_sql(r, h->finishing));
+    }
 }
 
 bool entries_next_job(struct recovery *r, struct shard *s)
@@ -277,11 +293,9 @@ void entries_fence_reply(struct recovery *r, struct shard *s, const struct txn_r
     }
 }
 
-void entries_finish_reply(struct recovery *r, struct shard *s, const struct txn_reply *reply)
+void entries_finish_reply(struct recovery *r, struct shard *s, struct entry *e, const struct txn_reply *reply)
 {
-    struct entry *e = s->finishing;
     bool commit = e->doubt->decision == DECISION_COMMITTED;
-    s->finishing = NULL;
     if (reply->kind == TXN_REPLY_OK && reply->tag &&
         strcmp(reply->tag, commit ? "COMMIT PREPARED" : "ROLLBACK PREPARED") == 0) {
         e->over = true;

@@ -29,6 +29,8 @@ enum sweep_state { SWEEP_IDLE, SWEEP_RESOLVING, SWEEP_COLLECTING };
  *  FINISHING    COMMIT PREPARED or ROLLBACK PREPARED of one entry
  *  DELETING     decision rows
  *  UNREACHABLE  nothing, and nothing more in this sweep
+ *
+ *  Beside it, in RESOLVING, helpers may be FINISHING other entries on connections of their own.
  */
 enum shard_state {
     SHARD_FREE,
@@ -69,6 +71,12 @@ struct doubt {
     const char *shards; /* once it is asked about: what the fence says of its participants */
 };
 
+/* One more connection to a shard. */
+struct helper {
+    struct entry *finishing; /* NULL: it is free */
+    bool lost;               /* in this sweep */
+};
+
 /* One prepared transaction of this cluster, as one shard listed it. */
 struct entry {
     struct list_node in_doubt;
@@ -91,14 +99,15 @@ struct row {
 struct shard {
     const char *name;
     enum shard_state state;
-    bool bare;                 /* LISTING: without decision rows, because there is no table */
-    bool listed;               /* in this sweep: its prepared transactions are known */
-    bool rows_due;             /* in this sweep: rows were seen in an earlier one */
-    struct list fences;        /* doubts */
-    struct list finishes;      /* entries */
-    struct list asked;         /* FENCING: doubts */
-    size_t one_by_one;         /* so many at the head of fences are asked about alone: together they failed */
-    struct entry *finishing;   /* FINISHING */
+    bool bare;               /* LISTING: without decision rows, because there is no table */
+    bool listed;             /* in this sweep: its prepared transactions are known */
+    bool rows_due;           /* in this sweep: rows were seen in an earlier one */
+    struct list fences;      /* doubts */
+    struct list finishes;    /* entries */
+    struct list asked;       /* FENCING: doubts */
+    size_t one_by_one;       /* so many at the head of fences are asked about alone: together they failed */
+    struct entry *finishing; /* FINISHING */
+    struct helper helpers[RECOVERY_HELPERS_MAX];
     struct recovery_shard now; /* being counted */
     struct recovery_shard published;
 
@@ -144,7 +153,10 @@ void entries_listed(struct recovery *r, struct shard *s, const char *gid, double
 bool entries_next_job(struct recovery *r,
                       struct shard *s); /* sends the next fence or finish, if there is one */
 void entries_fence_reply(struct recovery *r, struct shard *s, const struct txn_reply *reply);
-void entries_finish_reply(struct recovery *r, struct shard *s, const struct txn_reply *reply);
+void entries_finish_reply(struct recovery *r, struct shard *s, struct entry *e,
+                          const struct txn_reply *reply);
+/* Gives finishes to free helpers, if many wait. */
+void entries_help(struct recovery *r, struct shard *s);
 void entries_shard_lost(struct shard *s);
 void entries_publish(struct recovery *r);
 

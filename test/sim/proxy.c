@@ -180,12 +180,24 @@ void txn_start(struct txn *t)
 
 /* --- resolvers -------------------------------------------------------------------------------- */
 
+static void resolver_send(struct proxy *p, unsigned s, unsigned helper, const char *sql)
+{
+    struct conn **c = &p->conn[s][helper];
+    if (!*c || !(*c)->usable || !(*c)->alive) {
+        *c = world_connect(p->w, p->index, s, NULL, 0, true);
+        (*c)->helper = helper;
+    }
+    world_send(*c, sql);
+}
+
 static void port_resolver_control(void *port, unsigned s, const char *sql)
 {
-    struct proxy *p = port;
-    if (!p->conn[s] || !p->conn[s]->usable || !p->conn[s]->alive)
-        p->conn[s] = world_connect(p->w, p->index, s, NULL, 0, true);
-    world_send(p->conn[s], sql);
+    resolver_send(port, s, 0, sql);
+}
+
+static void port_helper(void *port, unsigned s, unsigned helper, const char *sql)
+{
+    resolver_send(port, s, 1 + helper, sql);
 }
 
 static bool port_owned(void *port, const char *txid)
@@ -224,6 +236,7 @@ static void port_sweep_done(void *port)
 }
 
 static const struct recovery_ops recovery_ops = {.control = port_resolver_control,
+                                                 .helper = port_helper,
                                                  .owned = port_owned,
                                                  .now_us = port_resolver_now,
                                                  .log = port_log,
@@ -243,7 +256,9 @@ void proxy_start(struct world *w, unsigned index)
     struct recovery_options options = {.cluster = p->cluster,
                                        .resolve_after_us = 2 * SECOND,
                                        .fence_keep_us = 4 * SECOND,
-                                       .collect_batch = 8};
+                                       .collect_batch = 8,
+                                       .helpers = 2,
+                                       .helpers_from = 1};
     world_trace(w, "proxy %u starts", index);
     p->up = true;
     p->dying = p->holding = false;
@@ -277,7 +292,9 @@ void proxy_crash(struct world *w, unsigned index)
 void proxy_reply(struct conn *c, const struct reply *reply)
 {
     struct world *w = c->w;
-    if (!c->txn)
+    if (!c->txn && c->helper)
+        recovery_helper_reply(w->proxies[c->proxy].recovery, c->shard, c->helper - 1, &reply->txn);
+    else if (!c->txn)
         recovery_reply(w->proxies[c->proxy].recovery, c->shard, &reply->txn);
     else if (c->control)
         coordinator_control_reply(c->txn->coordinator, c->part, &reply->txn);

@@ -110,8 +110,9 @@ struct conn {
     struct txn *txn; /* NULL: the resolver's */
     unsigned part;
     bool control;
-    bool usable;  /* the proxy may send on it */
-    bool waiting; /* the proxy waits for a reply */
+    unsigned helper; /* of the resolver's: 0 its main connection, else which of its helpers */
+    bool usable;     /* the proxy may send on it */
+    bool waiting;    /* the proxy waits for a reply */
 
     bool alive, eof; /* the session exists; its client is gone and it ends after the message it has */
     bool pending;    /* a message is on its way to it, or being executed */
@@ -156,7 +157,7 @@ struct proxy {
     uint64_t paused_until_us;
     const char *cluster;
     struct recovery *recovery;
-    struct conn *conn[MAX_SHARDS];
+    struct conn *conn[MAX_SHARDS][1 + RECOVERY_HELPERS_MAX];
 };
 
 enum event_kind {

@@ -54,6 +54,12 @@ static void op_control(void *port, unsigned s, const char *sql)
     snprintf(h->sql[s], sizeof h->sql[s], "%s", sql);
     note(h, "%u %s", s, kind);
 }
+static void op_helper(void *port, unsigned s, unsigned helper, const char *sql)
+{
+    struct harness *h = port;
+    assert_int_equal(s, 1);
+    note(h, strncmp(sql, "COMMIT PREPARED '", 17) == 0 ? "helper %u commit" : "helper %u undo", helper, "");
+}
 static bool op_owned(void *port, const char *txid)
 {
     struct harness *h = port;
@@ -83,21 +89,30 @@ static void op_sweep_done(void *port)
 }
 
 static const struct recovery_ops ops = {.control = op_control,
+                                        .helper = op_helper,
                                         .owned = op_owned,
                                         .now_us = op_now,
                                         .log = op_log,
                                         .resolved = op_resolved,
                                         .sweep_done = op_sweep_done};
 
-static void open_it(struct harness *h)
+static void open_with_helpers(struct harness *h, unsigned helpers)
 {
     static const char *const names[] = {"s0", "s1", "s2"};
-    struct recovery_options o = {
-        .cluster = "main", .resolve_after_us = 5000000, .fence_keep_us = 86400000000, .collect_batch = 3};
+    struct recovery_options o = {.cluster = "main",
+                                 .resolve_after_us = 5000000,
+                                 .fence_keep_us = 86400000000,
+                                 .collect_batch = 3,
+                                 .helpers = helpers,
+                                 .helpers_from = 1};
     *h = (struct harness){0};
     buf_init(&h->actions);
     buf_init(&h->log);
     h->r = recovery_create(&o, names, 3, &ops, h);
+}
+static void open_it(struct harness *h)
+{
+    open_with_helpers(h, 0);
 }
 static void close_it(struct harness *h)
 {
@@ -430,6 +445,30 @@ static void those_who_fail_together_are_asked_about_alone(void **state)
     close_it(&h);
 }
 
+static void helpers_end_what_waits_and_the_sweep_waits_for_them(void **state)
+{
+    (void)state;
+    struct harness h;
+    open_with_helpers(&h, 1);
+    two_orphans(&h);
+    outcomes(&h, 0, "c", "a");
+    expect(&h, "1 commit; helper 0 undo");
+    ok(&h, 1, "COMMIT PREPARED");
+    expect(&h, "resolved s1 committed");
+    recovery_helper_reply(h.r, 1, 0, &(struct txn_reply){.tag = "ROLLBACK PREPARED", .txn_status = 'I'});
+    expect(&h, "resolved s1 aborted; done");
+
+    two_orphans(&h);
+    outcomes(&h, 0, "c", "a");
+    recovery_helper_reply(h.r, 1, 0, &(struct txn_reply){.kind = TXN_REPLY_LOST});
+    expect(&h, "1 commit; helper 0 undo");
+    ok(&h, 1, "COMMIT PREPARED");
+    expect(&h, "resolved s1 committed; done");
+    assert_string_equal(only_entry(&h)->txid, TXID2); /* what it did shows in the next sweep */
+    assert_true(recovery_shard_state(h.r, 1)->reachable);
+    close_it(&h);
+}
+
 static void answer_without_a_row_for_one_of_many_decides_only_the_others(void **state)
 {
     (void)state;
@@ -720,6 +759,7 @@ int main(void)
         cmocka_unit_test(nothing_is_guessed_while_the_decider_is_away),
         cmocka_unit_test(many_of_one_decider_are_asked_about_together),
         cmocka_unit_test(those_who_fail_together_are_asked_about_alone),
+        cmocka_unit_test(helpers_end_what_waits_and_the_sweep_waits_for_them),
         cmocka_unit_test(answer_without_a_row_for_one_of_many_decides_only_the_others),
         cmocka_unit_test(answer_that_is_no_decision_is_none),
         cmocka_unit_test(gone_after_the_decision_was_somebody_elses_work),

@@ -178,6 +178,7 @@ static void send_fences(struct recovery *r, struct shard *s)
     size_t n = 0, most = s->one_by_one > 0 || SEEDED_BUG(BUG_SKIP_FENCE) ? 1 : FENCE_BATCH;
     while (n < most && !list_empty(&s->fences))
         batch[n++] = list_entry(list_pop_front(&s->fences), struct doubt, in_queue);
+    TXN_ASSERT(n > 0);
     s->one_by_one -= s->one_by_one > 0;
     qsort(batch, n, sizeof *batch, by_txid);
     for (size_t i = 0; i < n; i++) {

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """make bench: everything that docs/performance.md tells of, measured on this machine in one run.
 
-    bench.py [--suite select,transfer,…] [--seconds 3] [--rounds N] [--scale 10]
+    bench.py [--suite select,transfer,…] [--seconds 3] [--rounds N] [--scale N]
 
 Each suite leaves NAME.txt, NAME.json and NAME.png in bench/results; a run of all suites leaves report.txt as well.
 """
@@ -23,7 +23,7 @@ def arguments():
     parser.add_argument("--suite", default=",".join(SUITES), help="comma-separated: " + ", ".join(SUITES))
     parser.add_argument("--seconds", type=int, default=3, help="of each run (3)")
     parser.add_argument("--rounds", type=int, help="how often each run is repeated (3; 5 for select and transfer)")
-    parser.add_argument("--scale", type=int, default=16, help="pgbench's: 100,000 accounts each (16)")
+    parser.add_argument("--scale", type=int, help="pgbench's: so many times 100,000 accounts (4; 16 for tpcb)")
     given = parser.parse_args()
     given.suite = given.suite.split(",")
     unknown = [name for name in given.suite if name not in SUITES]
@@ -32,25 +32,25 @@ def arguments():
     return given
 
 
-def run_suite(world, name, given):
+def run_suite(world, name, suite, given):
     """Measures one, saves what it found, and returns its part of the report."""
-    suite = importlib.import_module("suites." + name)
     began = time.monotonic()
     if hasattr(suite, "measure_suite"):
         found = suite.measure_suite(world)
         lines = list(suite.lines(found))
         report.save(name + ".json", found)
+        if hasattr(suite, "draw"):
+            report.plot_found(name, suite, found)
     else:
         rounds = given.rounds or suite.ROUNDS
         entries = measure.interleaved(suite.entries(world, given.seconds), rounds, name)
         if hasattr(suite, "finish"):
             suite.finish(world)
-        lines = ["%g s a run, medians of %d interleaved rounds; " % (given.seconds, rounds)]
-        lines[0] += next(table := report.table(entries, getattr(suite, "BASE", "PgBouncer")))
-        lines += table
+        base = getattr(suite, "BASE", "PgBouncer")
+        lines = ["%d s a run, medians of %d interleaved rounds; ratios are to %s" % (given.seconds, rounds, base)]
+        lines += report.table(entries, base)
         report.save(name + ".json", report.raw(entries))
-        problem = report.plot(name, suite, entries)
-        lines += ["", problem] if problem else []
+        report.plot(name, suite, entries)
     lines += ["", *suite.remarks()] if hasattr(suite, "remarks") and suite.remarks() else []
     print("%s: %.0f s" % (name, time.monotonic() - began), file=sys.stderr)
     return report.text(name, suite, lines)
@@ -65,8 +65,9 @@ def main():
     parts = []
     for name in given.suite:
         # Servers of its own for each suite: no suite finds the files, caches and idle proxies of another.
-        with servers.World(given.scale) as world:
-            part = run_suite(world, name, given)
+        suite = importlib.import_module("suites." + name)
+        with servers.World(given.scale or getattr(suite, "SCALE", 4)) as world:
+            part = run_suite(world, name, suite, given)
         report.save(name + ".txt", head + part)
         print(part, flush=True)
         parts.append(part)

@@ -81,12 +81,11 @@ def cases(entries):
 
 
 def table(entries, base_name):
-    head = "%-20s %10s %6s %17s   %8s %8s %8s   %8s %8s %8s %6s"
-    yield "ratio: to %s" % base_name
+    head = "%-22s %10s %6s %17s   %8s %8s %8s   %8s %8s %8s %6s"
     for case, some in cases(entries):
         base = next((e for e in some if e.place.name == base_name), None)
         yield ""
-        yield head % (case[:20], "per s", "ratio", "least .. most", "p50 ms", "p95 ms", "p99 ms", "CPU us", "user", "system", "ratio")
+        yield head % (case, "per s", "ratio", "least .. most", "p50 ms", "p95 ms", "p99 ms", "CPU us", "user", "system", "ratio")
         for e in some:
             low, high = e.spread("tps")
             yield head % (
@@ -133,6 +132,7 @@ def colour(place, names):
 
 
 def pyplot():
+    """None, and no pictures, where matplotlib is not installed."""
     try:
         import matplotlib
     except ImportError:
@@ -179,13 +179,14 @@ def draw_cpu(axes, x, width, entry, shade):
     user, system = entry.median("user"), entry.median("system")
     axes.bar(x, user, width, color=shade)
     axes.bar(x, system, width, bottom=user, color=shade, alpha=0.45)
-    axes.annotate(number(user + system), (x, user + system), ha="center", va="bottom", fontsize=6)
+    shown = "%.0f" % (user + system) if user + system >= 10 else number(user + system)
+    axes.annotate(shown, (x, user + system), ha="center", va="bottom", fontsize=6)
 
 
 def plot(name, suite, entries):
     plt = pyplot()
     if not plt:
-        return "no picture: matplotlib is not installed"
+        return
     names = list(dict.fromkeys(e.place.name for e in entries))
     columns = panels(entries)
     figure, grid = plt.subplots(
@@ -198,8 +199,19 @@ def plot(name, suite, entries):
     grid[0][0].set_ylabel("transactions per second")
     grid[1][0].set_ylabel("CPU of the proxy, µs per transaction\n(dark: user, light: system)")
     handles = [plt.Rectangle((0, 0), 1, 1, color=colour(n, names)) for n in names]
-    figure.suptitle(suite.TITLE + "\n")  # the legend goes into the second line
-    figure.legend(handles, names, loc="upper center", bbox_to_anchor=(0.5, 0.965), ncol=len(names), frameon=False)
+    figure.suptitle(suite.TITLE + "\n\n")  # the legend goes below it
+    figure.legend(handles, names, loc="upper center", bbox_to_anchor=(0.5, 0.97), ncol=len(names), frameon=False)
     figure.savefig(os.path.join(RESULTS, name + ".png"), dpi=120)
     plt.close(figure)
-    return None
+
+
+def plot_found(name, suite, found):
+    """Of a suite that draws by itself."""
+    plt = pyplot()
+    if not plt:
+        return
+    figure, axes = plt.subplots(figsize=(6.5, 3.6), constrained_layout=True)
+    suite.draw(axes, found)
+    axes.set_title(suite.TITLE)
+    figure.savefig(os.path.join(RESULTS, name + ".png"), dpi=120)
+    plt.close(figure)

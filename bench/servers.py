@@ -10,6 +10,7 @@ import functools
 import os
 import re
 import resource
+import struct
 import subprocess
 import sys
 
@@ -19,6 +20,7 @@ import pgharness  # noqa: E402  (after its folder is known)
 POOL = 64
 CLIENTS = 6000
 PASSWORD = pgharness.PASSWORD
+SSL_REQUEST = struct.pack("!II", 8, 80877103)
 PGBENCH_TABLES = {
     "pgbench_accounts": "hash(aid)",
     "pgbench_tellers": "hash(tid)",
@@ -166,9 +168,10 @@ class PgBouncer:
     def accepts(self):
         assert self.process.poll() is None, "pgbouncer did not start: " + self.tail()
         try:
-            pgharness.psycopg2.connect(host="127.0.0.1", port=self.port, dbname=pgharness.DATABASE, user="app").close()
-            return True
-        except pgharness.psycopg2.OperationalError:
+            with pgharness.Wire(self.port, timeout=5) as wire:
+                wire.raw(SSL_REQUEST)
+                return wire.socket.recv(1) in (b"N", b"S")
+        except OSError:
             return False
 
     def tail(self):
@@ -241,6 +244,7 @@ class World:
         subprocess.run([*pgbench, "-U", "app", place.dbname], check=True, capture_output=True)
         for server in self.shards(max(n, 1)):
             with server.session(dbname="bench%d" % n) as db:
+                db.run("GRANT ALL ON ALL TABLES IN SCHEMA public TO scram")
                 db.run("VACUUM ANALYZE")
                 db.run("CHECKPOINT")
 

@@ -44,3 +44,12 @@ def lines(found):
     yield "%-12s %8s %22s %22s %16s" % ("", "clients", "after login, bytes", "after a query, bytes", "process, kB")
     for name, clients, logged_in, queried, process in found:
         yield "%-12s %8d %22.0f %22.0f %16d" % (name, clients, logged_in, queried, process)
+
+
+def draw(axes, found):
+    for k, (i, label) in enumerate(((2, "after login"), (3, "after a query"))):
+        bars = axes.bar([n + (k - 0.5) * 0.38 for n in range(len(found))], [f[i] for f in found], 0.35, label=label)
+        axes.bar_label(bars, fmt="%.0f")
+    axes.set_xticks(range(len(found)), [f[0] for f in found])
+    axes.set_ylabel("bytes per idle client, %d clients" % found[0][1])
+    axes.legend(frameon=False)

@@ -5,6 +5,7 @@ TITLE = "TPC-B: pgbench as it comes"
 ABOUT = """Through pgunison nearly every transaction writes on several shards and is committed in two phases; direct is one server, for scale.
 With fsync."""
 ROUNDS = 3
+SCALE = 16  # as many branches as clients: with fewer, they wait for each other's locks
 
 
 def entries(world, seconds):

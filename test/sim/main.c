@@ -2,7 +2,8 @@
  * Which runs to make.
  *
  *   sim                      everything, in the size of a test run
- *   sim --random N [SEED]    N random schedules, from that seed on
+ *   sim --schedules N [SEED] the same with N random schedules, from that seed on
+ *   sim --random N [SEED]    these only
  *   sim --seed SEED          one of them, with its trace
  *   sim --plan SCENARIO step:fault[,step:fault…]   one planned run, with its trace
  *   sim --expect-failure     stops at the first failure, and fails if there is none: for seeded bugs
@@ -17,6 +18,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+enum { RANDOM_SCHEDULES = 100000 };
 
 struct tally {
     unsigned long runs, failed;
@@ -45,8 +48,8 @@ static const char *replay_of(const struct scenario *s)
         snprintf(text, sizeof text, "sim --seed %llu", (unsigned long long)s->seed);
         return text;
     }
-    int n = snprintf(text, sizeof text, "sim --plan %u%s%s ", s->n_shards, s->lacks_xid ? "x" : "",
-                     s->ack_decided ? "d" : "");
+    int n = snprintf(text, sizeof text, "sim --plan %u%s%s%s%s ", s->n_shards, s->lacks_xid ? "x" : "",
+                     s->ack_decided ? "d" : "", s->listings ? "l" : "", s->briefly ? "b" : "");
     for (unsigned i = 0; i < s->n_faults; i++)
         n += snprintf(text + n, sizeof text - (size_t)n, "%s%u:%s", i ? "," : "", s->faults[i].step,
                       fault_name(s->faults[i].kind));
@@ -125,8 +128,21 @@ static void random_runs(struct tally *tally, unsigned long n, uint64_t first_see
     }
 }
 
-static void everything(struct tally *tally)
+static void every_kind_of_plan(struct tally *tally, const struct scenario *scenarios, size_t n,
+                               unsigned n_faults)
 {
+    for (size_t i = 0; i < n; i++) {
+        struct scenario s = scenarios[i];
+        every_fault(tally, s, n_faults);
+        s.briefly = true;
+        every_fault(tally, s, n_faults);
+    }
+}
+
+/* What shows most bugs comes first. */
+static void everything(struct tally *tally, unsigned long n_random, uint64_t first_seed)
+{
+    enum { FIRST = 2000 };
     static const struct scenario scenarios[] = {
         {.n_shards = 2, .n_proxies = 2, .n_txns = 1},
         {.n_shards = 2, .n_proxies = 2, .n_txns = 1, .lacks_xid = true},
@@ -134,12 +150,21 @@ static void everything(struct tally *tally)
         {.n_shards = 3, .n_proxies = 2, .n_txns = 1},
         {.n_shards = 3, .n_proxies = 2, .n_txns = 1, .lacks_xid = true, .ack_decided = true},
     };
-    for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++)
-        every_fault(tally, scenarios[i], 1);
-    random_runs(tally, 2000, 1);
-    for (size_t i = 0; i < 4; i++)
-        every_fault(tally, scenarios[i], 2);
-    random_runs(tally, 20000, 2001);
+    const size_t n = sizeof scenarios / sizeof *scenarios;
+    unsigned long first = n_random < FIRST ? n_random : FIRST;
+    every_kind_of_plan(tally, scenarios, n, 1);
+    random_runs(tally, first, first_seed);
+    for (size_t i = 0; i < n; i++) {
+        struct scenario s = scenarios[i];
+        s.listings = true;
+        every_fault(tally, s, 1);
+    }
+    every_kind_of_plan(tally, scenarios, n, 2);
+    if (enough(tally))
+        return;
+    printf("sim: %lu planned runs; random schedules with the seeds %llu to %llu\n", tally->runs - first,
+           (unsigned long long)first_seed, (unsigned long long)(first_seed + n_random - 1));
+    random_runs(tally, n_random - first, first_seed + first);
 }
 
 static bool parse_plan(struct scenario *s, const char *shape, const char *faults)
@@ -147,6 +172,8 @@ static bool parse_plan(struct scenario *s, const char *shape, const char *faults
     *s = (struct scenario){.n_shards = (unsigned)atoi(shape), .n_proxies = 2, .n_txns = 1};
     s->lacks_xid = strchr(shape, 'x') != NULL;
     s->ack_decided = strchr(shape, 'd') != NULL;
+    s->listings = strchr(shape, 'l') != NULL;
+    s->briefly = strchr(shape, 'b') != NULL;
     if (s->n_shards < 2 || s->n_shards > MAX_SHARDS)
         return false;
     while (*faults && s->n_faults < MAX_FAULTS) {
@@ -176,7 +203,7 @@ int main(int argc, char **argv)
     if (argc == 2 && strcmp(argv[1], "--expect-failure") == 0) {
         expecting_failure = 1;
         tally.expect_failure = true;
-        everything(&tally);
+        everything(&tally, RANDOM_SCHEDULES, 1);
         return tally.failed ? 0 : 1;
     }
     if (argc >= 3 && strcmp(argv[1], "--random") == 0) {
@@ -187,11 +214,14 @@ int main(int argc, char **argv)
     } else if ((argc == 3 || argc == 4) && strcmp(argv[1], "--plan") == 0 &&
                parse_plan(&s, argv[2], argc == 4 ? argv[3] : "")) {
         run(&tally, &s, true);
+    } else if (argc >= 3 && strcmp(argv[1], "--schedules") == 0) {
+        everything(&tally, strtoul(argv[2], NULL, 10), argc > 3 ? strtoull(argv[3], NULL, 10) : 1);
     } else if (argc == 1) {
-        everything(&tally);
+        everything(&tally, RANDOM_SCHEDULES, 1);
     } else {
         fprintf(stderr,
-                "usage: sim [--expect-failure | --random N [SEED] | --seed SEED | --plan SCENARIO FAULTS]\n");
+                "usage: sim [--expect-failure | --schedules N [SEED] | --random N [SEED] | --seed SEED |"
+                " --plan SCENARIO FAULTS]\n");
         return 2;
     }
     printf("sim: %lu runs (%lu committed, %lu rolled back, %lu unknown), %lu failed\n", tally.runs,

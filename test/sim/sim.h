@@ -36,6 +36,7 @@ enum fault_kind {
     FAIL_COMMIT,  /* its COMMIT fails (deferred constraint) */
     VANISH,       /* the transaction is not there: PREPARE answers ROLLBACK */
     SLOW,         /* arrives long after, answered */
+    DUPLICATE,    /* the same message arrives again long after, in a session of its own */
     STALL,        /* everything but the commit at its end is executed; that, long after */
     STALL_LOST,   /* the same, and reported lost at once */
     CRASH_BEFORE, /* the shard crashes instead of executing it */
@@ -50,13 +51,15 @@ enum fault_kind {
 
 struct fault {
     enum fault_kind kind;
-    unsigned step; /* at the step-th message, listings not counted */
+    unsigned step; /* at the step-th message, listings not counted unless the scenario says so */
 };
 
 struct scenario {
     unsigned n_shards, n_proxies, n_txns;
     bool lacks_xid; /* the last statement on the decider wrote nothing */
     bool ack_decided;
+    bool listings; /* the resolvers' listings are steps, too */
+    bool briefly;  /* "long" is long enough for resolvers and timeouts, but not for collection */
     struct fault faults[MAX_FAULTS];
     unsigned n_faults;
     bool random; /* then seed and the rates below decide instead of faults[] */

@@ -23,6 +23,7 @@ static const char *const fault_names[] = {
     [FAIL_COMMIT] = "fail_commit",
     [VANISH] = "vanish",
     [SLOW] = "slow",
+    [DUPLICATE] = "duplicate",
     [STALL] = "stall",
     [STALL_LOST] = "stall_lost",
     [CRASH_BEFORE] = "crash_before",
@@ -82,7 +83,9 @@ uint64_t world_latency(struct world *w)
 uint64_t world_long(struct world *w)
 {
     static const uint64_t choices[] = {50000, SECOND, 4 * SECOND, 12 * SECOND, 25 * SECOND};
-    return w->scenario.random ? choices[world_random(w, 5)] + world_random(w, 100000) : 25 * SECOND;
+    if (w->scenario.random)
+        return choices[world_random(w, 5)] + world_random(w, 100000);
+    return w->scenario.briefly ? 4 * SECOND : 25 * SECOND;
 }
 
 /* --- the queue -------------------------------------------------------------------------------- */
@@ -253,6 +256,16 @@ static bool apply_proxy_fault(struct world *w, struct proxy *p, enum fault_kind 
     return true;
 }
 
+/* Nobody listens to what a message that came twice is answered the second time. */
+static void send_again(const struct conn *c, uint64_t after_us)
+{
+    struct conn *again = world_connect(c->w, c->proxy, c->shard, c->txn, c->part, c->control);
+    again->usable = false;
+    again->eof = again->pending = true;
+    again->sql = again->at = c->sql;
+    world_at(c->w, after_us, (struct event){.kind = EVENT_EXECUTE, .conn = again});
+}
+
 static void apply_message_fault(struct conn *c, uint64_t delay_us)
 {
     struct world *w = c->w;
@@ -272,6 +285,10 @@ static void apply_message_fault(struct conn *c, uint64_t delay_us)
         return;
     case SLOW:
         world_at(w, delay_us + world_long(w), execute);
+        return;
+    case DUPLICATE:
+        world_at(w, delay_us, execute);
+        send_again(c, delay_us + world_long(w));
         return;
     case CRASH_BEFORE:
         world_at(w, delay_us, (struct event){.kind = EVENT_SHARD_CRASH, .index = c->shard});
@@ -297,7 +314,7 @@ void world_send(struct conn *c, const char *sql)
 {
     struct world *w = c->w;
     struct proxy *p = &w->proxies[c->proxy];
-    bool listing = strstr(sql, "pg_prepared_xacts") != NULL;
+    bool listing = !w->scenario.listings && strstr(sql, "pg_prepared_xacts") != NULL;
     enum fault_kind message = FAULT_NONE, proxy = FAULT_NONE;
     if (c->waiting)
         world_fail(w, "a second message on connection %u before the first was answered", c->id);

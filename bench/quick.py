@@ -21,7 +21,7 @@ from servers import pgharness
 HERE = os.path.dirname(os.path.abspath(__file__))
 BASELINE = os.path.join(HERE, "baseline.txt")
 TOLERANCE = 0.05
-N = 1000
+N = 500
 SELECT = "\\set aid random(1, 1000)\nSELECT abalance FROM pgbench_accounts WHERE aid = :aid;\n"
 WRITE = """\\set aid random(1, 1000)
 BEGIN;

@@ -15,6 +15,7 @@ struct var {
 struct varset {
     unsigned refs;
     uint64_t hash;
+    uint64_t names_hash; /* of what decides which relations names mean: search_path and role; 0: neither */
     size_t n;
     struct var vars[];
 };

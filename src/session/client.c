@@ -24,8 +24,7 @@ static void client_readable(void *arg);
 static void client_drained(void *arg);
 static void client_failed(void *arg, const struct error *why);
 static void client_tls_ready(void *arg);
-static void resume_run(void *arg);
-static void flush_run(void *arg);
+static void pump_run(void *arg);
 
 static const struct stream_events client_stream_events = {
     .readable = client_readable,
@@ -46,8 +45,7 @@ void client_accept(struct session_env *env, int fd, const struct peer_address *p
     c->reading = true;
     c->connected_us = c->request_us = loop_now_us(env->loop);
     c->style = (struct datum_style){.date_order = DATE_ORDER_MDY, .iso = true};
-    c->resume = (struct deferred){.run = resume_run, .arg = c};
-    c->flush = (struct deferred){.run = flush_run, .arg = c};
+    c->pump = (struct deferred){.run = pump_run, .arg = c};
     buf_init(&c->in);
     buf_init(&c->held);
     list_init(&c->txn.replay);
@@ -91,8 +89,7 @@ void client_free_if_done(struct client *c)
 {
     if (c->state == CLIENT_CLOSING && !c->commit && c->n_links == 0 && !c->freed) {
         c->freed = true;
-        loop_undefer(c->env->loop, &c->resume);
-        loop_undefer(c->env->loop, &c->flush);
+        loop_undefer(c->env->loop, &c->pump);
         loop_doom(c->env->loop, c, client_free);
     }
 }
@@ -253,7 +250,7 @@ static void output_room(struct client *c)
     run_client_drained(c);
 }
 
-void client_flush(struct client *c)
+static void client_flush(struct client *c)
 {
     if (stream_queued(c->stream))
         (void)stream_flush(c->stream); /* failure: client_failed() */
@@ -266,19 +263,10 @@ void client_output_full(struct client *c)
     client_flush_later(c);
 }
 
-static void flush_run(void *arg)
-{
-    struct client *c = arg;
-    if (c->state == CLIENT_CLOSING)
-        return;
-    client_flush(c);
-    client_update_reading(c);
-}
-
 void client_flush_later(struct client *c)
 {
     if (c->state != CLIENT_CLOSING)
-        loop_defer(c->env->loop, &c->flush);
+        loop_defer(c->env->loop, &c->pump);
 }
 
 static void client_drained(void *arg)
@@ -396,14 +384,19 @@ static void client_flush_links(struct client *c)
             server_flush(c->links[i]->server);
 }
 
-/* After the dispatching of a batch: everything that it produced goes out. */
-static void client_finish_batch(struct client *c)
+/* After the dispatching of a batch, or what a shard had to say: everything that it produced goes out, and
+   what was deferred for that is done. */
+void client_finish_batch(struct client *c)
 {
     if (c->state == CLIENT_CLOSING)
         return;
     client_flush_links(c);
     client_flush(c);
     client_update_reading(c);
+    if (c->state == CLIENT_READY && buf_len(&c->in) == 0)
+        c->resumed = false; /* no message waits */
+    if (!c->resumed)
+        loop_undefer(c->env->loop, &c->pump);
 }
 
 static void client_pump(struct client *c)
@@ -427,17 +420,25 @@ static void client_pump(struct client *c)
     client_finish_batch(c);
 }
 
-static void resume_run(void *arg)
+static void pump_run(void *arg)
 {
     struct client *c = arg;
-    if (c->state != CLIENT_CLOSING)
-        client_pump(c);
+    if (c->state == CLIENT_CLOSING)
+        return;
+    if (!c->resumed) {
+        client_finish_batch(c);
+        return;
+    }
+    c->resumed = false;
+    client_pump(c);
 }
 
 void client_resume(struct client *c)
 {
-    if (c->state != CLIENT_CLOSING)
-        loop_defer(c->env->loop, &c->resume);
+    if (c->state == CLIENT_CLOSING)
+        return;
+    c->resumed = true;
+    loop_defer(c->env->loop, &c->pump);
 }
 
 static void client_readable(void *arg)

@@ -201,8 +201,14 @@ static bool link_waits_for_variables(struct link *l)
     struct client *c = l->client;
     if (l->vars_due)
         return true;
-    if (c->txn.state != TXN_NONE || l->in_txn || l->open_pipeline || l->server->vars == c->vars ||
-        varset_equal(l->server->vars, c->vars) || only_name_differs(l->server->vars, c->vars))
+    if (c->txn.state != TXN_NONE || l->in_txn || l->open_pipeline || l->server->vars == c->vars)
+        return false;
+    if (varset_equal(l->server->vars, c->vars)) {
+        varset_unref(&l->server->vars);
+        l->server->vars = varset_ref(c->vars); /* the next comparison is of pointers */
+        return false;
+    }
+    if (only_name_differs(l->server->vars, c->vars))
         return false;
     link_send_variables(l, c->vars);
     server_flush(l->server);

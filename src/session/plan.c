@@ -318,13 +318,8 @@ static uint64_t plan_context(struct client *c, struct slice hint, uint32_t n_typ
     h = mix(h, c->user_hash);
     if (hint.len)
         h = mix(h, hash_bytes64(hint.data, hint.len));
-    if (c->vars) {
-        const char *path = varset_get(c->vars, "search_path"), *role = varset_get(c->vars, "role");
-        if (path)
-            h = mix(h, hash_bytes64(path, strlen(path)));
-        if (role)
-            h = mix(h, hash_bytes64(role, strlen(role)) + 1);
-    }
+    if (c->vars)
+        h = mix(h, c->vars->names_hash);
     for (uint32_t i = 0; i < n_types; i++)
         h = mix(h, types[i]);
     return mix(h, n_types);

@@ -688,8 +688,7 @@ void run_end_of_read(struct client *c, struct link *l)
         c->copy_pass = COPY_PASS_NONE;
         client_resume(c);
     }
-    if (c->state != CLIENT_CLOSING)
-        client_flush(c);
+    client_finish_batch(c);
 }
 
 /* --- a shard is lost -------------------------------------------------------------------------- */

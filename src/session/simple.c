@@ -99,15 +99,14 @@ enum dispatch session_execute_verb(struct client *c, struct plan *p, const struc
     return DISPATCH_DONE;
 }
 
-/* One statement, alone or a part of the query. DISPATCH_AGAIN has had no effect. */
-static enum dispatch statement(struct client *c, struct slice sql)
+/* One statement, alone or a part of the query, whose template is in the worker's scratch. DISPATCH_AGAIN has
+   had no effect. */
+static enum dispatch statement_lexed(struct client *c)
 {
     struct template *t = &c->env->scratch_template;
     struct plan *p = NULL;
     struct error e;
     bool handled;
-    if (template_lex(t, sql, &e) != STATUS_OK)
-        return failed(c, &e);
     switch (session_plan(c, t, 0, NULL, &p, &e)) {
     case PLAN_AGAIN:
         return DISPATCH_AGAIN;
@@ -130,6 +129,14 @@ static enum dispatch statement(struct client *c, struct slice sql)
     if (d == DISPATCH_AGAIN)
         session_unplan(c, &p);
     return d;
+}
+
+static enum dispatch statement(struct client *c, struct slice sql)
+{
+    struct error e;
+    if (template_lex(&c->env->scratch_template, sql, &e) != STATUS_OK)
+        return failed(c, &e);
+    return statement_lexed(c);
 }
 
 static enum dispatch several(struct client *c, struct slice sql)
@@ -211,11 +218,13 @@ enum dispatch simple_query(struct client *c, const struct frame *f)
         return several(c, sql);
     enum dispatch d;
     struct template *t = &c->env->scratch_template;
-    if (memchr(sql.data, ';', sql.len) && template_lex(t, sql, &e) == STATUS_OK && t->several) {
+    if (template_lex(t, sql, &e) != STATUS_OK)
+        return failed(c, &e);
+    if (t->several) {
         d = several(c, sql);
     } else {
         c->frame = f;
-        d = statement(c, sql);
+        d = statement_lexed(c);
         c->frame = NULL;
     }
     if (d == DISPATCH_AGAIN)

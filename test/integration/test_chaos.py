@@ -12,7 +12,7 @@ import pytest
 
 import load
 import pgharness as h
-from mitm import HOLD, SENT, Mitm, Rule
+from mitm import ANSWERED, CUT, DOWN, HOLD, SENT, Mitm, Rule
 from pgharness import eventually
 
 TABLES = load.TABLES
@@ -192,16 +192,22 @@ def test_two_shards_in_one_server(workspace, shards, proxies):
         proxy.stop()
 
 
-def test_everything_at_once(workspace, shards, dbname, books, proxies):
-    """Random faults, one after the other, for CHAOS_SECONDS; printed, with CHAOS_SEED, when something does not hold."""
+# A statement of each step of a commit, and what opens and closes one.
+MESSAGES = (r"^BEGIN", r"PREPARE TRANSACTION '", r"INSERT INTO pgunison\.decision .*; COMMIT$", r"^COMMIT PREPARED '", r"ON CONFLICT", r"^ROLLBACK", r"^COMMIT$")
+
+
+def test_everything_at_once(workspace, shards, dbname, books, proxies, capfd):
+    """Random faults, one after the other, for CHAOS_SECONDS; all of them are printed, with CHAOS_SEED, when something does not
+    hold. `faults` is the place for another one: a name, and what it does. It must be over when it returns."""
     chance = random.Random(CHAOS_SEED)
+    pauses = (0.2, 2) if CHAOS_SECONDS < 120 else (0.2, 2, 2, 20)
     middle = [Mitm(shard) for shard in shards]
     two = [h.Proxy(workspace, middle, dbname, tables=TABLES, settings=SETTINGS) for _ in range(2)]
     history = []
 
     def stop_for_a_while(proxy):
         proxy.process.send_signal(signal.SIGSTOP)
-        time.sleep(chance.choice((0.2, 2)))
+        time.sleep(chance.choice(pauses))
         proxy.process.send_signal(signal.SIGCONT)
 
     def away(man, how):
@@ -217,7 +223,19 @@ def test_everything_at_once(workspace, shards, dbname, books, proxies):
         proxy.kill()
         proxy.start()
 
+    def at_a_message():
+        """Cuts one connection, or all of a shard's, when the next statement of some kind is about to reach the shard, or its
+        answer the proxy."""
+        rule = Rule(chance.choice(MESSAGES), chance.choice((SENT, ANSWERED)), chance.choice((CUT, CUT, DOWN)))
+        for man in middle:
+            man.rules.append(rule)
+        rule.fired.wait(1)  # some come only when something else is wrong
+        for man in middle:
+            man.rules.remove(rule)
+            man.up()
+
     faults = {
+        "message": at_a_message,
         "cut": lambda: chance.choice(middle).cut(),
         "down": lambda: away(chance.choice(middle), Mitm.down),
         "silent": lambda: away(chance.choice(middle), Mitm.silent),
@@ -235,6 +253,10 @@ def test_everything_at_once(workspace, shards, dbname, books, proxies):
         books.settle(clients)
         for proxy in two:
             proxy.check()
+        with capfd.disabled():
+            print("\nCHAOS_SEED=%d: %d faults (%s); transfers: %d acknowledged, %d refused, %d of unknown outcome; the books are right" % (
+                CHAOS_SEED, len(history), ", ".join("%d %s" % (history.count(name), name) for name in sorted(faults)),
+                *(len(clients.all(what)) for what in ("acknowledged", "refused", "unknown"))))
     except BaseException:
         print("CHAOS_SEED=%d: %s" % (CHAOS_SEED, " ".join(history)))
         raise

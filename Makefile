@@ -133,10 +133,14 @@ lint: deps-lint ## clang-tidy and clang-format, changing nothing
 	@CPPFLAGS='$(CPPFLAGS)' tools/lint.sh
 
 # --- benchmarks: docs/performance.md -----------------------------------------------------------------------
-BENCH_BINS := $(patsubst bench/clients/%.c,$(BUILD)/bench/%,$(filter-out bench/clients/load.c,$(wildcard bench/clients/*.c)))
+BENCH_BINS := $(patsubst bench/clients/%.c,$(BUILD)/bench/%,$(filter-out bench/clients/load.c,$(wildcard bench/clients/*.c))) $(BUILD)/bench/lex_bench
 $(BUILD)/bench/%: bench/clients/%.c bench/clients/load.c bench/clients/load.h
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -o $@ $< bench/clients/load.c $(LDFLAGS) -lpq
+
+$(BUILD)/bench/lex_bench: bench/micro/lex_bench.c $(call libs_upto,sql)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -o $@ $< $(LDFLAGS) $(call group,$(call libs_upto,sql)) $(LDLIBS)
 
 .PHONY: bench bench-quick deps-bench check-instructions
 deps-bench:

@@ -15,7 +15,7 @@ import measure
 import report
 import servers
 
-SUITES = ("select", "syscalls", "transfer", "tpcb", "memory", "connect", "crowd", "rows", "pipeline", "texts", "tls")
+SUITES = ("select", "syscalls", "transfer", "tpcb", "memory", "connect", "crowd", "rows", "pipeline", "texts", "lex", "tls")
 
 
 def arguments():

@@ -1,8 +1,6 @@
 /*
  * ns per statement and GB/s of template_lex() (lexing and hashing) and of a plan cache hit.
- *
- *     gcc -O2 -Iinclude -D_GNU_SOURCE -pthread bench/micro/lex_bench.c
- * src/sql/{lex,template,literal,split,plan_cache}.c \ src/base/[a-z]*.c -lpg_query -lprotobuf-c -o lex_bench
+ * make bench BENCH='--suite lex'
  */
 #include "sql/plan_cache.h"
 #include <stdio.h>

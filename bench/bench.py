@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """make bench: everything that docs/performance.md tells of, measured on this machine in one run.
 
-    bench.py [--suite select,transfer,…] [--seconds 3] [--rounds N] [--scale N]
+    bench.py [--suite select,transfer,…] [--seconds 3] [--rounds N] [--case WORDS] [--scale N]
 
 Each suite leaves NAME.txt, NAME.json and NAME.png in bench/results; a run of all suites leaves report.txt as well.
 """
@@ -24,6 +24,7 @@ def arguments():
     parser.add_argument("--seconds", type=int, default=3, help="of each run (3)")
     parser.add_argument("--rounds", type=int, help="how often each run is repeated (3; 5 for select and transfer)")
     parser.add_argument("--scale", type=int, help="pgbench's: so many times 100,000 accounts (4; 16 for tpcb)")
+    parser.add_argument("--case", default="", help='only cases with these words, as "simple, 16 clients"')
     given = parser.parse_args()
     given.suite = given.suite.split(",")
     unknown = [name for name in given.suite if name not in SUITES]
@@ -43,7 +44,10 @@ def run_suite(world, name, suite, given):
             report.plot_found(name, suite, found)
     else:
         rounds = given.rounds or suite.ROUNDS
-        entries = measure.interleaved(suite.entries(world, given.seconds), rounds, name)
+        entries = [e for e in suite.entries(world, given.seconds) if given.case in e.case]
+        if not entries:
+            sys.exit("suite %s has no case with the words %r" % (name, given.case))
+        measure.interleaved(entries, rounds, name)
         if hasattr(suite, "finish"):
             suite.finish(world)
         base = getattr(suite, "BASE", "PgBouncer")
@@ -71,7 +75,7 @@ def main():
         report.save(name + ".txt", head + part)
         print(part, flush=True)
         parts.append(part)
-    if given.suite == list(SUITES):
+    if given.suite == list(SUITES) and not given.case:
         report.save("report.txt", head + "\n".join(parts))
     print("%.0f s in all; written to %s" % (time.monotonic() - began, os.path.relpath(report.RESULTS)))
     return 0

@@ -90,7 +90,6 @@ def interleaved(entries, rounds, title):
             note("%s: round %d of %d, %d of %d: %s, %s" % (title, n + 1, rounds, i + 1, len(entries), entry.case, entry.place.name))
             entry.runs.append(entry.once())
     note("")
-    return entries
 
 
 def note(text):

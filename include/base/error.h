@@ -6,6 +6,7 @@
 #define PGUNISON_BASE_ERROR_H
 
 #include <stdarg.h>
+#include <stdbool.h>
 
 enum status { STATUS_OK = 0, STATUS_ERROR = -1 };
 
@@ -57,5 +58,10 @@ enum status error_set(struct error *error_r, const char *sqlstate, const char *f
 /* Adds to an error that was set. */
 void error_detail(struct error *error, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void error_hint(struct error *error, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* An error that is kept for later: NULL, or memory of its own, for errors are large and rare. */
+void error_keep(struct error **kept, const struct error *e); /* instead of what is kept */
+void error_drop(struct error **kept);
+bool error_take(struct error **kept, struct error *error_r); /* false: there is none */
 
 #endif

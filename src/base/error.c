@@ -5,10 +5,11 @@
  */
 #include "base/error.h"
 
+#include "base/arena.h"
 #include <assert.h>
-#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define LONGEST_TEXT sizeof(((struct error *)NULL)->detail)
@@ -68,4 +69,26 @@ void error_hint(struct error *error, const char *fmt, ...)
     va_start(args, fmt);
     fill(error->hint, sizeof(error->hint), fmt, args);
     va_end(args);
+}
+
+void error_keep(struct error **kept, const struct error *e)
+{
+    if (!*kept)
+        *kept = xmalloc(sizeof **kept);
+    **kept = *e;
+}
+
+void error_drop(struct error **kept)
+{
+    free(*kept);
+    *kept = NULL;
+}
+
+bool error_take(struct error **kept, struct error *error_r)
+{
+    if (!*kept)
+        return false;
+    *error_r = **kept;
+    error_drop(kept);
+    return true;
 }

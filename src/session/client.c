@@ -78,6 +78,10 @@ static void client_free(void *arg)
     free(c->user);
     free(c->database);
     free(c->password);
+    free(c->last_txid);
+    error_drop(&c->plan_error);
+    error_drop(&c->acquire_error);
+    error_drop(&c->run_error);
     free(c->links);
     free(c->pools);
     free(c->part_ends);

@@ -45,7 +45,7 @@ static enum dispatch failed_in_order(struct client *c, const struct error *e)
 {
     if (drained(c))
         return failed(c, e);
-    c->plan_error = *e;
+    error_keep(&c->plan_error, e);
     return DISPATCH_AGAIN;
 }
 
@@ -824,7 +824,8 @@ static void forget_skipped(struct client *c)
 {
     statements_drop_unanswered(c);
     c->parse_retry = false;
-    c->plan_error.sqlstate[0] = c->acquire_error.sqlstate[0] = 0;
+    error_drop(&c->plan_error);
+    error_drop(&c->acquire_error);
 }
 
 static enum dispatch on_sync(struct client *c)

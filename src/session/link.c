@@ -218,11 +218,8 @@ static bool link_waits_for_variables(struct link *l)
 
 enum acquire links_acquire(struct client *c, const struct shard_set *shards, struct error *error_r)
 {
-    if (c->acquire_error.sqlstate[0]) {
-        *error_r = c->acquire_error;
-        c->acquire_error.sqlstate[0] = 0;
+    if (error_take(&c->acquire_error, error_r))
         return ACQUIRE_FAILED;
-    }
     if (would_span(c, shards) && !txn_may_span(c, error_r))
         return ACQUIRE_FAILED;
     for (int i = shard_set_next(shards, 0); i >= 0; i = shard_set_next(shards, i + 1)) {
@@ -274,7 +271,7 @@ static void wait_granted(struct server_wait *w, struct server *s)
 
 void link_acquire_failed(struct client *c, const struct error *why)
 {
-    c->acquire_error = *why;
+    error_keep(&c->acquire_error, why);
     /* Links that were made for this statement alone go; those of the transaction stay. */
     for (unsigned i = c->n_links; i-- > 0;) {
         struct link *l = c->links[i];
@@ -454,7 +451,7 @@ static void preamble_failed(struct link *l, const struct expect *e, const struct
         /* A cancel, or the client's statement_timeout, hit the SET instead of the statement. */
         if (l->vars_due) {
             l->vars_canceled = true;
-            c->acquire_error = why;
+            error_keep(&c->acquire_error, &why);
         } else if (c->txn.state != TXN_NONE) {
             l->vars_canceled = true; /* the statement falls with its transaction */
             run_preamble_error(c, l, f);
@@ -484,9 +481,9 @@ static void preamble_failed(struct link *l, const struct expect *e, const struct
 static void variables_ready(struct link *l)
 {
     struct client *c = l->client;
+    struct error why;
     l->vars_due = false;
-    if (l->vars_canceled && c->acquire_error.sqlstate[0]) {
-        struct error why = c->acquire_error;
+    if (l->vars_canceled && error_take(&c->acquire_error, &why)) {
         l->vars_canceled = false;
         link_acquire_failed(c, &why);
         return;

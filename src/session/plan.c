@@ -219,26 +219,29 @@ static enum plan_result load_start(struct client *c, struct error *error_r)
         catalog_load_begin(catalog_of(c), name_context(c, &c->env->scratch2), c->load_schema, c->load_name);
     c->run = RUN_CATALOG;
     c->run_link = l;
-    c->run_error.sqlstate[0] = 0;
+    error_drop(&c->run_error);
     return PLAN_AGAIN;
 }
 
 void plan_catalog_message(struct client *c, struct link *l, const struct frame *f)
 {
-    struct error e;
+    struct error e, why;
     struct slice values[64];
     uint16_t n;
     switch (f->type) {
     case MSG_DATA_ROW:
-        if (c->run_error.sqlstate[0])
+        if (c->run_error)
             return;
         if (message_read_data_row(f, values, 64, &n, &e) != STATUS_OK ||
             catalog_load_row(c->loading, values, n, &e) != STATUS_OK)
-            c->run_error = e;
+            error_keep(&c->run_error, &e);
         return;
     case MSG_ERROR:
-        if (!c->run_error.sqlstate[0] && message_read_error(f, &c->run_error, &e) != STATUS_OK)
-            c->run_error = e;
+        if (c->run_error)
+            return;
+        if (message_read_error(f, &why, &e) != STATUS_OK)
+            why = e;
+        error_keep(&c->run_error, &why);
         return;
     case MSG_READY:
         break;
@@ -249,9 +252,9 @@ void plan_catalog_message(struct client *c, struct link *l, const struct frame *
     c->run_link = NULL;
     if (l->in_txn && l->server->txn_status == 'I')
         l->lost = true; /* BEGIN failed there */
-    if (c->run_error.sqlstate[0]) {
+    if (error_take(&c->run_error, &why)) {
         catalog_load_abort(&c->loading);
-        c->plan_error = c->run_error;
+        error_keep(&c->plan_error, &why);
         if (l->in_txn)
             txn_fail(c);
     } else {
@@ -329,11 +332,8 @@ enum plan_result session_plan(struct client *c, const struct template *t, uint32
                               const uint32_t *types, struct plan **plan_r, struct error *error_r)
 {
     struct session_env *env = c->env;
-    if (c->plan_error.sqlstate[0]) {
-        *error_r = c->plan_error;
-        c->plan_error.sqlstate[0] = 0;
+    if (error_take(&c->plan_error, error_r))
         return PLAN_FAILED;
-    }
     session_check_scope(env);
     /* A transaction that began before a reload goes on under its topology: with a private catalog, so that
      * nobody else's plan is taken. */

@@ -73,9 +73,8 @@ void run_preamble_error(struct client *c, struct link *l, const struct frame *f)
             c->skip_till_sync = true;
         txn_fail(c);
     } else if (c->run == RUN_CATALOG) {
-        struct error bad;
-        if (message_read_error(f, &c->run_error, &bad) != STATUS_OK)
-            c->run_error = bad;
+        struct error why, bad;
+        error_keep(&c->run_error, message_read_error(f, &why, &bad) == STATUS_OK ? &why : &bad);
         txn_fail(c);
     } else {
         txn_fail_untold(c);
@@ -750,7 +749,7 @@ void run_link_lost(struct client *c, struct link *l, const struct error *why)
             plan_catalog_abort(c);
             c->run = RUN_NONE;
             c->run_link = NULL;
-            c->plan_error = e;
+            error_keep(&c->plan_error, &e);
             txn_fail(c);
             if (c->txn.state == TXN_NONE)
                 link_put(l, false);

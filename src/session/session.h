@@ -174,15 +174,14 @@ struct client {
     struct server_pool **pools; /* [db->n_shards], found when first needed */
 
     enum run_kind run;
-    struct link *run_link;   /* RUN_SINGLE, RUN_PIPELINE, RUN_CATALOG */
-    struct scatter *scatter; /* RUN_MULTI */
-    struct plan *plan;       /* pinned: of the statement that runs */
-    unsigned control_due;    /* RUN_CONTROL, RUN_ENDING, RUN_COPY_IN: answers still to come */
-    struct error
-        plan_error; /* of a catalog query: for the statement that needed it; sqlstate[0] == 0: none */
-    struct error acquire_error; /* of a wait for a server, likewise */
+    struct link *run_link;       /* RUN_SINGLE, RUN_PIPELINE, RUN_CATALOG */
+    struct scatter *scatter;     /* RUN_MULTI */
+    struct plan *plan;           /* pinned: of the statement that runs */
+    unsigned control_due;        /* RUN_CONTROL, RUN_ENDING, RUN_COPY_IN: answers still to come */
+    struct error *plan_error;    /* of a catalog query: for the statement that needed it; NULL: none */
+    struct error *acquire_error; /* of a wait for a server, likewise */
     uint64_t user_hash;
-    struct error run_error; /* sqlstate[0] == 0: none yet */
+    struct error *run_error; /* of the catalog query, or of the COMMIT, that is under way; NULL: none yet */
     bool run_failed;
     bool preamble_failed; /* BEGIN or the replay failed: the statement's own error would say less */
     bool multi_cancelled, multi_final, multi_rows_done;
@@ -200,7 +199,8 @@ struct client {
     const char *end_tag;
     bool end_chain;
     struct txn_commit *commit; /* two-phase commit under way: txn_port.c */
-    char last_commit[96];
+    const char *last_commit;   /* SHOW pgunison.last_commit: its words, NULL: none yet */
+    char *last_txid;           /* ... of a two-phase one, else NULL */
 
     /* simple query of several statements: where it stands */
     bool multi;

@@ -43,7 +43,10 @@ enum dispatch show_pgunison(struct client *c, const struct plan *p, bool describ
         buf_u8(&value, 0);
         text = (const char *)buf_head(&value);
     } else if (strcmp(name, "last_commit") == 0) {
-        text = c->last_commit;
+        buf_printf(&value, "%s%s%s", c->last_commit ? c->last_commit : "", c->last_txid ? " " : "",
+                   c->last_txid ? c->last_txid : "");
+        buf_u8(&value, 0);
+        text = (const char *)buf_head(&value);
     } else if (strcmp(name, "shard") == 0) {
         text = shard ? shard : "";
     } else {

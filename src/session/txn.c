@@ -209,14 +209,19 @@ bool txn_may_span(const struct client *c, struct error *error_r)
     return false;
 }
 
+static void commit_fails(struct client *c, const struct error *e)
+{
+    error_keep(&c->run_error, e);
+    c->commit_failed = true;
+}
+
 static void commit_refused(struct client *c, const struct error *e)
 {
-    c->run_error = *e;
+    commit_fails(c, e);
     c->committing = false;
-    c->commit_failed = true;
     end_everywhere(c, "ROLLBACK");
     if (c->control_due == 0)
-        txn_ended(c, false, &c->run_error);
+        txn_ended(c, false, c->run_error);
 }
 
 void txn_end(struct client *c, bool commit, enum after_end after, const char *tag, bool chain)
@@ -234,7 +239,7 @@ void txn_end(struct client *c, bool commit, enum after_end after, const char *ta
     c->end_chain = chain;
     c->committing = commit;
     c->commit_failed = false;
-    c->run_error.sqlstate[0] = 0;
+    error_drop(&c->run_error);
     extended_forget_portals(c);
     for (unsigned i = 0; i < c->n_links; i++) {
         writers += c->links[i]->in_txn && c->links[i]->writer;
@@ -283,21 +288,21 @@ static bool decides_outcome(const struct client *c, const struct link *l)
 /* An answer to COMMIT or ROLLBACK of one phase. */
 void txn_message(struct client *c, struct link *l, const struct expect *e, const struct frame *f)
 {
-    struct error bad;
+    struct error why, bad;
     const char *tag;
     int64_t rows;
     (void)e;
     switch (f->type) {
     case MSG_ERROR:
-        if (decides_outcome(c, l) && message_read_error(f, &c->run_error, &bad) == STATUS_OK)
-            c->commit_failed = true;
+        if (decides_outcome(c, l) && message_read_error(f, &why, &bad) == STATUS_OK)
+            commit_fails(c, &why);
         return;
     case MSG_COMMAND_COMPLETE:
         if (decides_outcome(c, l) && message_read_tag(f, &tag, &rows, &bad) == STATUS_OK &&
             strcmp(tag, "COMMIT") != 0 && !c->commit_failed) {
-            error_set(&c->run_error, SQLSTATE_SERIALIZATION_FAILURE,
+            error_set(&why, SQLSTATE_SERIALIZATION_FAILURE,
                       "shard \"%s\" rolled the transaction back at COMMIT", c->db->shards[l->shard]->name);
-            c->commit_failed = true;
+            commit_fails(c, &why);
         }
         return;
     case MSG_NOTICE:
@@ -309,7 +314,7 @@ void txn_message(struct client *c, struct link *l, const struct expect *e, const
         return;
     }
     if (--c->control_due == 0)
-        txn_ended(c, c->committing && !c->commit_failed, c->commit_failed ? &c->run_error : NULL);
+        txn_ended(c, c->committing && !c->commit_failed, c->commit_failed ? c->run_error : NULL);
 }
 
 /* A shard was lost while COMMIT or ROLLBACK of one phase ran there. */
@@ -318,25 +323,22 @@ void txn_link_lost(struct client *c, struct link *l, const struct error *why)
     if (!l->in_txn || server_outstanding(l->server) == 0)
         return; /* it had nothing to say any more */
     if (c->committing && l->writer) {
-        error_set(&c->run_error, SQLSTATE_OUTCOME_UNKNOWN,
-                  "the connection to shard \"%s\" was lost during COMMIT", c->db->shards[l->shard]->name);
-        error_detail(&c->run_error, "%s It is not known whether the transaction was committed.",
-                     why->message);
-        c->commit_failed = true;
+        struct error e;
+        error_set(&e, SQLSTATE_OUTCOME_UNKNOWN, "the connection to shard \"%s\" was lost during COMMIT",
+                  c->db->shards[l->shard]->name);
+        error_detail(&e, "%s It is not known whether the transaction was committed.", why->message);
+        commit_fails(c, &e);
     }
     if (c->control_due > 0 && --c->control_due == 0)
-        txn_ended(c, c->committing && !c->commit_failed, c->commit_failed ? &c->run_error : NULL);
+        txn_ended(c, c->committing && !c->commit_failed, c->commit_failed ? c->run_error : NULL);
 }
 
 static void note_last_commit(struct client *c, bool committed)
 {
     const char *txid = txn_commit_txid(c);
-    if (!committed)
-        snprintf(c->last_commit, sizeof c->last_commit, "rolled back");
-    else if (txid)
-        snprintf(c->last_commit, sizeof c->last_commit, "two-phase %s", txid);
-    else
-        snprintf(c->last_commit, sizeof c->last_commit, "one-phase");
+    free(c->last_txid);
+    c->last_txid = committed && txid ? xstrdup(txid) : NULL;
+    c->last_commit = !committed ? "rolled back" : txid ? "two-phase" : "one-phase";
 }
 
 /* The transaction is over; the client is told, and its session goes on. */
@@ -401,6 +403,7 @@ void txn_ended(struct client *c, bool committed, const struct error *error)
     case AFTER_NOTHING:
         break;
     }
+    error_drop(&c->run_error); /* which `error` may be */
     client_resume(c);
     client_flush_later(c);
 }
@@ -486,7 +489,7 @@ static void control_everywhere(struct client *c, struct slice sql, const char *t
     c->control_tag = tag;
     c->control_done = NULL;
     c->run_failed = c->preamble_failed = false;
-    c->run_error.sqlstate[0] = 0;
+    error_drop(&c->run_error);
     for (unsigned i = 0; i < c->n_links; i++) {
         struct link *l = c->links[i];
         if (!l->in_txn || l->lost)

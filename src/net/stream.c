@@ -3,7 +3,7 @@
  *
  * Registration. A persistent read event is registered at creation and stays; in the steady state no
  * epoll_ctl() is made. Taking reading off is lazy: the event goes when bytes come that nobody wants. The
- * write event is registered only while something waits for the socket to take more.
+ * write event exists, and is registered, only while something waits for the socket to take more.
  *
  *     queue (out)   send_waits      what happens
  *     empty         WAIT_NOTHING    write queues, flush has nothing to do, forward sends at once
@@ -31,6 +31,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+static void on_write_event(evutil_socket_t fd, short what, void *arg);
+
 /* ---- what the socket is asked to report
  * -------------------------------------------------------------------- */
 
@@ -45,6 +47,25 @@ static bool wants_write_event(const struct stream *s)
     return s->send_waits == WAIT_WRITABLE || s->recv_waits == WAIT_WRITABLE;
 }
 
+static void arm_write(struct stream *s)
+{
+    if (s->write_ev)
+        return;
+    s->write_ev = xmalloc(sizeof(*s->write_ev));
+    event_assign(s->write_ev, s->loop->base, s->fd, EV_WRITE | EV_PERSIST, on_write_event, s);
+    event_add(s->write_ev, NULL);
+}
+
+/* The event's memory outlives its callback, in which this may be. */
+static void disarm_write(struct stream *s)
+{
+    if (!s->write_ev)
+        return;
+    event_del(s->write_ev);
+    loop_doom(s->loop, s->write_ev, NULL);
+    s->write_ev = NULL;
+}
+
 /* Read events that are no longer wanted are left to on_read_event(). */
 static void arm(struct stream *s)
 {
@@ -52,14 +73,10 @@ static void arm(struct stream *s)
         event_add(&s->read_ev, NULL);
         s->read_armed = true;
     }
-    bool write = wants_write_event(s);
-    if (write != s->write_armed) {
-        if (write)
-            event_add(&s->write_ev, NULL);
-        else
-            event_del(&s->write_ev);
-        s->write_armed = write;
-    }
+    if (wants_write_event(s))
+        arm_write(s);
+    else
+        disarm_write(s);
 }
 
 static void disarm_read(struct stream *s)
@@ -69,8 +86,27 @@ static void disarm_read(struct stream *s)
     s->read_armed = false;
 }
 
+static void undefer_read(struct stream *s)
+{
+    if (s->pending_read)
+        loop_undefer(s->loop, s->pending_read);
+}
+
 /* ---- failing
  * ----------------------------------------------------------------------------------------------- */
+
+static void call_failed(void *arg)
+{
+    struct stream *s = arg;
+    s->failure->reported = true;
+    s->events->failed(s->owner, &s->failure->why);
+}
+
+static void report_failure(void *arg)
+{
+    struct stream *s = arg;
+    (void)loop_call(s->loop, s, call_failed, s);
+}
 
 /* Reported at the end of the turn: the owner may be in the middle of a call to us. */
 static void stream_break(struct stream *s, const struct error *why)
@@ -79,26 +115,13 @@ static void stream_break(struct stream *s, const struct error *why)
     s->phase = PHASE_BROKEN;
     s->reading = false;
     s->send_waits = s->recv_waits = WAIT_NOTHING;
-    s->why = xmalloc(sizeof(*s->why));
-    *s->why = *why;
+    s->failure = xmalloc(sizeof(*s->failure));
+    *s->failure = (struct stream_failure){.why = *why, .report = {.run = report_failure, .arg = s}};
     buf_clear(&s->out);
     loop_return_buf(s->loop, &s->out);
-    loop_undefer(s->loop, &s->pending_read);
+    undefer_read(s);
     arm(s);
-    loop_defer(s->loop, &s->report_failure);
-}
-
-static void call_failed(void *arg)
-{
-    struct stream *s = arg;
-    s->failed_reported = true;
-    s->events->failed(s->owner, s->why);
-}
-
-static void report_failure(void *arg)
-{
-    struct stream *s = arg;
-    (void)loop_call(s->loop, s, call_failed, s);
+    loop_defer(s->loop, &s->failure->report);
 }
 
 /* ---- reading
@@ -109,7 +132,7 @@ static bool call_readable(struct stream *s)
     return loop_call(s->loop, s, s->events->readable, s->owner);
 }
 
-static void deliver_pending_read(void *arg)
+void stream_deliver_pending_read(void *arg)
 {
     struct stream *s = arg;
     if (s->reading && s->phase == PHASE_OPEN)
@@ -119,7 +142,7 @@ static void deliver_pending_read(void *arg)
 static void defer_read_if_pending(struct stream *s)
 {
     if (s->ssl && s->reading && s->phase == PHASE_OPEN && s->transport->pending(s))
-        loop_defer(s->loop, &s->pending_read);
+        loop_defer(s->loop, s->pending_read);
 }
 
 enum io stream_read(struct stream *s, void *buf, size_t cap, size_t *n_r, struct error *error_r)
@@ -325,8 +348,6 @@ static struct stream *create(struct loop *loop, int fd, SSL *ssl, bool owns,
     s->owns = owns;
     s->phase = PHASE_OPEN;
     s->reading = true;
-    s->pending_read = (struct deferred){.run = deliver_pending_read, .arg = s};
-    s->report_failure = (struct deferred){.run = report_failure, .arg = s};
     buf_init(&s->out);
     set_socket_options(fd, owns);
     if (ssl)
@@ -353,23 +374,24 @@ void stream_attach(struct stream *s, struct loop *loop, const struct stream_even
     s->events = events;
     s->owner = owner;
     /* A turn of the old loop means nothing here. */
-    s->pending_read.ran_in_turn = s->report_failure.ran_in_turn = 0;
+    if (s->pending_read)
+        s->pending_read->ran_in_turn = 0;
+    if (s->failure)
+        s->failure->report.ran_in_turn = 0;
     event_assign(&s->read_ev, loop->base, s->fd, EV_READ | EV_PERSIST, on_read_event, s);
-    event_assign(&s->write_ev, loop->base, s->fd, EV_WRITE | EV_PERSIST, on_write_event, s);
     arm(s);
     defer_read_if_pending(s);
-    if (s->phase == PHASE_BROKEN && !s->failed_reported)
-        loop_defer(loop, &s->report_failure);
+    if (s->failure && !s->failure->reported)
+        loop_defer(loop, &s->failure->report);
 }
 
 static void leave_loop(struct stream *s)
 {
     disarm_read(s);
-    if (s->write_armed)
-        event_del(&s->write_ev);
-    s->write_armed = false;
-    loop_undefer(s->loop, &s->pending_read);
-    loop_undefer(s->loop, &s->report_failure);
+    disarm_write(s);
+    undefer_read(s);
+    if (s->failure)
+        loop_undefer(s->loop, &s->failure->report);
     loop_return_buf(s->loop, &s->out);
     loop_forget(s->loop, s);
 }
@@ -379,6 +401,14 @@ void stream_detach(struct stream *s)
     assert(s->phase != PHASE_HANDSHAKE && buf_len(&s->out) == 0);
     leave_loop(s);
     s->loop = NULL;
+}
+
+static void free_stream(void *arg)
+{
+    struct stream *s = arg;
+    free(s->failure);
+    free(s->pending_read);
+    free(s);
 }
 
 void stream_destroy(struct stream **stream)
@@ -393,11 +423,10 @@ void stream_destroy(struct stream **stream)
     s->transport->close(s);
     if (s->owns)
         close(s->fd);
-    free(s->why);
     if (loop)
-        loop_doom(loop, s, NULL);
+        loop_doom(loop, s, free_stream);
     else
-        free(s);
+        free_stream(s);
 }
 
 void stream_start_tls(struct stream *s, struct tls_context *ctx)

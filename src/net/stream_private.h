@@ -37,6 +37,14 @@ struct transport {
 };
 extern const struct transport transport_plain, transport_tls;
 
+struct stream_failure {
+    struct error why;
+    bool reported;
+    struct deferred report;
+};
+
+/* There is one for each connection that idles, so that what few need is apart: about 250 bytes, half of them
+   libevent's. */
 struct stream {
     struct loop *loop; /* NULL between detach and attach */
     const struct transport *transport;
@@ -47,21 +55,24 @@ struct stream {
     bool owns; /* fd and ssl */
 
     enum stream_phase phase;
-    bool reading;         /* the owner wants readable() */
-    bool failed_reported; /* only in BROKEN */
-    bool read_armed, write_armed;
+    bool reading; /* the owner wants readable() */
+    bool read_armed;
     enum wait send_waits; /* not WAIT_NOTHING: the queue waits, or the handshake does */
     enum wait recv_waits; /* WAIT_WRITABLE or WAIT_NOTHING */
 
-    struct buf out;    /* owns memory only while something is queued */
-    struct error *why; /* only in BROKEN */
-    struct deferred pending_read, report_failure;
-    struct event read_ev, write_ev;
+    struct buf out;                 /* owns memory only while something is queued */
+    struct stream_failure *failure; /* not NULL <=> BROKEN */
+    struct deferred *pending_read;  /* NULL: plain */
+    struct event *write_ev;         /* not NULL <=> registered */
+    struct event read_ev;
 };
+
+/* What pending_read runs. */
+void stream_deliver_pending_read(void *stream);
 
 /* TLS (transport_tls.c). IO_AGAIN: send_waits is set. */
 bool tls_begin_accept(struct stream *s, struct tls_context *ctx, struct error *error_r);
-void tls_take_over(struct stream *s, SSL *ssl);
+void tls_take_over(struct stream *s, SSL *ssl); /* sets ssl, pending_read and transport */
 enum io tls_continue_accept(struct stream *s, struct error *error_r);
 /* tls.c: OpenSSL's reason for the last failure of this thread, as text. */
 const char *tls_reason(char *buf, size_t size);

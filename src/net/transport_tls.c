@@ -8,6 +8,7 @@
  * head of the stream's queue until they are taken, and nothing is sent before them.
  *  - Its error queue belongs to the thread, so it is emptied before each operation that will be asked about.
  */
+#include "base/arena.h"
 #include "stream_private.h"
 #include <errno.h>
 #include <openssl/err.h>
@@ -126,6 +127,8 @@ void tls_take_over(struct stream *s, SSL *ssl)
 {
     SSL_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     s->ssl = ssl;
+    s->pending_read = xmalloc(sizeof(*s->pending_read));
+    *s->pending_read = (struct deferred){.run = stream_deliver_pending_read, .arg = s};
     s->transport = &transport_tls;
 }
 

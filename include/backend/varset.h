@@ -12,11 +12,14 @@ struct var {
     const char *name;  /* folded */
     const char *value; /* SQL: what follows SET name TO, e.g. 'UTF8' or "$user", public */
 };
+struct varset_table;
 struct varset {
     unsigned refs;
+    unsigned n;
     uint64_t hash;
     uint64_t names_hash; /* of what decides which relations names mean: search_path and role; 0: neither */
-    size_t n;
+    struct varset_table *table; /* that it is shared in; NULL: none */
+    struct varset *next;        /* in the table */
     struct var vars[];
 };
 
@@ -29,6 +32,14 @@ const char *varset_get(const struct varset *v, const char *name);  /* NULL: not 
 struct varset *varset_with(const struct varset *v, const char *name, const char *value);
 /* The same members with a count of their own, for another thread. NULL: empty. */
 struct varset *varset_copy(const struct varset *v);
+
+/* Sets of one worker of which equal ones are one: thousands of sessions have the same few. The table holds no
+   references, a set leaves it with its last one. */
+struct varset_table *varset_table_create(void);
+void varset_table_destroy(struct varset_table **table); /* sets in use live on, each for itself */
+/* Takes over v (NULL: NULL) and returns a reference to the set of the table that equals it. */
+struct varset *varset_share(struct varset_table *table, struct varset *v);
+
 /* Appends "SET a TO ...;RESET b;" that turns a connection in state `from` into `to`. Nothing when equal.
    session_authorization and role are left first and entered last: the other settings may need the rights of
    the login role. */

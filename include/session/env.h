@@ -105,7 +105,8 @@ struct session_env {
     uint64_t next_context;    /* names private catalogs of transactions in the plan cache */
     struct hashmap
         welcomes; /* "database\0user" -> struct varset: what the home shard reported at its start */
-    struct tls_context *tls; /* for clients; NULL: TLS is not offered */
+    struct varset_table *varsets; /* what sessions have set, and have been told */
+    struct tls_context *tls;      /* for clients; NULL: TLS is not offered */
     const struct console_ops *console;
     struct list clients;
     struct hashmap cancel_keys; /* (pid, secret) -> client */

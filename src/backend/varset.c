@@ -2,6 +2,9 @@
  * Sets of session variables. A set is one allocation: the header, the sorted array, then all strings.
  * "Changing" one makes another; a client's SET is rare beside the statements that only compare pointers.
  *
+ * A table of shared sets is a chained hash of the sets themselves; its buckets double when there are more
+ * sets than buckets.
+ *
  * Invariants: names are strictly ascending by strcmp(); hash is a function of the members alone, and seeded
  * per process, so it may be compared between threads.
  *
@@ -28,7 +31,9 @@ static struct varset *build(const struct var *vars, size_t n)
     size_t head = sizeof(struct varset) + n * sizeof(struct var);
     struct varset *v = xmalloc(head + bytes);
     v->refs = 1;
-    v->n = n;
+    v->n = (unsigned)n;
+    v->table = NULL;
+    v->next = NULL;
     char *at = (char *)v + head;
     const char *text = at;
     for (size_t i = 0; i < n; i++) {
@@ -45,6 +50,90 @@ static struct varset *build(const struct var *vars, size_t n)
                                                                                    strlen(v->vars[i].value));
     return v;
 }
+
+/* --- sharing ---------------------------------------------------------------------------------- */
+
+#define FIRST_BUCKETS ((size_t)16)
+
+struct varset_table {
+    struct varset **buckets;
+    size_t n_buckets, count; /* n_buckets: a power of two */
+};
+
+static struct varset **bucket_of(const struct varset_table *t, const struct varset *v)
+{
+    return &t->buckets[v->hash & (t->n_buckets - 1)];
+}
+
+struct varset_table *varset_table_create(void)
+{
+    struct varset_table *t = xmalloc(sizeof *t);
+    *t = (struct varset_table){.n_buckets = FIRST_BUCKETS};
+    t->buckets = xcalloc(t->n_buckets, sizeof(struct varset *));
+    return t;
+}
+
+void varset_table_destroy(struct varset_table **table)
+{
+    struct varset_table *t = *table;
+    *table = NULL;
+    if (!t)
+        return;
+    for (size_t i = 0; i < t->n_buckets; i++)
+        for (struct varset *v = t->buckets[i]; v; v = v->next)
+            v->table = NULL;
+    free(t->buckets);
+    free(t);
+}
+
+static void table_add(struct varset_table *t, struct varset *v)
+{
+    struct varset **bucket = bucket_of(t, v);
+    v->next = *bucket;
+    *bucket = v;
+}
+
+static void table_remove(struct varset_table *t, struct varset *v)
+{
+    struct varset **at = bucket_of(t, v);
+    while (*at != v)
+        at = &(*at)->next;
+    *at = v->next;
+    t->count--;
+}
+
+static void table_grow(struct varset_table *t)
+{
+    struct varset_table old = *t;
+    t->n_buckets = old.n_buckets * 2;
+    t->buckets = xcalloc(t->n_buckets, sizeof(struct varset *));
+    for (size_t i = 0; i < old.n_buckets; i++)
+        for (struct varset *v = old.buckets[i], *next; v; v = next) {
+            next = v->next;
+            table_add(t, v);
+        }
+    free(old.buckets);
+}
+
+struct varset *varset_share(struct varset_table *t, struct varset *v)
+{
+    if (!v || v->table == t)
+        return v;
+    assert(!v->table);
+    for (struct varset *same = *bucket_of(t, v); same; same = same->next)
+        if (varset_equal(same, v)) {
+            varset_unref(&v);
+            return varset_ref(same);
+        }
+    if (t->count == t->n_buckets)
+        table_grow(t);
+    v->table = t;
+    table_add(t, v);
+    t->count++;
+    return v;
+}
+
+/* --- sets ------------------------------------------------------------------------------------- */
 
 struct varset *varset_empty(void)
 {
@@ -65,8 +154,11 @@ void varset_unref(struct varset **v)
     if (!set)
         return;
     assert(set->refs > 0);
-    if (--set->refs == 0)
-        free(set);
+    if (--set->refs > 0)
+        return;
+    if (set->table)
+        table_remove(set->table, set);
+    free(set);
 }
 
 bool varset_equal(const struct varset *a, const struct varset *b)

@@ -88,7 +88,7 @@ static void welcome_remember(struct client *c, struct server *s)
         const char *value = backend_conn_parameter(s->conn, reported_names[i]);
         if (!value)
             continue;
-        struct varset *with = varset_with(v, reported_names[i], value);
+        struct varset *with = vars_with(c, v, reported_names[i], value);
         varset_unref(&v);
         v = with;
     }

@@ -428,6 +428,8 @@ void run_preamble_error(struct client *c, struct link *l, const struct frame *f)
 void run_statement_done(struct client *c, bool ok); /* simple or extended: what follows a statement */
 
 /* vars.c */
+/* varset_with(), shared with all sessions of the worker. */
+struct varset *vars_with(struct client *c, const struct varset *v, const char *name, const char *value);
 enum dispatch vars_verb(struct client *c, struct plan *p, const struct template *t);
 void vars_parameter_status(struct client *c, struct link *l, const struct frame *f);
 void vars_restore_local(struct client *c); /* the transaction is over: SET LOCAL pgunison.* ends */

@@ -13,6 +13,11 @@
 #include <ctype.h>
 #include <stdlib.h>
 
+struct varset *vars_with(struct client *c, const struct varset *v, const char *name, const char *value)
+{
+    return varset_share(c->env->varsets, varset_with(v, name, value));
+}
+
 /* --- what the client has been told ------------------------------------------------------------ */
 
 /* Encodings in which a byte below 128 may be part of a character: the lexer would misread them. */
@@ -41,7 +46,7 @@ void vars_apply_reported(struct client *c)
 
 void vars_note_reported(struct client *c, const char *name, const char *value)
 {
-    struct varset *v = varset_with(c->reported, name, value);
+    struct varset *v = vars_with(c, c->reported, name, value);
     varset_unref(&c->reported);
     c->reported = v;
     vars_apply_reported(c);
@@ -120,7 +125,7 @@ bool vars_startup(struct client *c, const char *name, const char *value)
         buf_u8(&b, '\'');
     }
     buf_u8(&b, 0);
-    struct varset *v = varset_with(c->vars, folded, (const char *)buf_head(&b));
+    struct varset *v = vars_with(c, c->vars, folded, (const char *)buf_head(&b));
     varset_unref(&c->vars);
     c->vars = v;
     buf_free(&b);
@@ -324,7 +329,7 @@ static enum dispatch verb_set(struct client *c, struct plan *p, const struct tem
         return set_everywhere(c, t->statement, "SET", NULL, false, true);
     }
     if (p->value_default) {
-        struct varset *target = varset_with(c->vars, p->name, reset);
+        struct varset *target = vars_with(c, c->vars, p->name, reset);
         buf_init(&b);
         varset_diff_sql(c->vars, target, &b);
         if (buf_len(&b) == 0) /* it was not set; PostgreSQL knows whether there is such a variable */
@@ -344,7 +349,7 @@ static enum dispatch verb_set(struct client *c, struct plan *p, const struct tem
     if (value_refused(p->name, value, &e))
         return set_failed(c, &e);
     char *text = xstrndup(value.data, value.len);
-    struct varset *target = varset_with(c->vars, p->name, text);
+    struct varset *target = vars_with(c, c->vars, p->name, text);
     free(text);
     return set_everywhere(c, t->statement, "SET", target, true, true);
 }
@@ -424,7 +429,7 @@ static enum dispatch set_pgunison(struct client *c, struct plan *p)
         c->guc_before = c->guc_pgunison ? varset_ref(c->guc_pgunison) : NULL;
         c->guc_local = true;
     }
-    struct varset *v = varset_with(c->guc_pgunison, name, value);
+    struct varset *v = vars_with(c, c->guc_pgunison, name, value);
     varset_unref(&c->guc_pgunison);
     c->guc_pgunison = v;
     return answer(c, "SET");

@@ -132,6 +132,59 @@ static void identities_are_left_first_and_entered_last(void **state)
                 set_of("session_authorization", "u", "role", "a", NULL), "SET role TO a;");
 }
 
+static void shared_sets_are_one_while_in_use(void **state)
+{
+    (void)state;
+    struct varset_table *t = varset_table_create();
+    struct varset *a = varset_share(t, set_of("work_mem", "'1MB'", NULL));
+    struct varset *b = varset_share(t, set_of("work_mem", "'2MB'", NULL));
+    struct varset *again = varset_share(t, set_of("work_mem", "'1MB'", NULL));
+    assert_ptr_equal(again, a);
+    assert_ptr_not_equal(b, a);
+    assert_int_equal(a->refs, 2);
+    assert_null(varset_share(t, NULL));
+    assert_ptr_equal(varset_share(t, a), a);
+    assert_int_equal(a->refs, 2);
+    varset_unref(&again);
+    varset_unref(&a);
+    /* what nobody holds is not found: this one is entered anew, and is alone */
+    a = varset_share(t, set_of("work_mem", "'1MB'", NULL));
+    assert_int_equal(a->refs, 1);
+    assert_string_equal(varset_get(a, "work_mem"), "'1MB'");
+    varset_unref(&b);
+    /* a set survives its table */
+    varset_table_destroy(&t);
+    assert_null(t);
+    assert_string_equal(varset_get(a, "work_mem"), "'1MB'");
+    varset_unref(&a);
+}
+
+static void many_sets_are_shared(void **state)
+{
+    (void)state;
+    enum { N = 1000 };
+    static struct varset *sets[N];
+    struct varset_table *t = varset_table_create();
+    char value[16];
+    for (int i = 0; i < N; i++) {
+        snprintf(value, sizeof value, "%d", i);
+        sets[i] = varset_share(t, set_of("work_mem", value, NULL));
+    }
+    for (int i = 0; i < N; i++) {
+        snprintf(value, sizeof value, "%d", i);
+        struct varset *same = varset_share(t, set_of("work_mem", value, NULL));
+        assert_ptr_equal(same, sets[i]);
+        varset_unref(&same);
+        if (i % 2)
+            varset_unref(&sets[i]);
+    }
+    for (int i = 0; i < N; i += 2) {
+        assert_int_equal(sets[i]->refs, 1);
+        varset_unref(&sets[i]);
+    }
+    varset_table_destroy(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -141,6 +194,8 @@ int main(void)
         cmocka_unit_test(differences_become_set_and_reset),
         cmocka_unit_test(custom_and_odd_names_are_quoted),
         cmocka_unit_test(identities_are_left_first_and_entered_last),
+        cmocka_unit_test(shared_sets_are_one_while_in_use),
+        cmocka_unit_test(many_sets_are_shared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

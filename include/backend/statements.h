@@ -12,11 +12,15 @@
 struct statement_def { /* counted by the clients that hold it and the servers that have it prepared */
     uint64_t id;
     unsigned refs;
+    void *extra; /* whatever the session layer derived from the text; freed with free_extra */
+    void (*free_extra)(void *extra);
     struct slice sql;
     uint16_t n_oids;
     const uint32_t *oids;
     char server_name[32];
 };
+/* Definitions that nobody refers to any more are kept for a while: drivers parse the same unnamed statement
+   over and over. */
 struct statement_registry;
 struct statement_registry *statement_registry_create(void);
 void statement_registry_destroy(struct statement_registry **r);

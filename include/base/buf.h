@@ -59,6 +59,13 @@ static inline uint16_t load_u16(const uint8_t *p)
 {
     return (uint16_t)((p[0] << 8) | p[1]);
 }
+static inline void store_u32(uint8_t *p, uint32_t v)
+{
+    p[0] = (uint8_t)(v >> 24);
+    p[1] = (uint8_t)(v >> 16);
+    p[2] = (uint8_t)(v >> 8);
+    p[3] = (uint8_t)v;
+}
 static inline uint32_t load_u32(const uint8_t *p)
 {
     return ((uint32_t)p[0] << 24) | ((uint32_t)p[1] << 16) | ((uint32_t)p[2] << 8) | (uint32_t)p[3];

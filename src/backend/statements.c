@@ -2,7 +2,7 @@
  * The registry of statement texts of one worker, and what each of its servers has prepared of them.
  *
  * A definition lives as long as somebody refers to it: a client's statement name, or a server on which it is
- * prepared. Ids are never used twice, so "pgunison_<id>" on a server always means the text that it was
+ * prepared. After that it is idle: found again, or forgotten when there are too many. Ids are never used twice, so "pgunison_<id>" on a server always means the text that it was
  * prepared from. Both structures belong to one thread; a server that moves to another worker is cleared
  * first.
  *
@@ -11,12 +11,18 @@
 #include "backend/statements.h"
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#define MAX_IDLE           256
+#define MAX_IDLE_KEY_BYTES 8192
+
 struct statement_registry {
     struct hashmap by_key;
+    struct list idle;  /* refs == 0, most recently used first */
+    struct buf lookup; /* the key that is looked for */
     uint64_t last_id;
     uint32_t epoch; /* of the catalog; part of every key */
 };
@@ -24,6 +30,7 @@ struct statement_registry {
 /* The definition as its owner sees it, and the bytes that it is found by: epoch, n_oids, oids, text. */
 struct statement {
     struct statement_def def;
+    struct list_node node; /* idle */
     size_t key_len;
     uint32_t key[];
 };
@@ -44,14 +51,32 @@ struct statement_registry *statement_registry_create(void)
 {
     struct statement_registry *r = xcalloc(1, sizeof(*r));
     hashmap_init(&r->by_key);
+    list_init(&r->idle);
+    buf_init(&r->lookup);
     return r;
+}
+
+static void statement_free(struct statement_registry *r, struct statement *s)
+{
+    hashmap_remove(&r->by_key, slice_of(s->key, s->key_len));
+    if (s->def.extra)
+        s->def.free_extra(s->def.extra);
+    free(s);
+}
+
+static void forget_idle(struct statement_registry *r, size_t keep)
+{
+    while (r->idle.count > keep)
+        statement_free(r, list_entry(list_pop_back(&r->idle), struct statement, node));
 }
 
 void statement_registry_destroy(struct statement_registry **r)
 {
     if (!*r)
         return;
+    forget_idle(*r, 0);
     assert((*r)->by_key.count == 0); /* clients and servers go first */
+    buf_free(&(*r)->lookup);
     hashmap_free(&(*r)->by_key, NULL);
     free(*r);
     *r = NULL;
@@ -59,6 +84,7 @@ void statement_registry_destroy(struct statement_registry **r)
 
 void statement_registry_renew(struct statement_registry *r)
 {
+    forget_idle(r, 0);
     r->epoch++;
 }
 
@@ -66,21 +92,25 @@ struct statement_def *statement_intern(struct statement_registry *r, struct slic
                                        const uint32_t *oids)
 {
     size_t oid_bytes = n_oids * sizeof(uint32_t);
-    size_t key_len = 2 * sizeof(uint32_t) + oid_bytes + sql.len;
-    struct statement *s = xmalloc(sizeof(*s) + key_len);
-    s->key[0] = r->epoch;
-    s->key[1] = n_oids;
-    if (n_oids > 0)
-        memcpy(s->key + 2, oids, oid_bytes);
-    uint8_t *text = (uint8_t *)(s->key + 2) + oid_bytes;
-    if (sql.len > 0)
-        memcpy(text, sql.data, sql.len);
+    uint32_t head[2] = {r->epoch, n_oids};
+    buf_clear(&r->lookup);
+    buf_append(&r->lookup, head, sizeof(head));
+    buf_append(&r->lookup, oids, oid_bytes);
+    buf_append(&r->lookup, sql.data, sql.len);
+    size_t key_len = buf_len(&r->lookup);
 
-    struct statement *known = hashmap_get(&r->by_key, slice_of(s->key, key_len));
-    if (known) {
-        free(s);
-        return statement_ref(&known->def);
+    struct statement *s = hashmap_get(&r->by_key, buf_slice(&r->lookup));
+    if (s) {
+        if (s->def.refs == 0)
+            list_remove(&r->idle, &s->node);
+        return statement_ref(&s->def);
     }
+    s = xmalloc(sizeof(*s) + key_len);
+    memcpy(s->key, buf_head(&r->lookup), key_len);
+    if (key_len > MAX_IDLE_KEY_BYTES)
+        buf_free(&r->lookup);
+    const uint8_t *text = (const uint8_t *)(s->key + 2) + oid_bytes;
+    s->node = (struct list_node){0};
     s->key_len = key_len;
     s->def = (struct statement_def){
         .id = ++r->last_id, .refs = 1, .sql = slice_of(text, sql.len), .n_oids = n_oids, .oids = s->key + 2};
@@ -105,8 +135,12 @@ void statement_unref(struct statement_registry *r, struct statement_def **d)
     if (--def->refs > 0)
         return;
     struct statement *s = list_entry(def, struct statement, def);
-    hashmap_remove(&r->by_key, slice_of(s->key, s->key_len));
-    free(s);
+    if (s->key_len > MAX_IDLE_KEY_BYTES || s->key[0] != r->epoch) {
+        statement_free(r, s);
+        return;
+    }
+    list_push_front(&r->idle, &s->node);
+    forget_idle(r, MAX_IDLE);
 }
 
 /* --- what one server has prepared ------------------------------------------------------------- */

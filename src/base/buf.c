@@ -136,14 +136,6 @@ void buf_u16(struct buf *b, uint16_t v)
     b->end += 2;
 }
 
-static void store_u32(uint8_t *p, uint32_t v)
-{
-    p[0] = (uint8_t)(v >> 24);
-    p[1] = (uint8_t)(v >> 16);
-    p[2] = (uint8_t)(v >> 8);
-    p[3] = (uint8_t)v;
-}
-
 void buf_u32(struct buf *b, uint32_t v)
 {
     store_u32(buf_reserve(b, 4), v);

@@ -429,7 +429,7 @@ static void pump_run(void *arg)
     struct client *c = arg;
     if (c->state == CLIENT_CLOSING)
         return;
-    if (!c->resumed) {
+    if (!c->resumed || (c->state == CLIENT_READY && buf_len(&c->in) == 0)) {
         client_finish_batch(c);
         return;
     }

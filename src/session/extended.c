@@ -74,12 +74,11 @@ static bool local_has_rows(const struct plan *p)
 
 /* --- plans ------------------------------------------------------------------------------------ */
 
-/* The statement's template in the worker's scratch, and its plan. */
-static enum plan_result plan_statement(struct client *c, const struct statement_def *def,
-                                       struct plan **plan_r, struct error *error_r)
+static enum plan_result plan_statement(struct client *c, struct statement_def *def, struct plan **plan_r,
+                                       struct error *error_r)
 {
-    struct template *t = &c->env->scratch_template;
-    if (template_lex(t, def->sql, error_r) != STATUS_OK)
+    const struct template *t = statement_template(def, error_r);
+    if (!t)
         return PLAN_FAILED;
     if (t->several)
         return error_set(error_r, SQLSTATE_SYNTAX_ERROR,
@@ -279,15 +278,13 @@ static void send_bind(struct link *l, struct client_statement *st, const struct 
     if (st->unnamed) {
         server_write(l->server, f->whole.data, f->whole.len);
     } else {
-        struct buf b;
-        buf_init(&b);
-        size_t begun = message_begin(&b, MSG_BIND);
-        buf_cstr(&b, m->portal);
-        buf_cstr(&b, statement_server_name(st));
-        buf_slice_append(&b, m->params_and_rest);
-        message_end(&b, begun);
-        server_write(l->server, buf_head(&b), buf_len(&b));
-        buf_free(&b);
+        struct buf *b = client_scratch(l->client);
+        size_t begun = message_begin(b, MSG_BIND);
+        buf_cstr(b, m->portal);
+        buf_cstr(b, statement_server_name(st));
+        buf_slice_append(b, m->params_and_rest);
+        message_end(b, begun);
+        server_write(l->server, buf_head(b), buf_len(b));
     }
     server_expect(l->server, EXPECT_BIND, acknowledge ? SINK_MESSAGE : SINK_FORWARD,
                   acknowledge ? TAG_BIND_ACK : TAG_STATEMENT, st);
@@ -347,7 +344,7 @@ static enum dispatch bind_planned(struct client *c, struct client_statement *st,
         run_transcoded_error(&e);
         return bind_failed(c, st, &e);
     }
-    if (run_find_shards(c, p, &c->env->scratch_template, &params, &shards, NULL, &e) != STATUS_OK)
+    if (run_find_shards(c, p, statement_template(st->def, &e), &params, &shards, NULL, &e) != STATUS_OK)
         return bind_failed(c, st, &e);
     if (shard_set_count(&shards) > 1) {
         d = bind_later(c, st, m, f, p);
@@ -566,16 +563,17 @@ static bool pipelines_join(struct client *c)
 
 static enum dispatch execute_local(struct client *c, struct client_portal *portal)
 {
-    struct template *t = &c->env->scratch_template;
     struct error e;
     bool handled;
     enum dispatch d;
     if (!drained(c))
         return DISPATCH_AGAIN;
-    if (template_lex(t, portal->statement->sql, &e) != STATUS_OK)
+    const struct template *t = statement_template(portal->statement, &e);
+    if (!t)
         return failed(c, &e);
     struct plan *p = portal->plan; /* kept by hand: running it may forget the portal */
     portal->plan = NULL;
+    struct statement_def *def = statement_ref(portal->statement);
     if (p->verb == VERB_EXPLAIN_ROUTE)
         d = show_route(c, p, t, false);
     else if (p->verb == VERB_SHOW)
@@ -584,6 +582,7 @@ static enum dispatch execute_local(struct client *c, struct client_portal *porta
         d = DISPATCH_AGAIN;
     else
         d = session_execute_verb(c, p, t, &handled);
+    statement_unref(pool_manager_statements(c->env->pools), &def);
     if (d == DISPATCH_AGAIN)
         portal->plan = p;
     else
@@ -592,7 +591,7 @@ static enum dispatch execute_local(struct client *c, struct client_portal *porta
 }
 
 /* One shard's messages of a statement that several run. */
-static void send_spread(struct client *c, struct link *l, const struct client_portal *portal,
+static void send_spread(struct link *l, const struct client_portal *portal, const struct template *t,
                         const struct msg_bind *m, const uint8_t *row_shards)
 {
     const struct plan *p = portal->plan;
@@ -600,7 +599,7 @@ static void send_spread(struct client *c, struct link *l, const struct client_po
     struct buf b, text;
     buf_init(&b);
     buf_init(&text);
-    run_shard_text(p, &c->env->scratch_template, row_shards, l->shard, &text);
+    run_shard_text(p, t, row_shards, l->shard, &text);
     message_parse(&b, "", buf_slice(&text), portal->statement->n_oids, portal->statement->oids);
     size_t begun = message_begin(&b, MSG_BIND);
     buf_cstr(&b, "");
@@ -652,7 +651,6 @@ static enum dispatch execute_spread(struct client *c, struct client_portal *port
     struct frame f;
     size_t need;
     struct shard_set shards;
-    struct template *t = &c->env->scratch_template;
     uint8_t *row_shards = NULL;
     if (!drained(c) || c->commit)
         return DISPATCH_AGAIN;
@@ -674,10 +672,9 @@ static enum dispatch execute_spread(struct client *c, struct client_portal *port
         error_hint(&e, "Send it as a simple query.");
         return failed(c, &e);
     }
-    if (frame_next(buf_slice(&portal->bind), UINT32_MAX, &f, &need) != FRAME_OK ||
-        message_read_bind(&f, &m, &e) != STATUS_OK ||
-        template_lex(t, portal->statement->sql, &e) != STATUS_OK ||
-        check_split_types(portal, &m, &e) != STATUS_OK)
+    const struct template *t = statement_template(portal->statement, &e);
+    if (!t || frame_next(buf_slice(&portal->bind), UINT32_MAX, &f, &need) != FRAME_OK ||
+        message_read_bind(&f, &m, &e) != STATUS_OK || check_split_types(portal, &m, &e) != STATUS_OK)
         return failed(c, &e);
     struct bind_params bp = {.m = &m, .def = portal->statement};
     struct route_params params = {.n = m.n_params, .get = bind_get, .arg = &bp};
@@ -709,7 +706,7 @@ static enum dispatch execute_spread(struct client *c, struct client_portal *port
             link_sync(l);
         link_prepare(l);
         link_mark(l, c->plan);
-        send_spread(c, l, &run, &m, row_shards);
+        send_spread(l, &run, t, &m, row_shards);
     }
     free(row_shards);
     return DISPATCH_DONE;

@@ -296,13 +296,13 @@ static void wait_failed(struct server_wait *w, const struct error *why)
 
 void link_query(struct link *l, struct slice sql, enum expect_sink sink, uint16_t tag)
 {
-    struct buf b;
-    buf_init(&b);
-    message_query(&b, sql);
+    uint8_t head[5] = {MSG_QUERY};
+    store_u32(head + 1, (uint32_t)sql.len + 5);
     server_set_reading(l->server, true); /* its last answer may have been too much for the client */
-    server_write(l->server, buf_head(&b), buf_len(&b));
+    server_write(l->server, head, sizeof head);
+    server_write(l->server, sql.data, sql.len);
+    server_write(l->server, "", 1);
     server_expect(l->server, EXPECT_QUERY, sink, tag, NULL);
-    buf_free(&b);
 }
 
 static const uint8_t sync_message[5] = {MSG_SYNC, 0, 0, 0, 4};

@@ -211,8 +211,10 @@ struct client {
     bool simple_open;  /* a Query message is being answered: ends with ReadyForQuery */
 
     /* extended */
-    struct hashmap statements; /* name -> struct client_statement */
-    struct hashmap portals;    /* name -> struct client_portal; "" included */
+    struct hashmap statements; /* name -> struct client_statement; the unnamed ones apart */
+    struct hashmap portals;    /* name -> struct client_portal */
+    struct client_statement *unnamed_statement; /* NULL: none */
+    struct client_portal *unnamed_portal;       /* statement NULL: none; its memory is kept */
     bool has_extended;         /* the maps are initialised */
     bool skip_till_sync;
     bool parse_retry; /* the Parse at hand has put its statement already */

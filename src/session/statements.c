@@ -32,6 +32,8 @@ static struct statement_registry *registry(struct client *c)
 
 struct client_statement *statement_find(struct client *c, const char *name)
 {
+    if (!*name)
+        return c->unnamed_statement;
     return c->has_extended ? hashmap_get(&c->statements, slice_str(name)) : NULL;
 }
 
@@ -44,19 +46,38 @@ static void statement_free(struct client *c, struct client_statement *st)
 struct client_statement *statement_put(struct client *c, const char *name, struct slice sql, uint16_t n_oids,
                                        const uint32_t *oids)
 {
-    struct client_statement *st = xcalloc(1, sizeof *st), *old;
-    maps_init(c);
     session_check_scope(c->env);
-    st->def = statement_intern(registry(c), sql, n_oids, oids);
-    st->unnamed = *name == 0;
-    old = hashmap_put(&c->statements, slice_str(name), st);
+    struct statement_def *def = statement_intern(registry(c), sql, n_oids, oids);
+    struct client_statement *st = *name ? NULL : c->unnamed_statement;
+    if (st)
+        statement_unref(registry(c), &st->def);
+    else
+        st = xmalloc(sizeof *st);
+    *st = (struct client_statement){.def = def, .unnamed = *name == 0};
+    if (st->unnamed) {
+        c->unnamed_statement = st;
+        return st;
+    }
+    maps_init(c);
+    struct client_statement *old = hashmap_put(&c->statements, slice_str(name), st);
     if (old)
         statement_free(c, old);
     return st;
 }
 
+static void unnamed_drop(struct client *c)
+{
+    if (c->unnamed_statement)
+        statement_free(c, c->unnamed_statement);
+    c->unnamed_statement = NULL;
+}
+
 void statement_drop(struct client *c, const char *name)
 {
+    if (!*name) {
+        unnamed_drop(c);
+        return;
+    }
     struct client_statement *st = c->has_extended ? hashmap_remove(&c->statements, slice_str(name)) : NULL;
     if (st)
         statement_free(c, st);
@@ -68,6 +89,8 @@ static void statement_drop_pointer(struct client *c, const struct client_stateme
     struct hashmap_iter it;
     struct slice key;
     void *value;
+    if (!c->has_extended)
+        return;
     for (hashmap_iter_init(&c->statements, &it); hashmap_next(&c->statements, &it, &key, &value);)
         if (value == st) {
             hashmap_remove(&c->statements, key);
@@ -81,6 +104,8 @@ void statements_drop_unanswered(struct client *c)
     struct hashmap_iter it;
     struct slice key;
     void *value;
+    if (c->unnamed_statement && !c->unnamed_statement->acknowledged)
+        unnamed_drop(c);
     if (!c->has_extended)
         return;
     for (hashmap_iter_init(&c->statements, &it); hashmap_next(&c->statements, &it, &key, &value);)
@@ -100,16 +125,39 @@ void extended_deallocate(struct client *c, const char *name)
     struct hashmap_iter it;
     struct slice key;
     void *value;
-    if (!c->has_extended)
-        return;
     if (name) {
         statement_drop(c, name);
         return;
     }
+    unnamed_drop(c);
+    if (!c->has_extended)
+        return;
     for (hashmap_iter_init(&c->statements, &it); hashmap_next(&c->statements, &it, &key, &value);) {
         hashmap_remove(&c->statements, key);
         statement_free(c, value);
     }
+}
+
+static void template_drop(void *extra)
+{
+    struct template *t = extra;
+    template_free(t);
+    free(t);
+}
+
+const struct template *statement_template(struct statement_def *def, struct error *error_r)
+{
+    if (def->extra)
+        return def->extra;
+    struct template *t = xmalloc(sizeof *t);
+    template_init(t);
+    if (template_lex(t, def->sql, error_r) != STATUS_OK) {
+        template_drop(t);
+        return NULL;
+    }
+    def->extra = t;
+    def->free_extra = template_drop;
+    return t;
 }
 
 /* --- on a server ------------------------------------------------------------------------------ */
@@ -203,17 +251,23 @@ void extended_parse_skipped(struct client *c, struct link *l, const struct expec
 
 /* --- portals ---------------------------------------------------------------------------------- */
 
-static void portal_free(struct client *c, struct client_portal *p)
+static void portal_clear(struct client *c, struct client_portal *p)
 {
     session_unplan(c, &p->plan);
-    if (p->statement)
-        statement_unref(registry(c), &p->statement);
+    statement_unref(registry(c), &p->statement);
     buf_free(&p->bind);
+}
+
+static void portal_free(struct client *c, struct client_portal *p)
+{
+    portal_clear(c, p);
     free(p);
 }
 
 struct client_portal *portal_find(struct client *c, const char *name)
 {
+    if (!*name)
+        return c->unnamed_portal && c->unnamed_portal->statement ? c->unnamed_portal : NULL;
     return c->has_extended ? hashmap_get(&c->portals, slice_str(name)) : NULL;
 }
 
@@ -221,13 +275,14 @@ struct client_portal *portal_put(struct client *c, const char *name, struct plan
                                  struct statement_def *def, struct link *l)
 {
     struct client_portal *p = portal_find(c, name);
-    maps_init(c);
     if (p) {
-        session_unplan(c, &p->plan);
-        statement_unref(registry(c), &p->statement);
-        buf_free(&p->bind);
+        portal_clear(c, p);
+    } else if (!*name) {
+        p = c->unnamed_portal ? c->unnamed_portal : xmalloc(sizeof *p);
+        c->unnamed_portal = p;
     } else {
-        p = xcalloc(1, sizeof *p);
+        p = xmalloc(sizeof *p);
+        maps_init(c);
         hashmap_put(&c->portals, slice_str(name), p);
     }
     *p = (struct client_portal){.plan = plan, .statement = statement_ref(def), .link = l};
@@ -237,9 +292,15 @@ struct client_portal *portal_put(struct client *c, const char *name, struct plan
 
 void portal_drop(struct client *c, const char *name)
 {
-    struct client_portal *p = c->has_extended ? hashmap_remove(&c->portals, slice_str(name)) : NULL;
-    if (p)
-        portal_free(c, p);
+    struct client_portal *p = portal_find(c, name);
+    if (!p)
+        return;
+    if (!*name) {
+        portal_clear(c, p);
+        return;
+    }
+    hashmap_remove(&c->portals, slice_str(name));
+    portal_free(c, p);
 }
 
 void extended_forget_portals(struct client *c)
@@ -247,6 +308,8 @@ void extended_forget_portals(struct client *c)
     struct hashmap_iter it;
     struct slice key;
     void *value;
+    if (c->unnamed_portal && c->unnamed_portal->statement)
+        portal_clear(c, c->unnamed_portal);
     if (!c->has_extended || c->portals.count == 0)
         return;
     for (hashmap_iter_init(&c->portals, &it); hashmap_next(&c->portals, &it, &key, &value);) {
@@ -257,10 +320,12 @@ void extended_forget_portals(struct client *c)
 
 void extended_deinit(struct client *c)
 {
-    if (!c->has_extended)
-        return;
     extended_forget_portals(c);
     extended_deallocate(c, NULL);
+    free(c->unnamed_portal);
+    c->unnamed_portal = NULL;
+    if (!c->has_extended)
+        return;
     hashmap_free(&c->statements, NULL);
     hashmap_free(&c->portals, NULL);
     c->has_extended = false;

@@ -10,6 +10,8 @@ struct client_statement *statement_put(struct client *c, const char *name, struc
 void statement_drop(struct client *c, const char *name);
 /* Those whose Parse was skipped after an error before it was answered. */
 void statements_drop_unanswered(struct client *c);
+/* The definition's template, lexed once; borrowed, as long as the definition lives. */
+const struct template *statement_template(struct statement_def *def, struct error *error_r);
 /* Sees to it that messages that follow on the link find the statement there. True: ParseComplete is owed to
    the client, and no Parse was sent that would bring it: the caller gives it with the next answer
    (TAG_BIND_ACK). */

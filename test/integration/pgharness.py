@@ -42,6 +42,13 @@ def tool(name):
     return os.path.join(bindir(), name)
 
 
+def clock_ahead(seconds):
+    """Environment of a process whose calendar is ahead of ours; its monotonic clock is not."""
+    found = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
+    assert found, "libfaketime is not installed: make deps"
+    return {"LD_PRELOAD": found[0], "FAKETIME": "%+d" % seconds, "DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+
+
 def free_port():
     with socket.socket() as s:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -137,6 +144,7 @@ class Postgres:
         self.log = os.path.join(self.home, "log")
         self.port = free_port()
         self.process = None
+        self.environment = {}
         subprocess.run(["cp", "-a", workspace.template(), self.data], check=True)
         own = dict(self.SETTINGS, port=str(self.port), unix_socket_directories=self.home)
         if not fsync:
@@ -160,6 +168,7 @@ class Postgres:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env={**os.environ, **self.environment},
                 preexec_fn=_die_with_parent,
                 **_as_postgres(),
             )

@@ -201,8 +201,12 @@ void world_answer(struct conn *c)
         lose(c, world_latency(w));
         return;
     }
-    world_trace(w, "  shard %u, connection %u: %s", c->shard, c->id,
-                c->building->txn.kind == TXN_REPLY_OK ? c->building->txn.tag : c->building->error.message);
+    bool dull = c->building->txn.kind == TXN_REPLY_OK && c->building->txn.n_rows == 0 &&
+                strstr(c->sql, "pg_prepared_xacts");
+    if (!dull)
+        world_trace(w, "  shard %u, connection %u: %s", c->shard, c->id,
+                    c->building->txn.kind == TXN_REPLY_OK ? c->building->txn.tag
+                                                          : c->building->error.message);
     world_at(w, world_latency(w), (struct event){.kind = EVENT_REPLY, .conn = c, .reply = c->building});
 }
 

@@ -138,9 +138,9 @@ $(BUILD)/bench/%: bench/clients/%.c bench/clients/load.c bench/clients/load.h
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -o $@ $< bench/clients/load.c $(LDFLAGS) -lpq
 
-$(BUILD)/bench/lex_bench: bench/micro/lex_bench.c $(call libs_upto,sql)
+$(BUILD)/bench/lex_bench: bench/micro/lex_bench.c $(call libs_upto,route)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -o $@ $< $(LDFLAGS) $(call group,$(call libs_upto,sql)) $(LDLIBS)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -o $@ $< $(LDFLAGS) $(call group,$(call libs_upto,route)) $(LDLIBS)
 
 .PHONY: bench bench-quick deps-bench check-instructions
 deps-bench:

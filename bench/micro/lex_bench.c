@@ -1,8 +1,15 @@
 /*
- * ns per statement and GB/s of template_lex() (lexing and hashing) and of a plan cache hit.
+ * ns per statement and GB/s of template_lex() (lexing and hashing), of a plan cache hit and of route_resolve().
+ *
  * make bench BENCH='--suite lex'
+ *
+ * Instructions: `lex_bench PIECE ROUNDS` does one piece (lex, hit, route) so many times and nothing else; under
+ * valgrind --tool=callgrind the difference of two runs, divided by the difference of their rounds, is its cost.
  */
+#include "route/bucket_map.h"
+#include "route/router.h"
 #include "sql/plan_cache.h"
+#include "wire/datum.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -73,6 +80,97 @@ static void hit(const char *what, struct slice sql)
     template_free(&t);
 }
 
+/* ---- pieces: the statement of pgbench -S ------------------------------------------------------------------- */
+
+static const char select_one[] = "SELECT abalance FROM pgbench_accounts WHERE aid = 12345;";
+
+static void lex_rounds(uint64_t rounds)
+{
+    struct template t;
+    struct error error;
+    template_init(&t);
+    for (uint64_t i = 0; i < rounds; i++) {
+        if (template_lex(&t, slice_str(select_one), &error) != STATUS_OK)
+            die(&error);
+        sink += t.hash;
+    }
+    template_free(&t);
+}
+
+static void hit_rounds(uint64_t rounds)
+{
+    struct template t;
+    struct error error;
+    int plan = 0;
+    struct plan_cache *cache = plan_cache_create(1 << 20, NULL);
+    template_init(&t);
+    if (template_lex(&t, slice_str(select_one), &error) != STATUS_OK)
+        die(&error);
+    plan_cache_put(cache, &t, 1, NULL, 0, &plan, sizeof(plan));
+    plan_cache_unpin(cache, &plan);
+    for (uint64_t i = 0; i < rounds; i++) {
+        void *found = plan_cache_get(cache, &t, 1);
+        sink += (uint64_t)(uintptr_t)found;
+        plan_cache_unpin(cache, found);
+    }
+    plan_cache_destroy(&cache);
+    template_free(&t);
+}
+
+/* Routes aid = 12345 by a hash map of 1024 buckets on four shards. */
+static void route_rounds(uint64_t rounds)
+{
+    uint8_t bucket_shard[1024];
+    struct table_map table = {.name = "pgbench_accounts", .column = "aid", .method = TABLE_HASH};
+    struct database_def db = {.name = "bench", .n_shards = 4, .buckets = 1024, .bucket_shard = bucket_shard};
+    struct key_ref key = {.source = KEY_LITERAL};
+    struct template t;
+    struct error error;
+    struct shard_set shards;
+    int32_t bucket;
+    for (size_t i = 0; i < sizeof(bucket_shard); i++)
+        bucket_shard[i] = (uint8_t)(i / 256);
+    struct bucket_map *map = bucket_map_create(&db, &table, OID_INT4, true, &error);
+    template_init(&t);
+    if (!map || template_lex(&t, slice_str(select_one), &error) != STATUS_OK)
+        die(&error);
+    struct plan plan = {.kind = PLAN_SCATTER, .map = map, .keys = &key, .n_keys = 1};
+    for (uint64_t i = 0; i < rounds; i++) {
+        if (route_resolve(&plan, &db, &t, NULL, &shards, &bucket, NULL, &error) != STATUS_OK)
+            die(&error);
+        sink += (uint64_t)bucket + shards.w[0];
+    }
+    bucket_map_destroy(&map);
+    template_free(&t);
+}
+
+static const struct piece {
+    const char *name;
+    void (*run)(uint64_t rounds);
+} pieces[] = {{"lex", lex_rounds}, {"hit", hit_rounds}, {"route", route_rounds}};
+
+static void time_pieces(void)
+{
+    const uint64_t rounds = 5000000;
+    for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
+        uint64_t from = cpu_us();
+        pieces[i].run(rounds);
+        report(pieces[i].name, cpu_us() - from, rounds, sizeof(select_one) - 1);
+    }
+}
+
+static int count_piece(const char *name, const char *rounds)
+{
+    for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
+        if (strcmp(pieces[i].name, name) == 0) {
+            pieces[i].run(strtoull(rounds, NULL, 10));
+            return sink == 1;
+        }
+    }
+    fprintf(stderr, "no piece \"%s\"\n", name);
+    return 2;
+}
+
 static void long_ones(void)
 {
     struct buf sql;
@@ -95,6 +193,18 @@ static void long_ones(void)
     buf_str(&sql, "')");
     lex("one long escape string", buf_slice(&sql));
     buf_clear(&sql);
+    buf_str(&sql, "SELECT * FROM orders WHERE id IN (1");
+    for (int i = 0; i < 20000; i++)
+        buf_printf(&sql, ", %d", i * 7919 % 1000003);
+    buf_str(&sql, ")");
+    lex("IN list of 20000 integers", buf_slice(&sql));
+    buf_clear(&sql);
+    buf_str(&sql, "INSERT INTO t VALUES ");
+    for (int i = 0; i < 5000; i++)
+        buf_printf(&sql, "%s(%d, '%.*s', %d)", i ? "," : "", i * 7919 % 100003, i % 12, "abcdefghijklmnop",
+                   i % 5);
+    lex("INSERT of 5000 short rows", buf_slice(&sql));
+    buf_clear(&sql);
     buf_str(&sql, "SELECT a.id");
     for (int i = 0; i < 500; i++)
         buf_printf(&sql, ", coalesce(a.column_%d, b.other_column_%d) AS name_%d", i, i, i);
@@ -103,8 +213,10 @@ static void long_ones(void)
     buf_free(&sql);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 3)
+        return count_piece(argv[1], argv[2]);
     static const char *const statements[] = {
         "BEGIN;",
         "SELECT abalance FROM pgbench_accounts WHERE aid = 8231;",
@@ -123,5 +235,6 @@ int main(void)
         hit(what, slice_str(statements[i]));
     }
     long_ones();
+    time_pieces();
     return sink == 1;
 }

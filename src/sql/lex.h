@@ -8,7 +8,9 @@
 
 #include "sql/template.h"
 
-#ifdef __SSE2__
+/* PGUNISON_PORTABLE: as on a machine without SSE2. */
+#if defined(__SSE2__) && !defined(PGUNISON_PORTABLE)
+#define LEX_SSE2 1
 #include <emmintrin.h>
 #endif
 
@@ -38,7 +40,7 @@ static inline bool lex_continues_identifier(uint8_t c)
 /* NULL: not there. Most strings are short, so the first 64 bytes are looked at without a call. */
 static inline const uint8_t *lex_find(const uint8_t *p, const uint8_t *end, uint8_t c)
 {
-#ifdef __SSE2__
+#ifdef LEX_SSE2
     const __m128i wanted = _mm_set1_epi8((char)c);
     for (int i = 0; i < 4 && end - p >= 16; i++, p += 16) {
         int hits =

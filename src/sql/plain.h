@@ -1,93 +1,91 @@
 /*
- * Skipping plain text: words, single blanks, operators, parentheses; what the template keeps as it is. 16
- * bytes at a time become sets of positions (bit i: byte i), and one expression over the sets says where plain
- * text ends:
+ * Finding where plain text (words, single blanks, operators, parentheses: what the template keeps as it is)
+ * may end. Texts are looked at in windows of 64 bytes. A window becomes a set of positions (bit i: byte i) at
+ * which the lexer has to have a look:
  *
- *     text      SELECT a1 FROM t WHERE id = 42
- *     word      ******.**.****.*.*****.**...**
- *     digit     ........*...................**     a digit that begins a word begins a number
- *     stop      ............................*.
+ *     text      SELECT a1 FROM t12 WHERE id = 42  AND b != 'x'
+ *     stops     ........*.......**............**.*.....*.*.*
+ *
+ * The set has more than is needed, since a wide net is cheap to cast and most text has nothing in it: digits
+ * inside of words, and operators whose codes lie between those that matter:
+ *
+ *     00 .. 1f     control characters, white space other than blanks
+ *     21 .. 27     ! " # $ % & '
+ *     2d           -
+ *     2f .. 3b     / digits : ;
+ *     20           only if another blank is before it
  */
 #ifndef PGUNISON_SQL_PLAIN_H
 #define PGUNISON_SQL_PLAIN_H
 
 #include "lex.h"
 
-#define PLAIN_BLOCK 16
+#define PLAIN_WINDOW   64
+#define PLAIN_SHORTEST 16 /* of a text that can be looked at in windows */
 
-#ifdef __SSE2__
-#define PLAIN_SKIPS 1
+#ifdef LEX_SSE2
+#define PLAIN_WINDOWS 1
 
-static inline __m128i plain_at_most(__m128i bytes, uint8_t limit)
+struct plain_sets {
+    uint64_t stops, blanks;
+};
+
+/* [from, to] as a comparison of signed bytes: the range is moved to their upper end. */
+#define PLAIN_RANGE(bytes, from, to)                                                                         \
+    _mm_cmpgt_epi8(_mm_add_epi8(bytes, _mm_set1_epi8((char)(0x7f - (to)))),                                  \
+                   _mm_set1_epi8((char)(0x7f - (to) + (from)-1)))
+
+static inline void plain_block(const uint8_t *p, unsigned skip, unsigned at, struct plain_sets *sets)
 {
-    return _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8((char)limit)), bytes);
+    __m128i b = _mm_loadu_si128((const __m128i *)(const void *)p);
+    __m128i blanks = _mm_cmpeq_epi8(b, _mm_set1_epi8(' '));
+    __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(b, _mm_set1_epi8(0x27)), b);
+    __m128i minus = _mm_cmpeq_epi8(b, _mm_set1_epi8('-'));
+    __m128i stops =
+        _mm_or_si128(_mm_or_si128(_mm_andnot_si128(blanks, low), minus), PLAIN_RANGE(b, 0x2f, 0x3b));
+    sets->stops |= (uint64_t)((unsigned)_mm_movemask_epi8(stops) >> skip) << at;
+    sets->blanks |= (uint64_t)((unsigned)_mm_movemask_epi8(blanks) >> skip) << at;
 }
 
-static inline __m128i plain_equal(__m128i bytes, char c)
+/* The stops of the window at base, or of what is left of it before end. [begin, end) is the whole text, of at
+   least PLAIN_SHORTEST bytes: the last block overlaps what was read already. */
+static inline uint64_t plain_stops(const uint8_t *begin, const uint8_t *base, const uint8_t *end)
 {
-    return _mm_cmpeq_epi8(bytes, _mm_set1_epi8(c));
-}
-
-static inline unsigned plain_set(__m128i bytes)
-{
-    return (unsigned)_mm_movemask_epi8(bytes);
-}
-
-/*
- * From low, which is at the beginning of a token, to the first byte that is not plain:
- *  - a digit or a dollar at the beginning of a word;
- *  - a quote of either kind, whatever its prefix, which is left of it;
- *  - minus and slash, with which comments begin;
- *  - a semicolon, a control character (other white space than blanks, that is), the second of two blanks;
- * or to end. [begin, end) is the whole text, of at least PLAIN_BLOCK bytes: the last block may overlap what
- * was read already.
- */
-static inline const uint8_t *plain_skip(const uint8_t *low, const uint8_t *end)
-{
-    const uint8_t *p = low;
-    unsigned word_before = 0, blank_before = 0;
-    while (p < end) {
-        size_t left = (size_t)(end - p);
-        unsigned shift = left >= PLAIN_BLOCK ? 0 : (unsigned)(PLAIN_BLOCK - left);
-        __m128i b = _mm_loadu_si128((const __m128i *)(const void *)(p - shift));
-
-        __m128i digits = plain_at_most(_mm_sub_epi8(b, _mm_set1_epi8('0')), 9);
-        __m128i dollars = plain_equal(b, '$');
-        __m128i lower = _mm_or_si128(b, _mm_set1_epi8(0x20));
-        __m128i letters = plain_at_most(_mm_sub_epi8(lower, _mm_set1_epi8('a')), 25);
-        __m128i starts = _mm_or_si128(digits, dollars);
-        __m128i blanks = plain_equal(b, ' ');
-        /* The sign bit of bytes over 0x7f counts in plain_set() by itself: they are letters. */
-        __m128i words = _mm_or_si128(_mm_or_si128(_mm_or_si128(starts, letters), plain_equal(b, '_')), b);
-        __m128i quotes = _mm_or_si128(plain_equal(b, '\''), plain_equal(b, '"'));
-        __m128i comments =
-            plain_equal(_mm_or_si128(b, _mm_set1_epi8(2)), '/'); /* - and / differ in this bit */
-        __m128i stops = _mm_or_si128(_mm_or_si128(quotes, comments),
-                                     _mm_or_si128(plain_equal(b, ';'), plain_at_most(b, 0x1f)));
-
-        unsigned word = plain_set(words) >> shift, blank = plain_set(blanks) >> shift;
-        unsigned stop = plain_set(stops) >> shift;
-        stop |= (plain_set(starts) >> shift) & ~(word << 1 | word_before);
-        stop |= blank & (blank << 1 | blank_before);
-        if (stop)
-            return p + __builtin_ctz(stop);
-        if (shift)
-            return end;
-        word_before = word >> (PLAIN_BLOCK - 1);
-        blank_before = blank >> (PLAIN_BLOCK - 1);
-        p += PLAIN_BLOCK;
+    struct plain_sets s = {0};
+    size_t n = (size_t)(end - base);
+    if (n >= PLAIN_WINDOW) {
+        plain_block(base, 0, 0, &s);
+        plain_block(base + 16, 0, 16, &s);
+        plain_block(base + 32, 0, 32, &s);
+        plain_block(base + 48, 0, 48, &s);
+    } else {
+        size_t whole = n / 16, rest = n % 16;
+        switch (whole) {
+        case 3:
+            plain_block(base + 32, 0, 32, &s);
+            /* fall through */
+        case 2:
+            plain_block(base + 16, 0, 16, &s);
+            /* fall through */
+        case 1:
+            plain_block(base, 0, 0, &s);
+            break;
+        }
+        if (rest)
+            plain_block(end - 16, (unsigned)(16 - rest), (unsigned)(16 * whole), &s);
     }
-    return end;
+    bool blank_before = base > begin && base[-1] == ' ';
+    return s.stops | (s.blanks & (s.blanks << 1 | blank_before));
 }
 
 #else
-#define PLAIN_SKIPS 0
+#define PLAIN_WINDOWS 0
 
 /* Never called: without SSE2 the lexer goes byte by byte. */
-static inline const uint8_t *plain_skip(const uint8_t *low, const uint8_t *end)
+static inline uint64_t plain_stops(const uint8_t *begin, const uint8_t *base, const uint8_t *end)
 {
-    (void)end;
-    return low;
+    (void)begin, (void)base, (void)end;
+    return 0;
 }
 #endif
 

@@ -32,7 +32,10 @@
 #define LONGEST_SQL                                                                                          \
     ((size_t)INT32_MAX / 2) /* templates are at most 1.5 times as long; the server's own limit is 1 GB */
 #define FIRST_LITERALS 32U
-#define SHORT_RUN      32
+#define COPIED_AT_ONCE 16 /* of a run */
+#define LONG_RUN       256
+/* Kept out of the way of what most statements take. */
+#define RARE __attribute__((noinline))
 /* What behind a blank calls for a closer look, as a set of character classes. */
 #define MAY_CONTINUE_BLANK (1U << CLASS_SPACE | 1U << CLASS_COMMENT | 1U << CLASS_SEMICOLON)
 
@@ -49,9 +52,13 @@ struct body {
 struct lexer {
     struct template *t;
     const uint8_t *begin, *end;
-    const uint8_t *run;      /* see above */
-    const uint8_t *verbatim; /* the quote of a UESCAPE string */
+    const uint8_t *run;                     /* see above */
+    uint8_t *out, *out_end;                 /* where the template goes on, and where its room ends */
+    struct literal *literal, *literals_end; /* the same of its literals */
+    const uint8_t *verbatim;                /* the quote of a UESCAPE string */
+    const uint8_t *stopped; /* where the statement ends: at its semicolon or the end; NULL: not there yet */
     struct error *error;
+    bool whole; /* semicolons are inside of the statement */
     struct body body;
 };
 
@@ -68,7 +75,8 @@ void template_free(struct template *t)
     template_init(t);
 }
 
-static const uint8_t *fail(const struct lexer *lx, const char *message, const uint8_t *at, const uint8_t *to)
+RARE static const uint8_t *fail(const struct lexer *lx, const char *message, const uint8_t *at,
+                                const uint8_t *to)
 {
     error_set(lx->error, SQLSTATE_SYNTAX_ERROR, "%s at or near \"%.*s\"", message, (int)(to - at),
               (const char *)at);
@@ -78,43 +86,84 @@ static const uint8_t *fail(const struct lexer *lx, const char *message, const ui
 /* ---- output
  * ------------------------------------------------------------------------------------------------- */
 
-/* Ends the run at p and makes room for `more` bytes behind it, where the result points. */
-static inline uint8_t *end_run(struct lexer *lx, const uint8_t *p, size_t more)
+/* Runs are short, as a rule: blocks of a constant size need no call. May write up to COPIED_AT_ONCE bytes behind to
+   + n, and read as many behind from if that many are readable. */
+static inline void copy_run(uint8_t *to, const uint8_t *from, size_t n, size_t readable)
 {
-    struct buf *text = &lx->t->text;
-    size_t n = (size_t)(p - lx->run), need = n + more + SHORT_RUN;
-    uint8_t *to = text->cap - text->end >= need ? text->data + text->end : buf_reserve(text, need);
-    if (n <= SHORT_RUN && lx->end - lx->run >= SHORT_RUN)
-        memcpy(to, lx->run, SHORT_RUN); /* a constant size needs no call; what is too much gets overwritten */
-    else
-        memcpy(to, lx->run, n);
-    text->end += n;
-    return to + n;
+    if (n <= COPIED_AT_ONCE && readable >= COPIED_AT_ONCE) {
+        memcpy(to, from, COPIED_AT_ONCE);
+    } else if (n < COPIED_AT_ONCE || n > LONG_RUN) {
+        memcpy(to, from, n);
+    } else {
+        for (size_t i = 0; i + COPIED_AT_ONCE < n; i += COPIED_AT_ONCE)
+            memcpy(to + i, from + i, COPIED_AT_ONCE);
+        memcpy(to + n - COPIED_AT_ONCE, from + n - COPIED_AT_ONCE, COPIED_AT_ONCE);
+    }
 }
 
-static void grow_literals(struct template *t)
+/* Output goes on at the template's beginning. */
+static void begin_output(struct lexer *lx)
 {
+    struct template *t = lx->t;
+    lx->out = t->text.data;
+    lx->out_end = t->text.data + t->text.cap;
+    lx->literal = t->literals;
+    lx->literals_end = t->literals + t->cap_literals;
+}
+
+/* The template knows of all that was written. */
+static void end_output(struct lexer *lx)
+{
+    struct template *t = lx->t;
+    t->text.end = (size_t)(lx->out - t->text.data);
+    t->n_literals = (uint32_t)(lx->literal - t->literals);
+}
+
+RARE static void grow_text(struct lexer *lx, size_t need)
+{
+    struct template *t = lx->t;
+    end_output(lx);
+    lx->out = buf_reserve(&t->text, need);
+    lx->out_end = t->text.data + t->text.cap;
+}
+
+RARE static void grow_literals(struct lexer *lx)
+{
+    struct template *t = lx->t;
+    end_output(lx);
     t->cap_literals = t->cap_literals ? t->cap_literals * 2 : FIRST_LITERALS;
     t->literals = xrealloc(t->literals, t->cap_literals * sizeof(*t->literals));
+    lx->literal = t->literals + t->n_literals;
+    lx->literals_end = t->literals + t->cap_literals;
+}
+
+/* Ends the run at p and makes room for `more` bytes behind it, where the result points; lx->out is left to the
+   caller. */
+static inline uint8_t *end_run(struct lexer *lx, const uint8_t *p, size_t more)
+{
+    size_t n = (size_t)(p - lx->run), need = n + more + COPIED_AT_ONCE;
+    if ((size_t)(lx->out_end - lx->out) < need)
+        grow_text(lx, need);
+    uint8_t *to = lx->out;
+    copy_run(to, lx->run, n, (size_t)(lx->end - lx->run));
+    return to + n;
 }
 
 /* [from, to) is a literal. Returns to. */
 static inline const uint8_t *mask(struct lexer *lx, const uint8_t *from, const uint8_t *to,
                                   enum literal_kind kind)
 {
-    struct template *t = lx->t;
+    if (lx->literal == lx->literals_end)
+        grow_literals(lx);
     uint8_t *out = end_run(lx, from, 2);
+    struct literal *l = lx->literal++;
+    l->at = (uint32_t)(from - lx->begin);
+    l->len = (uint32_t)(to - from);
+    l->template_at = (uint32_t)(out - lx->t->text.data);
+    l->kind = (uint8_t)kind;
     out[0] = kind <= LITERAL_NUMERIC ? '#' : '\'';
     out[1] = (uint8_t)(1 + kind);
-    if (t->n_literals == t->cap_literals)
-        grow_literals(t);
-    t->literals[t->n_literals++] = (struct literal){
-        .at = (uint32_t)(from - lx->begin),
-        .len = (uint32_t)(to - from),
-        .template_at = (uint32_t)t->text.end,
-        .kind = (uint8_t)kind,
-    };
-    t->text.end += 2;
+    lx->out = out + 2;
     lx->run = to;
     return to;
 }
@@ -122,15 +171,20 @@ static inline const uint8_t *mask(struct lexer *lx, const uint8_t *from, const u
 /* ---- literals
  * ----------------------------------------------------------------------------------------------- */
 
-static inline const uint8_t *skip_digits(const uint8_t *p, const uint8_t *end)
+/* Behind the digits at p. */
+static inline const uint8_t *skip_digits(const struct lexer *lx, const uint8_t *p)
 {
-#ifdef __SSE2__
-    /* How long a number is cannot be foretold, so a loop over its digits would end in a mispredicted branch.
-     */
-    if (end - p >= 16) {
-        __m128i digits = _mm_sub_epi8(_mm_loadu_si128((const __m128i *)(const void *)p), _mm_set1_epi8('0'));
-        int others = ~_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(digits, _mm_set1_epi8(9)), digits));
-        unsigned n = (unsigned)__builtin_ctz((unsigned)others);
+    const uint8_t *end = lx->end;
+#ifdef LEX_SSE2
+    /* How long a number is cannot be foretold, so a loop over its digits would end in a mispredicted branch. */
+    size_t left = (size_t)(end - p);
+    if (left >= 16 || end - lx->begin >= 16) {
+        unsigned shift = left >= 16 ? 0 : (unsigned)(16 - left);
+        __m128i b = _mm_loadu_si128((const __m128i *)(const void *)(p - shift));
+        /* '0' .. '9' moved to the upper end of the signed bytes */
+        __m128i digits = _mm_cmpgt_epi8(_mm_add_epi8(b, _mm_set1_epi8(0x7f - '9')), _mm_set1_epi8(0x7f - 10));
+        unsigned others = ~((unsigned)_mm_movemask_epi8(digits) >> shift);
+        unsigned n = (unsigned)__builtin_ctz(others);
         p += n;
         if (n < 16)
             return p;
@@ -141,16 +195,15 @@ static inline const uint8_t *skip_digits(const uint8_t *p, const uint8_t *end)
     return p;
 }
 
-/* p: at the first digit or at the point before it. "1..2" is 1, .., 2. */
-static inline const uint8_t *number(struct lexer *lx, const uint8_t *p)
+/* from: at the first digit or at the point before it. p: behind the first digits, at a point or an e. "1..2" is 1,
+   .., 2. */
+RARE static const uint8_t *fraction(struct lexer *lx, const uint8_t *from, const uint8_t *p)
 {
-    const uint8_t *from = p, *end = lx->end;
+    const uint8_t *end = lx->end;
     enum literal_kind kind = LITERAL_INTEGER;
-    if (*p != '.')
-        p = skip_digits(p, end);
-    if (p < end && *p == '.' && !(p > from && p + 1 < end && p[1] == '.')) {
+    if (*p == '.' && !(p > from && p + 1 < end && p[1] == '.')) {
         kind = LITERAL_NUMERIC;
-        p = skip_digits(p + 1, end);
+        p = skip_digits(lx, p + 1);
     }
     if (p < end && (*p | 0x20) == 'e') {
         const uint8_t *q = p + 1;
@@ -158,10 +211,20 @@ static inline const uint8_t *number(struct lexer *lx, const uint8_t *p)
             q++;
         if (q < end && lex_class[*q] == CLASS_DIGIT) {
             kind = LITERAL_NUMERIC;
-            p = skip_digits(q, end);
+            p = skip_digits(lx, q);
         }
     }
     return mask(lx, from, p, kind);
+}
+
+/* p: at the first digit, or at the point before it. */
+static inline const uint8_t *number(struct lexer *lx, const uint8_t *p)
+{
+    const uint8_t *from = p;
+    p = skip_digits(lx, p);
+    if (p < lx->end && (*p == '.' || (*p | 0x20) == 'e'))
+        return fraction(lx, from, p);
+    return mask(lx, from, p, LITERAL_INTEGER);
 }
 
 /* A string without backslash escapes that begins at from, its opening quote at p. '' is a quote if doubled
@@ -195,7 +258,7 @@ static inline const uint8_t *string(struct lexer *lx, const uint8_t *from, const
 /* The first quote or backslash; end: none. */
 static const uint8_t *find_quote_or_backslash(const uint8_t *p, const uint8_t *end)
 {
-#ifdef __SSE2__
+#ifdef LEX_SSE2
     const __m128i quote = _mm_set1_epi8('\''), backslash = _mm_set1_epi8('\\');
     for (; end - p >= 16; p += 16) {
         __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
@@ -211,7 +274,7 @@ static const uint8_t *find_quote_or_backslash(const uint8_t *p, const uint8_t *e
 }
 
 /* E'...'; p: at the quote. */
-static const uint8_t *escape_string(struct lexer *lx, const uint8_t *from, const uint8_t *p)
+RARE static const uint8_t *escape_string(struct lexer *lx, const uint8_t *from, const uint8_t *p)
 {
     const uint8_t *end = lx->end;
     p++;
@@ -238,7 +301,7 @@ static const uint8_t *escape_string(struct lexer *lx, const uint8_t *from, const
 }
 
 /* p: at a dollar that does not continue an identifier: $1, $tag$...$tag$, or just a dollar. */
-static const uint8_t *dollar(struct lexer *lx, const uint8_t *p)
+RARE static const uint8_t *dollar(struct lexer *lx, const uint8_t *p)
 {
     const uint8_t *from = p++, *end = lx->end;
     if (p < end && lex_class[*p] == CLASS_DIGIT) {
@@ -264,7 +327,7 @@ static const uint8_t *dollar(struct lexer *lx, const uint8_t *p)
  * -------------------------------------------------------------------------------------------------- */
 
 /* Behind U&'...' or U&"...": the escape character of a UESCAPE clause must stay in the template. */
-static bool keep_uescape(struct lexer *lx, const uint8_t *p)
+RARE static bool keep_uescape(struct lexer *lx, const uint8_t *p)
 {
     const uint8_t *end = lx->end;
     const uint8_t *word = lex_skip_blank(p, end, NULL, NULL);
@@ -288,7 +351,7 @@ static bool keep_uescape(struct lexer *lx, const uint8_t *p)
     return false;
 }
 
-static const uint8_t *unicode(struct lexer *lx, const uint8_t *from, const uint8_t *p)
+RARE static const uint8_t *unicode(struct lexer *lx, const uint8_t *from, const uint8_t *p)
 {
     if (*p == '\'') {
         p = string(lx, from, p, true, LITERAL_OTHER);
@@ -304,7 +367,7 @@ static const uint8_t *unicode(struct lexer *lx, const uint8_t *from, const uint8
 
 /* Behind a word of one letter, p at a quote or an ampersand: literals with a prefix. N'...' is the keyword N
  * and a plain string. */
-static const uint8_t *prefixed(struct lexer *lx, const uint8_t *from, const uint8_t *p)
+RARE static const uint8_t *prefixed(struct lexer *lx, const uint8_t *from, const uint8_t *p)
 {
     const uint8_t *end = lx->end, *to;
     uint8_t letter = *from | 0x20;
@@ -360,7 +423,7 @@ static inline const uint8_t *word(struct lexer *lx, const uint8_t *p)
 }
 
 /* White space or the beginning of a comment at p. *stop_r: nothing but a semicolon or the end follows it. */
-static const uint8_t *blank(struct lexer *lx, const uint8_t *p, bool at_top, bool *stop_r)
+RARE static const uint8_t *blank(struct lexer *lx, const uint8_t *p, bool at_top, bool *stop_r)
 {
     const uint8_t *comment = NULL;
     const uint8_t *q = lex_skip_blank(p, lx->end, &lx->t->hint, &comment);
@@ -374,15 +437,16 @@ static const uint8_t *blank(struct lexer *lx, const uint8_t *p, bool at_top, boo
     }
     if (q == p + 1 && *p == ' ')
         return q;
-    *end_run(lx, p, 1) = ' ';
-    lx->t->text.end++;
+    uint8_t *out = end_run(lx, p, 1);
+    *out = ' ';
+    lx->out = out + 1;
     lx->run = q;
     return q;
 }
 
-/* From the first token to the end of the statement: *p_r is where it stopped, at a semicolon or the end.
-   Returns the end of the last token, NULL: error. */
-static const uint8_t *tokens(struct lexer *lx, const uint8_t *p, bool whole, const uint8_t **p_r)
+/* From the first token to the end of the statement, which goes to lx->stopped. Returns the end of the last token,
+   NULL: error. */
+static const uint8_t *tokens(struct lexer *lx, const uint8_t *p)
 {
     const uint8_t *end = lx->end, *from;
     size_t depth = 0;
@@ -401,9 +465,9 @@ static const uint8_t *tokens(struct lexer *lx, const uint8_t *p, bool whole, con
         case CLASS_COMMENT: {
             bool stop = false;
             from = p;
-            p = blank(lx, p, !whole && depth == 0 && lx->body.nesting == 0, &stop);
+            p = blank(lx, p, !lx->whole && depth == 0 && lx->body.nesting == 0, &stop);
             if (stop) {
-                *p_r = p;
+                lx->stopped = p;
                 return from;
             }
             break;
@@ -441,8 +505,8 @@ static const uint8_t *tokens(struct lexer *lx, const uint8_t *p, bool whole, con
             p++;
             break;
         case CLASS_SEMICOLON:
-            if (!whole && depth == 0 && lx->body.nesting == 0)
-                return *p_r = p;
+            if (!lx->whole && depth == 0 && lx->body.nesting == 0)
+                return lx->stopped = p;
             p++;
             break;
         case CLASS_CONTROL:
@@ -454,12 +518,12 @@ static const uint8_t *tokens(struct lexer *lx, const uint8_t *p, bool whole, con
         if (!p)
             return NULL;
     }
-    return *p_r = p;
+    return lx->stopped = p;
 }
 
 /* p: at the first digit of a number. A point before it belongs to it, unless it is the second of the operator
  * "..". */
-static const uint8_t *point_before(const uint8_t *low, const uint8_t *p)
+static inline const uint8_t *point_before(const uint8_t *low, const uint8_t *p)
 {
     const uint8_t *q = p;
     while (q > low && q[-1] == '.')
@@ -474,10 +538,12 @@ static inline bool word_before(const uint8_t *low, const uint8_t *p, ptrdiff_t l
            (p - low == len || !lex_continues_identifier(p[-len - 1]));
 }
 
-/* p: at a quote whose prefix, if any, was skipped as plain text. */
-static const uint8_t *quote(struct lexer *lx, const uint8_t *low, const uint8_t *p)
+/* p: at a quote that may have a prefix, which was skipped as plain text. */
+RARE static const uint8_t *quote_behind(struct lexer *lx, const uint8_t *low, const uint8_t *p)
 {
     const uint8_t *from = p;
+    if (p == lx->verbatim)
+        return p + 3;
     if (p - low >= 2 && p[-1] == '&' && (p[-2] | 0x20) == 'u' && word_before(low, p - 1, 1))
         return unicode(lx, p - 2, p);
     if (word_before(low, p, 1)) {
@@ -489,7 +555,15 @@ static const uint8_t *quote(struct lexer *lx, const uint8_t *low, const uint8_t 
     return p ? p : fail(lx, "unterminated quoted string", from, lx->end);
 }
 
-static const uint8_t *double_quote(struct lexer *lx, const uint8_t *low, const uint8_t *p)
+static inline const uint8_t *quote(struct lexer *lx, const uint8_t *low, const uint8_t *p)
+{
+    if (p == lx->verbatim || (p > low && (lex_continues_identifier(p[-1]) || p[-1] == '&')))
+        return quote_behind(lx, low, p);
+    const uint8_t *to = string(lx, p, p, true, LITERAL_STRING);
+    return to ? to : fail(lx, "unterminated quoted string", p, lx->end);
+}
+
+RARE static const uint8_t *double_quote(struct lexer *lx, const uint8_t *low, const uint8_t *p)
 {
     if (p - low >= 2 && p[-1] == '&' && (p[-2] | 0x20) == 'u' && word_before(low, p - 1, 1))
         return unicode(lx, p - 2, p);
@@ -497,9 +571,8 @@ static const uint8_t *double_quote(struct lexer *lx, const uint8_t *low, const u
     return q ? q : fail(lx, "unterminated quoted identifier", p, lx->end);
 }
 
-/* p: at a semicolon or the end. Behind the semicolons, where comments of the next statement may stand; the
- * end if there is none. */
-static const uint8_t *next_statement(const struct lexer *lx, const uint8_t *p)
+/* p: at a semicolon. */
+RARE static const uint8_t *behind_semicolons(const struct lexer *lx, const uint8_t *p)
 {
     const uint8_t *next = p;
     while (p < lx->end && *p == ';') {
@@ -512,67 +585,111 @@ static const uint8_t *next_statement(const struct lexer *lx, const uint8_t *p)
     return p < lx->end ? next : p;
 }
 
-/* As tokens(), for texts of PLAIN_BLOCK bytes and more that do not begin with CREATE: plain text is skipped
-   in blocks. Parentheses are not counted. They matter only at a semicolon with a statement, or the rest of
-   this one, behind it: *again_r says that tokens() must have a look. */
-static const uint8_t *tokens_in_blocks(struct lexer *lx, const uint8_t *p, bool whole, const uint8_t **p_r,
-                                       bool *again_r)
+/* p: where the statement ends. Behind its semicolons, where comments of the next statement may stand; the end if
+   there is none. */
+static inline const uint8_t *next_statement(const struct lexer *lx, const uint8_t *p)
+{
+    return lx->end - p <= 1 ? lx->end : behind_semicolons(lx, p);
+}
+
+/* The text before p, at which the statement ends, without a blank: that belongs to what ends it. Runs never begin
+   at a blank that was skipped. */
+static inline const uint8_t *last_before(const struct lexer *lx, const uint8_t *p)
+{
+    return p > lx->run && p[-1] == ' ' ? p - 1 : p;
+}
+
+/* A stop that is neither a digit nor a quote. Returns where to go on: p if it is plain text, NULL: error. */
+RARE static const uint8_t *other_stop(struct lexer *lx, const uint8_t *low, const uint8_t *p)
 {
     const uint8_t *end = lx->end;
-    while (p) {
-        const uint8_t *low = p;
-        p = plain_skip(low, end);
-        /* A blank before the end, a comment or other white space is part of that. Runs never begin at a blank
-         * that was skipped. */
-        const uint8_t *from = p > lx->run && p[-1] == ' ' ? p - 1 : p;
-        if (p == end) {
-            *p_r = p;
+    switch ((enum char_class)lex_class[*p]) {
+    case CLASS_DQUOTE:
+        return double_quote(lx, low, p);
+    case CLASS_DOLLAR:
+        return p > low && lex_continues_identifier(p[-1]) ? p : dollar(lx, p);
+    case CLASS_COMMENT:
+        if (end - p < 2 || p[1] != (*p == '-' ? '-' : '*'))
+            return p;
+        /* fall through */
+    case CLASS_SPACE: {
+        const uint8_t *from = last_before(lx, p);
+        bool stop = false;
+        p = blank(lx, from, !lx->whole, &stop);
+        if (stop) {
+            lx->stopped = p;
             return from;
         }
-        bool stop = false;
-        switch ((enum char_class)lex_class[*p]) {
-        case CLASS_DIGIT:
-            p = number(lx, point_before(low, p));
-            break;
-        case CLASS_QUOTE:
-            p = p == lx->verbatim ? p + 3 : quote(lx, low, p);
-            break;
-        case CLASS_DQUOTE:
-            p = double_quote(lx, low, p);
-            break;
-        case CLASS_DOLLAR:
-            p = dollar(lx, p);
-            break;
-        case CLASS_COMMENT:
-            if (end - p < 2 || p[1] != (*p == '-' ? '-' : '*')) {
-                p++;
-                break;
+        return p;
+    }
+    case CLASS_CONTROL:
+        return fail(lx, "syntax error", p, p + 1);
+    case CLASS_SEMICOLON:
+    case CLASS_QUOTE:
+    case CLASS_DIGIT:
+    case CLASS_IDENT:
+    case CLASS_COPY:
+    case CLASS_DOT:
+    case CLASS_OPEN:
+    case CLASS_CLOSE:
+        return p;
+    }
+    return p;
+}
+
+/*
+ * As tokens(), for texts of PLAIN_SHORTEST bytes and more that do not begin with CREATE: only stops are looked at
+ * (plain.h). Parentheses are not counted: who finds anything behind the semicolon must ask tokens().
+ *
+ *     ... 42, t.column_2 + 'text' ...
+ *           ^ low      ^ p: a stop     low .. p: plain text, from the end of the last literal on
+ */
+static const uint8_t *tokens_in_windows(struct lexer *lx, const uint8_t *p)
+{
+    const uint8_t *end = lx->end, *low = p, *base = p;
+    uint64_t stops = plain_stops(lx->begin, base, end);
+    for (;;) {
+        if (stops == 0) {
+            if (end - base <= PLAIN_WINDOW) {
+                lx->stopped = end;
+                return last_before(lx, end);
             }
-            /* fall through */
-        case CLASS_SPACE:
-            p = blank(lx, from, !whole, &stop);
-            break;
-        case CLASS_SEMICOLON:
-            stop = !whole;
-            p += whole;
-            break;
-        case CLASS_CONTROL:
-            return fail(lx, "syntax error", p, p + 1);
-        case CLASS_IDENT:
-        case CLASS_COPY:
-        case CLASS_DOT:
-        case CLASS_OPEN:
-        case CLASS_CLOSE:
-            p++;
-            break;
+            base += PLAIN_WINDOW;
+            stops = plain_stops(lx->begin, base, end);
+            continue;
         }
-        if (stop) {
-            const uint8_t *next = next_statement(lx, *p_r = p);
-            *again_r = next && next < end;
-            return next ? from : NULL;
+        p = base + __builtin_ctzll(stops);
+        stops &= stops - 1;
+        uint8_t class = lex_class[*p];
+        if (class == CLASS_DIGIT) {
+            uint8_t before = p > low ? lex_class[p[-1]] : CLASS_SPACE;
+            if (before <= CLASS_DOLLAR)
+                continue;
+            low = number(lx, before == CLASS_DOT ? point_before(low, p) : p);
+        } else if (class == CLASS_QUOTE) {
+            low = quote(lx, low, p);
+        } else if (class == CLASS_SEMICOLON && !lx->whole) {
+            lx->stopped = p;
+            return last_before(lx, p);
+        } else if (class == CLASS_COPY) {
+            continue;
+        } else {
+            const uint8_t *q = other_stop(lx, low, p);
+            if (lx->stopped)
+                return q;
+            if (q == p)
+                continue;
+            low = q;
+        }
+        if (!low)
+            return NULL;
+        if (low - base < PLAIN_WINDOW) {
+            stops &= ~UINT64_C(0) << (low - base);
+        } else {
+            base = low;
+            stops = plain_stops(lx->begin, base, end);
         }
     }
-    return NULL;
 }
 
 static bool begins_with_create(const uint8_t *p, const uint8_t *end)
@@ -580,21 +697,20 @@ static bool begins_with_create(const uint8_t *p, const uint8_t *end)
     return end - p > 6 && lex_word_is(p, 6, "create") && !lex_continues_identifier(p[6]);
 }
 
-static const uint8_t *all_tokens(struct lexer *lx, const uint8_t *first, bool whole, const uint8_t **p_r)
+static const uint8_t *all_tokens(struct lexer *lx, const uint8_t *first)
 {
-    if (PLAIN_SKIPS && lx->end - lx->begin >= PLAIN_BLOCK && !lx->body.create) {
-        const struct slice hint = lx->t->hint;
-        bool again = false;
-        const uint8_t *last = tokens_in_blocks(lx, first, whole, p_r, &again);
-        if (!again)
-            return last;
-        lx->run = first;
-        lx->verbatim = NULL;
-        lx->t->hint = hint;
-        lx->t->n_literals = 0;
-        buf_clear(&lx->t->text);
-    }
-    return tokens(lx, first, whole, p_r);
+    if (!PLAIN_WINDOWS || lx->end - lx->begin < PLAIN_SHORTEST || lx->body.create)
+        return tokens(lx, first);
+    const struct slice hint = lx->t->hint;
+    const uint8_t *last = tokens_in_windows(lx, first);
+    const uint8_t *next = last ? next_statement(lx, lx->stopped) : NULL;
+    if (!next || next == lx->end)
+        return next ? last : NULL;
+    lx->run = first;
+    lx->verbatim = lx->stopped = NULL;
+    lx->t->hint = hint;
+    begin_output(lx);
+    return tokens(lx, first);
 }
 
 /* A text of several statements must not share a plan with its first one: its template ends with a semicolon,
@@ -628,7 +744,8 @@ enum status lex_statement(struct template *t, struct slice sql, bool whole, stru
         return STATUS_ERROR;
     }
 
-    struct lexer lx = {.t = t, .begin = sql.data, .end = sql.data + sql.len, .error = error_r};
+    struct lexer lx = {
+        .t = t, .begin = sql.data, .end = sql.data + sql.len, .error = error_r, .whole = whole};
     const uint8_t *comment = NULL;
     const uint8_t *p = lx.begin;
     if (sql.len && (lex_class[*p] == CLASS_SPACE || lex_class[*p] == CLASS_COMMENT))
@@ -638,27 +755,28 @@ enum status lex_statement(struct template *t, struct slice sql, bool whole, stru
         return STATUS_ERROR;
     }
     lx.run = p;
+    begin_output(&lx);
     lx.body.create = p < lx.end && (*p | 0x20) == 'c' && begins_with_create(p, lx.end);
     const uint8_t *first = p;
-    const uint8_t *last = all_tokens(&lx, first, whole, &p);
+    const uint8_t *last = all_tokens(&lx, first);
     if (!last)
         return STATUS_ERROR;
-    end_run(&lx, last, 0);
+    if (last > lx.run)
+        lx.out = end_run(&lx, last, 0);
+    end_output(&lx);
     t->statement.len = last > first ? (size_t)(last - lx.begin) : 0;
-    if (p < lx.end && !(p = next_statement(&lx, p)))
+    p = next_statement(&lx, lx.stopped);
+    if (!p)
         return STATUS_ERROR;
     finish(t, p < lx.end);
     *end_r = (struct lex_end){.next = (size_t)(p - lx.begin), .guess = lx.body.seen};
     return STATUS_OK;
 }
 
-enum status template_lex(struct template *t, struct slice sql, struct error *error_r)
+/* t's end is a guess: the parser knows. */
+RARE static enum status lex_as_parsed(struct template *t, struct slice sql, struct error *error_r)
 {
     struct lex_end end;
-    if (lex_statement(t, sql, false, &end, error_r) != STATUS_OK)
-        return STATUS_ERROR;
-    if (!end.guess)
-        return STATUS_OK;
     size_t len = sql_first_statement(sql);
     if (len == 0)
         return STATUS_OK; /* nobody can parse it; the guess is good enough for an error message */
@@ -671,4 +789,12 @@ enum status template_lex(struct template *t, struct slice sql, struct error *err
     if (!p || p < rest.end)
         finish(t, true);
     return STATUS_OK;
+}
+
+enum status template_lex(struct template *t, struct slice sql, struct error *error_r)
+{
+    struct lex_end end;
+    if (lex_statement(t, sql, false, &end, error_r) != STATUS_OK)
+        return STATUS_ERROR;
+    return end.guess ? lex_as_parsed(t, sql, error_r) : STATUS_OK;
 }

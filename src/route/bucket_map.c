@@ -15,7 +15,9 @@
 #include "route/bucket_map.h"
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "key.h"
+#include "wire/datum.h"
 #include <assert.h>
 #include <stdlib.h>
 
@@ -33,6 +35,7 @@ struct bucket_map {
     enum table_method method;
     uint32_t type_oid;
     int32_t typmod;
+    bool hashes_integers;          /* HASH, and the column is an int2, int4 or int8 */
     const struct database_def *db; /* outlives the map: plans of one topology die with it */
     const char *table, *column;    /* copies, for messages */
     unsigned single_shard;
@@ -214,6 +217,8 @@ struct bucket_map *bucket_map_create(const struct database_def *db, const struct
     m->table = arena_strdup(&m->arena, table->name ? table->name : "*");
     m->column = arena_strdup(&m->arena, table->column ? table->column : "");
     m->single_shard = table->single_shard;
+    m->hashes_integers =
+        table->method == TABLE_HASH && (type_oid == OID_INT2 || type_oid == OID_INT4 || type_oid == OID_INT8);
     if (fill(m, table, deterministic_collation, error_r) != STATUS_OK)
         bucket_map_destroy(&m);
     return m;
@@ -277,14 +282,19 @@ static const struct listed *find_listed(const struct bucket_map *m, const struct
     return NULL;
 }
 
+static inline void place_by_hash(const struct bucket_map *m, uint64_t hash, struct bucket_target *target_r)
+{
+    uint32_t bucket = (uint32_t)hash & (m->db->buckets - 1);
+    target_r->bucket = (int32_t)bucket;
+    target_r->shard = m->db->bucket_shard[bucket];
+}
+
 static enum status place(const struct bucket_map *m, const struct key *key, struct bucket_target *target_r,
                          struct error *error_r)
 {
     target_r->bucket = -1;
     if (m->method == TABLE_HASH) {
-        uint32_t bucket = (uint32_t)key_hash(key, hash_family_of(m->type_oid)) & (m->db->buckets - 1);
-        target_r->bucket = (int32_t)bucket;
-        target_r->shard = m->db->bucket_shard[bucket];
+        place_by_hash(m, key_hash(key, hash_family_of(m->type_oid)), target_r);
         return STATUS_OK;
     }
     if (m->method == TABLE_RANGE) {
@@ -302,9 +312,54 @@ static enum status place(const struct bucket_map *m, const struct key *key, stru
     return STATUS_OK;
 }
 
+/* One to max digits and nothing else. */
+static inline bool plain_digits(struct slice text, size_t max, int64_t *v_r)
+{
+    uint64_t v = 0;
+    if (text.len == 0 || text.len > max)
+        return false;
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned digit = text.data[i] - (unsigned)'0';
+        if (digit > 9)
+            return false;
+        v = v * 10 + digit;
+    }
+    *v_r = (int64_t)v;
+    return true;
+}
+
+/* As key_read() reads it; the digits are so few that the type has room for any of them. */
+static inline bool plain_integer(uint32_t oid, int16_t format, struct slice value, int64_t *v_r)
+{
+    size_t size = oid == OID_INT8 ? 8 : oid == OID_INT4 ? 4 : oid == OID_INT2 ? 2 : 0;
+    if (size == 0 || !value.data)
+        return false;
+    if (format == 0)
+        return plain_digits(value, size == 8 ? 18 : size == 4 ? 9 : 4, v_r);
+    if (format != 1 || value.len != size)
+        return false;
+    *v_r = size == 8   ? (int64_t)load_u64(value.data)
+           : size == 4 ? (int32_t)load_u32(value.data)
+                       : (int16_t)load_u16(value.data);
+    return true;
+}
+
+bool bucket_map_find_integer(const struct bucket_map *m, uint32_t value_oid, int16_t format,
+                             struct slice value, struct bucket_target *target_r)
+{
+    int64_t v;
+    uint32_t oid = value_oid == 0 || value_oid == OID_UNKNOWN ? m->type_oid : value_oid;
+    if (!m->hashes_integers || !plain_integer(oid, format, value, &v))
+        return false;
+    place_by_hash(m, hash_int8_extended(v), target_r);
+    return true;
+}
+
 enum status bucket_map_find(const struct bucket_map *m, uint32_t value_oid, int16_t format,
                             struct slice value, struct bucket_target *target_r, struct error *error_r)
 {
+    if (bucket_map_find_integer(m, value_oid, format, value, target_r))
+        return STATUS_OK;
     if (m->method == TABLE_SINGLE) {
         *target_r = (struct bucket_target){.shard = m->single_shard, .bucket = -1};
         return STATUS_OK;

@@ -250,7 +250,22 @@ static enum status add_binary_array(struct resolving *x, const struct key_ref *r
 
 /* --- keys ------------------------------------------------------------------------------------- */
 
-static enum status add_key(struct resolving *x, const struct key_ref *ref)
+/* By far most keys are an integer's digits. False: not this one. */
+static inline bool add_integer(struct resolving *x, const struct key_ref *ref)
+{
+    struct bucket_target target;
+    if (ref->source != KEY_LITERAL || ref->negate)
+        return false;
+    const struct literal *l = &x->t->literals[ref->index];
+    if (l->kind != LITERAL_INTEGER ||
+        !bucket_map_find_integer(map_of(x->plan, ref), ref->type_oid ? ref->type_oid : OID_INT8, 0,
+                                 slice_of(x->t->statement.data + l->at, l->len), &target))
+        return false;
+    found(x, &target);
+    return true;
+}
+
+static enum status __attribute__((noinline)) add_other_key(struct resolving *x, const struct key_ref *ref)
 {
     struct key_value v = {.type_oid = ref->type_oid};
     switch ((enum key_source)ref->source) {
@@ -277,6 +292,11 @@ static enum status add_key(struct resolving *x, const struct key_ref *ref)
         return v.format == 0 ? add_text_array(x, ref, v.bytes) : add_binary_array(x, ref, v.bytes);
     }
     return STATUS_OK;
+}
+
+static inline enum status add_key(struct resolving *x, const struct key_ref *ref)
+{
+    return add_integer(x, ref) ? STATUS_OK : add_other_key(x, ref);
 }
 
 /* Nothing matches: some shard says so, always the same one. */
@@ -336,9 +356,9 @@ enum status route_resolve(const struct plan *plan, const struct database_def *db
         return STATUS_OK;
     struct resolving x = {
         .plan = plan, .t = t, .params = params, .shards = shards_r, .bucket = -1, .error = error_r};
-    buf_init(&x.scratch);
     enum status status = resolve_keys(&x, row_shards);
-    buf_free(&x.scratch);
+    if (x.scratch.data)
+        buf_free(&x.scratch);
     if (status != STATUS_OK)
         return STATUS_ERROR;
     *bucket_r = x.n_found > 0 ? x.bucket : -1;

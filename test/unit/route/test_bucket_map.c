@@ -2,6 +2,7 @@
 #include "route/bucket_map.h"
 #include "route/hash.h"
 #include "wire/datum.h"
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -84,6 +85,92 @@ static void hash_goes_through_the_bucket_table(void **state)
     assert_not_found(m, "x", SQLSTATE_INVALID_TEXT);
     bucket_map_destroy(&m);
     assert_null(m);
+    bucket_map_destroy(&m);
+}
+
+/* hash_key() reads values by way of key_read(). */
+static void assert_short_cut_agrees(const struct bucket_map *m, uint32_t type_oid, int16_t format,
+                                    struct slice value)
+{
+    static const uint32_t value_oids[] = {0,        OID_UNKNOWN, OID_INT2, OID_INT4,
+                                          OID_INT8, OID_OID,     OID_TEXT, OID_NUMERIC};
+    for (size_t i = 0; i < sizeof(value_oids) / sizeof(value_oids[0]); i++) {
+        struct bucket_target target = {0};
+        struct error error;
+        uint64_t hash;
+        if (!bucket_map_find_integer(m, value_oids[i], format, value, &target))
+            continue;
+        assert_int_equal(hash_key(type_oid, value_oids[i], format, value, &hash, &error), STATUS_OK);
+        assert_int_equal(target.bucket, (int32_t)(hash & 1023));
+        assert_int_equal(target.shard, bucket_shard[hash & 1023]);
+    }
+}
+
+static void short_cut_for_integers_agrees_with_the_long_way(void **state)
+{
+    static const uint32_t types[] = {OID_INT2, OID_INT4, OID_INT8, OID_OID, OID_TEXT, OID_TIMESTAMP};
+    static const char *const texts[] = {"",
+                                        "0",
+                                        "7",
+                                        "007",
+                                        "9999",
+                                        "32767",
+                                        "32768",
+                                        "65535",
+                                        "99999",
+                                        "-1",
+                                        "+1",
+                                        " 1",
+                                        "1 ",
+                                        "1_000",
+                                        "0x1f",
+                                        "1.0",
+                                        "1e3",
+                                        "12a",
+                                        "999999999",
+                                        "2147483647",
+                                        "2147483648",
+                                        "4294967295",
+                                        "4294967296",
+                                        "-32768",
+                                        "999999999999999999",
+                                        "9223372036854775807",
+                                        "9223372036854775808",
+                                        "000000000000000000000000001"};
+    struct table_map t = {.name = "t", .column = "id", .method = TABLE_HASH};
+    uint64_t random = 1;
+    (void)state;
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        struct bucket_map *m = make(&t, types[i]);
+        for (size_t k = 0; k < sizeof(texts) / sizeof(texts[0]); k++)
+            assert_short_cut_agrees(m, types[i], 0, slice_str(texts[k]));
+        for (int k = 0; k < 20000; k++) {
+            uint8_t binary[8];
+            char text[32];
+            random = random * UINT64_C(6364136223846793005) + 1442695040888963407;
+            snprintf(text, sizeof(text), "%" PRId64, (int64_t)random >> (random >> 8) % 64);
+            assert_short_cut_agrees(m, types[i], 0, slice_str(text));
+            memcpy(binary, &random, sizeof(binary));
+            for (size_t len = 0; len <= sizeof(binary); len++)
+                assert_short_cut_agrees(m, types[i], 1, slice_of(binary, len));
+        }
+        bucket_map_destroy(&m);
+    }
+}
+
+static void short_cut_for_integers_is_taken(void **state)
+{
+    struct table_map t = {.name = "t", .column = "id", .method = TABLE_HASH};
+    struct bucket_map *m = make(&t, OID_INT4);
+    struct bucket_target target;
+    (void)state;
+    assert_true(bucket_map_find_integer(m, 0, 0, slice_str("123456789"), &target));
+    assert_true(bucket_map_find_integer(m, OID_INT8, 0, slice_str("123456789012345678"), &target));
+    assert_true(bucket_map_find_integer(m, OID_INT2, 1, slice_of("\0\1", 2), &target));
+    assert_true(bucket_map_find_integer(m, OID_INT4, 1, slice_of("\0\0\0\1", 4), &target));
+    assert_false(bucket_map_find_integer(m, OID_INT4, 0, slice_str("1234567890"), &target));
+    assert_false(bucket_map_find_integer(m, OID_INT4, 0, slice_of(NULL, 0), &target));
+    assert_false(bucket_map_find_integer(m, OID_INT4, 2, slice_str("1"), &target));
     bucket_map_destroy(&m);
 }
 
@@ -269,6 +356,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hash_goes_through_the_bucket_table),
+        cmocka_unit_test(short_cut_for_integers_agrees_with_the_long_way),
+        cmocka_unit_test(short_cut_for_integers_is_taken),
         cmocka_unit_test(range_takes_its_lower_bound_and_not_its_upper),
         cmocka_unit_test(ranges_of_characters_are_ranges_of_bytes),
         cmocka_unit_test(many_ranges_agree_with_a_linear_search),

@@ -244,8 +244,9 @@ static char outcome_in(const char *cell)
     return cell[0];
 }
 
-/* What a reply to decision_fence_sql() or decision_fences_sql() says of one transaction: 'c', 'a', or 0. */
-static char outcome_of(const struct txn_reply *reply, const char *txid, bool together)
+/* What a reply to decision_fence_sql() or decision_fences_sql() says of one transaction: 'c', 'a', or 0. Rows come in
+ * any order. */
+static char outcome_of(const struct txn_reply *reply, const char *txid, bool together, size_t nth)
 {
     if (reply->kind != TXN_REPLY_OK)
         return 0;
@@ -253,6 +254,8 @@ static char outcome_of(const struct txn_reply *reply, const char *txid, bool tog
         return 'a';
     if (!together)
         return reply->n_rows == 1 && reply->n_columns == 1 ? outcome_in(reply->rows[0][0]) : 0;
+    if (SEEDED_BUG(BUG_ANSWERS_IN_ORDER))
+        return nth < reply->n_rows ? outcome_in(reply->rows[nth][1]) : 0;
     for (size_t i = 0; i < reply->n_rows && reply->n_columns == 2; i++)
         if (reply->rows[i][0] && strcmp(reply->rows[i][0], txid) == 0)
             return outcome_in(reply->rows[i][1]);
@@ -281,6 +284,7 @@ void entries_fence_reply(struct recovery *r, struct shard *s, const struct txn_r
 {
     struct list_node *node;
     bool together = s->asked.count > 1;
+    size_t nth = 0;
     if (together && reply->kind == TXN_REPLY_ERROR) {
         /* Nothing was written. Whose fault it was shows when each is asked about alone. */
         s->one_by_one = s->asked.count;
@@ -290,7 +294,7 @@ void entries_fence_reply(struct recovery *r, struct shard *s, const struct txn_r
     }
     while ((node = list_pop_front(&s->asked))) {
         struct doubt *d = list_entry(node, struct doubt, in_queue);
-        settle(r, d, outcome_of(reply, d->txid, together), reply);
+        settle(r, d, outcome_of(reply, d->txid, together, nth++), reply);
     }
 }
 

@@ -2,7 +2,7 @@
 SIM_SRCS := $(sort $(wildcard test/sim/*.c))
 SIM_HDRS := $(wildcard test/sim/*.h src/txn/*.h include/txn/*.h)
 SIM_TXN  := $(sort $(wildcard src/txn/*.c))
-SIM_BUGS := 1 2 3 4 5 6 7 8
+SIM_BUGS := 1 2 3 4 5 6 7 8 9
 SIM_CC    = $(CC) $(CPPFLAGS) -Isrc $(CFLAGS)
 
 $(BUILD)/sim/sim: $(SIM_SRCS) $(SIM_HDRS) $(SIM_TXN) $(call lib,base)

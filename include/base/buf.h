@@ -37,15 +37,44 @@ static inline struct slice buf_slice(const struct buf *b)
     return slice_of(b->data ? b->data + b->start : NULL, b->end - b->start);
 }
 
-/* Makes room for n more bytes and returns where they go; buf_added() tells how many were written there. */
-uint8_t *buf_reserve(struct buf *b, size_t n);
-void buf_added(struct buf *b, size_t n);
-/* Drops n bytes from the read end; an emptied buffer rewinds to its beginning. */
-void buf_consume(struct buf *b, size_t n);
-void buf_clear(struct buf *b);
+/* buf_reserve() when there is no room behind the write end. */
+uint8_t *buf_make_room(struct buf *b, size_t n);
 
-void buf_append(struct buf *b, const void *data, size_t len);
-void buf_slice_append(struct buf *b, struct slice s);
+/* Makes room for n more bytes and returns where they go; buf_added() tells how many were written there. */
+static inline uint8_t *buf_reserve(struct buf *b, size_t n)
+{
+    assert(b->start <= b->end && b->end <= b->cap);
+    return n <= b->cap - b->end && b->data ? b->data + b->end : buf_make_room(b, n);
+}
+static inline void buf_added(struct buf *b, size_t n)
+{
+    assert(n <= b->cap - b->end);
+    b->end += n;
+}
+/* Drops n bytes from the read end; an emptied buffer rewinds to its beginning. */
+static inline void buf_consume(struct buf *b, size_t n)
+{
+    assert(n <= buf_len(b));
+    b->start += n;
+    if (b->start == b->end)
+        b->start = b->end = 0;
+}
+static inline void buf_clear(struct buf *b)
+{
+    b->start = b->end = 0;
+}
+
+static inline void buf_append(struct buf *b, const void *data, size_t len)
+{
+    if (len == 0)
+        return;
+    memcpy(buf_reserve(b, len), data, len);
+    b->end += len;
+}
+static inline void buf_slice_append(struct buf *b, struct slice s)
+{
+    buf_append(b, s.data, s.len);
+}
 void buf_str(struct buf *b, const char *s);  /* without its NUL */
 void buf_cstr(struct buf *b, const char *s); /* with its NUL */
 void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -33,11 +33,11 @@ void buf_check(const struct buf *b)
     (void)b;
 }
 
-uint8_t *buf_reserve(struct buf *b, size_t n)
+uint8_t *buf_make_room(struct buf *b, size_t n)
 {
     buf_check(b);
-    if (n <= b->cap - b->end)
-        return b->data ? b->data + b->end : NULL;
+    if (n == 0)
+        return NULL; /* reached only without any memory */
 
     size_t len = buf_len(b);
     if (b->start >= len && n <= b->cap - len) {
@@ -60,38 +60,6 @@ uint8_t *buf_reserve(struct buf *b, size_t n)
     free(b->data);
     *b = (struct buf){.data = data, .end = len, .cap = cap};
     return b->data + len;
-}
-
-void buf_added(struct buf *b, size_t n)
-{
-    assert(n <= b->cap - b->end);
-    b->end += n;
-}
-
-void buf_consume(struct buf *b, size_t n)
-{
-    assert(n <= buf_len(b));
-    b->start += n;
-    if (b->start == b->end)
-        b->start = b->end = 0;
-}
-
-void buf_clear(struct buf *b)
-{
-    b->start = b->end = 0;
-}
-
-void buf_append(struct buf *b, const void *data, size_t len)
-{
-    if (len == 0)
-        return;
-    memcpy(buf_reserve(b, len), data, len);
-    b->end += len;
-}
-
-void buf_slice_append(struct buf *b, struct slice s)
-{
-    buf_append(b, s.data, s.len);
 }
 
 void buf_str(struct buf *b, const char *s)

@@ -158,48 +158,44 @@ static void ring_pop(struct server *s)
     }
 }
 
-/* Whether a message of this type is the last one that answers the expectation (error answers aside). */
-static bool ends_expectation(enum expect_kind kind, uint8_t type)
+/* What a message's type says: which kinds of expectation it ends (error answers aside), whether somebody must
+   look at it, whatever the sink, and whether it may come at any time. */
+#define ENDS(kind)   (1u << (kind))
+#define MUST_BE_SEEN (1u << 8)
+#define ASYNCHRONOUS (1u << 9)
+
+static const uint16_t type_facts[256] = {
+    [MSG_READY] = ENDS(EXPECT_QUERY) | ENDS(EXPECT_SYNC) | MUST_BE_SEEN,
+    [MSG_PARSE_COMPLETE] = ENDS(EXPECT_PARSE),
+    [MSG_BIND_COMPLETE] = ENDS(EXPECT_BIND),
+    [MSG_CLOSE_COMPLETE] = ENDS(EXPECT_CLOSE),
+    [MSG_ROW_DESCRIPTION] = ENDS(EXPECT_DESCRIBE_STATEMENT) | ENDS(EXPECT_DESCRIBE_PORTAL),
+    [MSG_NO_DATA] = ENDS(EXPECT_DESCRIBE_STATEMENT) | ENDS(EXPECT_DESCRIBE_PORTAL),
+    [MSG_COMMAND_COMPLETE] = ENDS(EXPECT_EXECUTE),
+    [MSG_EMPTY_QUERY] = ENDS(EXPECT_EXECUTE),
+    [MSG_PORTAL_SUSPENDED] = ENDS(EXPECT_EXECUTE),
+    [MSG_ERROR] = MUST_BE_SEEN,
+    [MSG_PARAMETER_STATUS] = MUST_BE_SEEN | ASYNCHRONOUS,
+    [MSG_NOTIFICATION] = MUST_BE_SEEN | ASYNCHRONOUS,
+    [MSG_NOTICE] = ASYNCHRONOUS,
+    [MSG_COPY_IN_RESPONSE] = MUST_BE_SEEN,
+    [MSG_COPY_OUT_RESPONSE] = MUST_BE_SEEN,
+    [MSG_COPY_BOTH_RESPONSE] = MUST_BE_SEEN,
+};
+
+static bool ends_expectation(unsigned kind, uint8_t type)
 {
-    switch (kind) {
-    case EXPECT_QUERY:
-    case EXPECT_SYNC:
-        return type == MSG_READY;
-    case EXPECT_PARSE:
-        return type == MSG_PARSE_COMPLETE;
-    case EXPECT_BIND:
-        return type == MSG_BIND_COMPLETE;
-    case EXPECT_CLOSE:
-        return type == MSG_CLOSE_COMPLETE;
-    case EXPECT_DESCRIBE_STATEMENT:
-    case EXPECT_DESCRIBE_PORTAL:
-        return type == MSG_ROW_DESCRIPTION || type == MSG_NO_DATA;
-    case EXPECT_EXECUTE:
-        return type == MSG_COMMAND_COMPLETE || type == MSG_EMPTY_QUERY || type == MSG_PORTAL_SUSPENDED;
-    }
-    return false;
+    return type_facts[type] & ENDS(kind);
 }
 
-/* Messages that somebody must look at, whatever the sink. */
 static bool must_be_seen(uint8_t type)
 {
-    switch (type) {
-    case MSG_ERROR:
-    case MSG_READY:
-    case MSG_PARAMETER_STATUS:
-    case MSG_NOTIFICATION:
-    case MSG_COPY_IN_RESPONSE:
-    case MSG_COPY_OUT_RESPONSE:
-    case MSG_COPY_BOTH_RESPONSE:
-        return true;
-    default:
-        return false;
-    }
+    return type_facts[type] & MUST_BE_SEEN;
 }
 
 static bool is_asynchronous(uint8_t type)
 {
-    return type == MSG_PARAMETER_STATUS || type == MSG_NOTIFICATION || type == MSG_NOTICE;
+    return type_facts[type] & ASYNCHRONOUS;
 }
 
 /* --- sending ---------------------------------------------------------------------------------- */
@@ -288,7 +284,7 @@ static bool deliver(struct server *s, const struct frame *f)
     bool have = head != NULL && !is_asynchronous(f->type);
     if (have)
         e = *head;
-    bool end = have && ends_expectation((enum expect_kind)e.kind, f->type);
+    bool end = have && ends_expectation(e.kind, f->type);
     if (f->type == MSG_COMMAND_COMPLETE)
         note_tag(s, f->whole.data, f->whole.len);
     if (f->type == MSG_READY) {
@@ -389,7 +385,7 @@ static size_t walk(struct server *s, const uint8_t *p, size_t n)
             struct expect *e = ring_first(s);
             if (*at == MSG_COMMAND_COMPLETE && have >= total)
                 note_tag(s, at, total);
-            if (ends_expectation((enum expect_kind)e->kind, *at)) {
+            if (ends_expectation(e->kind, *at)) {
                 if (have < total)
                     break; /* small: assembled, so that the expectation ends when its message does */
                 ring_pop(s);
@@ -408,7 +404,7 @@ static size_t walk(struct server *s, const uint8_t *p, size_t n)
             return n;
         if (way == WAY_DROP) {
             struct expect *e = ring_first(s);
-            bool ends = e && ends_expectation((enum expect_kind)e->kind, *at);
+            bool ends = e && ends_expectation(e->kind, *at);
             if (have < total && ends)
                 break;
             if (ends)

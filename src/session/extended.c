@@ -152,14 +152,14 @@ static void pipeline_on(struct client *c, struct link *l)
 static bool bind_follows(struct client *c, const char *name)
 {
     struct frame f;
-    size_t need;
-    struct msg_bind m;
-    struct error e;
+    size_t need, len = strlen(name) + 1;
     if (c->rest.len == 0 || c->rest.data[0] != MSG_BIND)
         return false;
     if (frame_next(c->rest, (uint32_t)c->config->settings.max_message_bytes, &f, &need) != FRAME_OK)
         return false;
-    return message_read_bind(&f, &m, &e) == STATUS_OK && strcmp(m.statement, name) == 0;
+    const uint8_t *portal_end = memchr(f.body.data, 0, f.body.len);
+    return portal_end && (size_t)(f.body.data + f.body.len - portal_end) > len &&
+           memcmp(portal_end + 1, name, len) == 0;
 }
 
 /* Some shard that can parse the statement: one that is at hand, among those that the plan may use. */

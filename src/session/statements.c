@@ -165,12 +165,10 @@ const struct template *statement_template(struct statement_def *def, struct erro
 static void send_parse(struct link *l, const char *server_name, const struct statement_def *def, uint16_t tag,
                        void *arg)
 {
-    struct buf b;
-    buf_init(&b);
-    message_parse(&b, server_name, def->sql, def->n_oids, def->oids);
-    server_write(l->server, buf_head(&b), buf_len(&b));
+    struct buf *b = client_scratch(l->client);
+    message_parse(b, server_name, def->sql, def->n_oids, def->oids);
+    server_write(l->server, buf_head(b), buf_len(b));
     server_expect(l->server, EXPECT_PARSE, SINK_MESSAGE, tag, arg);
-    buf_free(&b);
 }
 
 static void prepare_named(struct link *l, struct statement_def *def, uint16_t tag, void *arg)

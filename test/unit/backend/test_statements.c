@@ -59,9 +59,51 @@ static void ids_are_never_used_again(void **state)
     assert_int_not_equal(id, 0); /* 0 means unknown */
     statement_unref(r, &a);
     assert_null(a);
+    statement_registry_renew(r);
     a = statement_intern(r, slice_str("select 1"), 0, NULL);
     assert_int_not_equal(a->id, id);
     statement_unref(r, &a);
+    statement_registry_destroy(&r);
+}
+
+static void count_freed(void *extra)
+{
+    ++*(int *)extra;
+}
+
+static void what_nobody_holds_is_kept_for_a_while(void **state)
+{
+    (void)state;
+    struct statement_registry *r = statement_registry_create();
+    int freed = 0;
+    char text[16], large[10000];
+    struct statement_def *a = statement_intern(r, slice_str("select 1"), 0, NULL);
+    uint64_t id = a->id;
+    a->extra = &freed;
+    a->free_extra = count_freed;
+    statement_unref(r, &a);
+    a = statement_intern(r, slice_str("select 1"), 0, NULL);
+    assert_int_equal(a->id, id);
+    assert_ptr_equal(a->extra, &freed);
+    statement_unref(r, &a);
+    for (int i = 0; i < 1000; i++) { /* too many since */
+        snprintf(text, sizeof(text), "select %d", i + 2);
+        struct statement_def *d = statement_intern(r, slice_str(text), 0, NULL);
+        statement_unref(r, &d);
+    }
+    assert_int_equal(freed, 1);
+    memset(large, 'x', sizeof(large));
+    a = statement_intern(r, slice_of(large, sizeof(large)), 0, NULL);
+    a->extra = &freed;
+    a->free_extra = count_freed;
+    statement_unref(r, &a); /* not worth it */
+    assert_int_equal(freed, 2);
+    a = statement_intern(r, slice_str("select 1"), 0, NULL);
+    a->extra = &freed;
+    a->free_extra = count_freed;
+    statement_unref(r, &a);
+    statement_registry_renew(r); /* means something else now */
+    assert_int_equal(freed, 3);
     statement_registry_destroy(&r);
 }
 
@@ -129,6 +171,7 @@ int main(void)
         cmocka_unit_test(equal_texts_and_types_share_one_definition),
         cmocka_unit_test(types_and_text_cannot_be_confused),
         cmocka_unit_test(ids_are_never_used_again),
+        cmocka_unit_test(what_nobody_holds_is_kept_for_a_while),
         cmocka_unit_test(least_recently_used_leaves),
         cmocka_unit_test(a_server_keeps_what_it_has_prepared_known),
     };

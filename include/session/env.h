@@ -115,7 +115,8 @@ struct session_env {
     void (*route_cancel)(void *arg, uint32_t pid, uint32_t secret);
     void *route_cancel_arg;
     struct list links_free;
-    struct template scratch_template; /* of the statement at hand: valid within one dispatch only */
+    struct client_portal *portals_free; /* a stack */
+    struct template scratch_template;   /* of the statement at hand: valid within one dispatch only */
     struct buf scratch, scratch2;
     struct loop_timer *janitor;
 };

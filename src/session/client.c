@@ -61,8 +61,6 @@ static void client_free(void *arg)
     struct client *c = arg;
     extended_deinit(c);
     session_replay_clear(c);
-    if (c->has_cursors)
-        hashmap_free(&c->cursors, NULL);
     varset_unref(&c->vars);
     varset_unref(&c->reported);
     varset_unref(&c->guc_pgunison);

@@ -187,6 +187,10 @@ void session_env_deinit(struct session_env *env)
     struct list_node *n;
     while ((n = list_pop_front(&env->links_free)))
         free(list_entry(n, struct link, node));
+    for (struct client_portal *p = env->portals_free, *next; p; p = next) {
+        next = p->next;
+        free(p);
+    }
     config_unref(&env->config);
 }
 

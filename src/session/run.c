@@ -140,16 +140,12 @@ void run_note_cursor(struct client *c, const struct plan *p, const struct shard_
 {
     if (p->verb != VERB_DECLARE_CURSOR || !p->name)
         return;
-    if (!c->has_cursors) {
-        hashmap_init(&c->cursors);
-        c->has_cursors = true;
-    }
-    hashmap_put(&c->cursors, slice_str(p->name), (void *)(uintptr_t)(only_shard(shards) + 1));
+    hashmap_put(&client_names(c)->cursors, slice_str(p->name), (void *)(uintptr_t)(only_shard(shards) + 1));
 }
 
 unsigned run_cursor_shard(const struct client *c, const struct plan *p)
 {
-    void *shard = c->has_cursors && p->name ? hashmap_get(&c->cursors, slice_str(p->name)) : NULL;
+    void *shard = c->names && p->name ? hashmap_get(&c->names->cursors, slice_str(p->name)) : NULL;
     return shard ? (unsigned)(uintptr_t)shard - 1
                  : c->db->home; /* the server says that there is no such cursor */
 }

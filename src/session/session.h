@@ -118,9 +118,17 @@ struct client_portal {
     struct link *link; /* single shard: where it is; NULL otherwise */
     struct plan *plan; /* pinned; NULL once it was run, unless it has a link */
     struct statement_def *statement;
-    struct buf bind; /* several shards, or local: the whole Bind message */
-    bool local;      /* the proxy runs it itself: BEGIN, COMMIT, ... */
-    bool done;       /* has been run to its end */
+    struct buf bind;            /* several shards, or local: the whole Bind message */
+    bool local;                 /* the proxy runs it itself: BEGIN, COMMIT, ... */
+    bool done;                  /* has been run to its end */
+    struct client_portal *next; /* env->portals_free */
+};
+
+/* What a client has given names to: made with the first name, as most never give any. */
+struct client_names {
+    struct hashmap statements; /* -> struct client_statement */
+    struct hashmap portals;    /* -> struct client_portal */
+    struct hashmap cursors;    /* -> link's shard + 1 */
 };
 
 struct client_txn {
@@ -211,11 +219,9 @@ struct client {
     bool simple_open;  /* a Query message is being answered: ends with ReadyForQuery */
 
     /* extended */
-    struct hashmap statements; /* name -> struct client_statement; the unnamed ones apart */
-    struct hashmap portals;    /* name -> struct client_portal */
-    struct client_statement *unnamed_statement; /* NULL: none */
-    struct client_portal *unnamed_portal;       /* statement NULL: none; its memory is kept */
-    bool has_extended;         /* the maps are initialised */
+    struct client_names *names;                /* NULL: none */
+    struct client_statement unnamed_statement; /* def NULL: none */
+    struct client_portal *unnamed_portal;      /* NULL: none */
     bool skip_till_sync;
     bool parse_retry; /* the Parse at hand has put its statement already */
     bool console_extended;
@@ -223,9 +229,7 @@ struct client {
     bool sync_pending;  /* Sync has been dispatched, its answer is due */
     bool extended_open; /* messages since the last Sync */
 
-    struct copy_in *copy;   /* RUN_COPY_IN */
-    struct hashmap cursors; /* name -> link's shard + 1 */
-    bool has_cursors;
+    struct copy_in *copy; /* RUN_COPY_IN */
 
     struct catalog_load *loading;
     char *load_schema, *load_name;
@@ -301,6 +305,7 @@ enum dispatch session_execute_verb(struct client *c, struct plan *p, const struc
                                    bool *handled_r); /* what needs no shard */
 
 /* extended.c, statements.c */
+struct client_names *client_names(struct client *c);
 bool extended_has_statement(struct client *c, const char *name);
 enum dispatch extended_message(struct client *c, const struct frame *f);
 void extended_reply(struct client *c, struct link *l, const struct expect *e, const struct frame *f,

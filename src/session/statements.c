@@ -4,7 +4,7 @@
  * A client's statement is a name for a (text, parameter types) that the worker knows once
  * (backend/statements.h). On a server it is called by the worker's name for it, so that clients share it; it
  * is parsed there when it is first needed. The unnamed statement is parsed as the unnamed one, just before
- * its Bind.
+ * its Bind. The unnamed statement and portal, the only ones of most clients, need no map.
  *
  * ParseComplete: Parse is answered by a real Parse on some shard, so that errors are told when the client
  * expects them. When Bind of the same statement follows at once, as drivers do, Parse waits for it, and goes
@@ -14,13 +14,15 @@
 
 #include <stdlib.h>
 
-static void maps_init(struct client *c)
+struct client_names *client_names(struct client *c)
 {
-    if (c->has_extended)
-        return;
-    hashmap_init(&c->statements);
-    hashmap_init(&c->portals);
-    c->has_extended = true;
+    if (c->names)
+        return c->names;
+    c->names = xmalloc(sizeof *c->names);
+    hashmap_init(&c->names->statements);
+    hashmap_init(&c->names->portals);
+    hashmap_init(&c->names->cursors);
+    return c->names;
 }
 
 /* --- statements ------------------------------------------------------------------------------- */
@@ -33,8 +35,8 @@ static struct statement_registry *registry(struct client *c)
 struct client_statement *statement_find(struct client *c, const char *name)
 {
     if (!*name)
-        return c->unnamed_statement;
-    return c->has_extended ? hashmap_get(&c->statements, slice_str(name)) : NULL;
+        return c->unnamed_statement.def ? &c->unnamed_statement : NULL;
+    return c->names ? hashmap_get(&c->names->statements, slice_str(name)) : NULL;
 }
 
 static void statement_free(struct client *c, struct client_statement *st)
@@ -43,33 +45,27 @@ static void statement_free(struct client *c, struct client_statement *st)
     free(st);
 }
 
+static void unnamed_drop(struct client *c)
+{
+    statement_unref(registry(c), &c->unnamed_statement.def);
+}
+
 struct client_statement *statement_put(struct client *c, const char *name, struct slice sql, uint16_t n_oids,
                                        const uint32_t *oids)
 {
     session_check_scope(c->env);
     struct statement_def *def = statement_intern(registry(c), sql, n_oids, oids);
-    struct client_statement *st = *name ? NULL : c->unnamed_statement;
-    if (st)
-        statement_unref(registry(c), &st->def);
-    else
-        st = xmalloc(sizeof *st);
-    *st = (struct client_statement){.def = def, .unnamed = *name == 0};
-    if (st->unnamed) {
-        c->unnamed_statement = st;
-        return st;
+    if (!*name) {
+        unnamed_drop(c);
+        c->unnamed_statement = (struct client_statement){.def = def, .unnamed = true};
+        return &c->unnamed_statement;
     }
-    maps_init(c);
-    struct client_statement *old = hashmap_put(&c->statements, slice_str(name), st);
+    struct client_statement *st = xmalloc(sizeof *st);
+    *st = (struct client_statement){.def = def};
+    struct client_statement *old = hashmap_put(&client_names(c)->statements, slice_str(name), st);
     if (old)
         statement_free(c, old);
     return st;
-}
-
-static void unnamed_drop(struct client *c)
-{
-    if (c->unnamed_statement)
-        statement_free(c, c->unnamed_statement);
-    c->unnamed_statement = NULL;
 }
 
 void statement_drop(struct client *c, const char *name)
@@ -78,7 +74,7 @@ void statement_drop(struct client *c, const char *name)
         unnamed_drop(c);
         return;
     }
-    struct client_statement *st = c->has_extended ? hashmap_remove(&c->statements, slice_str(name)) : NULL;
+    struct client_statement *st = c->names ? hashmap_remove(&c->names->statements, slice_str(name)) : NULL;
     if (st)
         statement_free(c, st);
 }
@@ -89,11 +85,12 @@ static void statement_drop_pointer(struct client *c, const struct client_stateme
     struct hashmap_iter it;
     struct slice key;
     void *value;
-    if (!c->has_extended)
+    if (!c->names)
         return;
-    for (hashmap_iter_init(&c->statements, &it); hashmap_next(&c->statements, &it, &key, &value);)
+    struct hashmap *m = &c->names->statements;
+    for (hashmap_iter_init(m, &it); hashmap_next(m, &it, &key, &value);)
         if (value == st) {
-            hashmap_remove(&c->statements, key);
+            hashmap_remove(m, key);
             statement_free(c, value);
             return;
         }
@@ -104,13 +101,14 @@ void statements_drop_unanswered(struct client *c)
     struct hashmap_iter it;
     struct slice key;
     void *value;
-    if (c->unnamed_statement && !c->unnamed_statement->acknowledged)
+    if (!c->unnamed_statement.acknowledged)
         unnamed_drop(c);
-    if (!c->has_extended)
+    if (!c->names)
         return;
-    for (hashmap_iter_init(&c->statements, &it); hashmap_next(&c->statements, &it, &key, &value);)
+    struct hashmap *m = &c->names->statements;
+    for (hashmap_iter_init(m, &it); hashmap_next(m, &it, &key, &value);)
         if (!((struct client_statement *)value)->acknowledged) {
-            hashmap_remove(&c->statements, key);
+            hashmap_remove(m, key);
             statement_free(c, value);
         }
 }
@@ -130,10 +128,11 @@ void extended_deallocate(struct client *c, const char *name)
         return;
     }
     unnamed_drop(c);
-    if (!c->has_extended)
+    if (!c->names)
         return;
-    for (hashmap_iter_init(&c->statements, &it); hashmap_next(&c->statements, &it, &key, &value);) {
-        hashmap_remove(&c->statements, key);
+    struct hashmap *m = &c->names->statements;
+    for (hashmap_iter_init(m, &it); hashmap_next(m, &it, &key, &value);) {
+        hashmap_remove(m, key);
         statement_free(c, value);
     }
 }
@@ -259,14 +258,24 @@ static void portal_clear(struct client *c, struct client_portal *p)
 static void portal_free(struct client *c, struct client_portal *p)
 {
     portal_clear(c, p);
-    free(p);
+    p->next = c->env->portals_free;
+    c->env->portals_free = p;
+}
+
+static struct client_portal *portal_new(struct session_env *env)
+{
+    struct client_portal *p = env->portals_free;
+    if (!p)
+        return xmalloc(sizeof *p);
+    env->portals_free = p->next;
+    return p;
 }
 
 struct client_portal *portal_find(struct client *c, const char *name)
 {
     if (!*name)
-        return c->unnamed_portal && c->unnamed_portal->statement ? c->unnamed_portal : NULL;
-    return c->has_extended ? hashmap_get(&c->portals, slice_str(name)) : NULL;
+        return c->unnamed_portal;
+    return c->names ? hashmap_get(&c->names->portals, slice_str(name)) : NULL;
 }
 
 struct client_portal *portal_put(struct client *c, const char *name, struct plan *plan,
@@ -275,13 +284,12 @@ struct client_portal *portal_put(struct client *c, const char *name, struct plan
     struct client_portal *p = portal_find(c, name);
     if (p) {
         portal_clear(c, p);
-    } else if (!*name) {
-        p = c->unnamed_portal ? c->unnamed_portal : xmalloc(sizeof *p);
-        c->unnamed_portal = p;
     } else {
-        p = xmalloc(sizeof *p);
-        maps_init(c);
-        hashmap_put(&c->portals, slice_str(name), p);
+        p = portal_new(c->env);
+        if (*name)
+            hashmap_put(&client_names(c)->portals, slice_str(name), p);
+        else
+            c->unnamed_portal = p;
     }
     *p = (struct client_portal){.plan = plan, .statement = statement_ref(def), .link = l};
     buf_init(&p->bind);
@@ -293,11 +301,10 @@ void portal_drop(struct client *c, const char *name)
     struct client_portal *p = portal_find(c, name);
     if (!p)
         return;
-    if (!*name) {
-        portal_clear(c, p);
-        return;
-    }
-    hashmap_remove(&c->portals, slice_str(name));
+    if (*name)
+        hashmap_remove(&c->names->portals, slice_str(name));
+    else
+        c->unnamed_portal = NULL;
     portal_free(c, p);
 }
 
@@ -306,12 +313,12 @@ void extended_forget_portals(struct client *c)
     struct hashmap_iter it;
     struct slice key;
     void *value;
-    if (c->unnamed_portal && c->unnamed_portal->statement)
-        portal_clear(c, c->unnamed_portal);
-    if (!c->has_extended || c->portals.count == 0)
+    portal_drop(c, "");
+    if (!c->names || c->names->portals.count == 0)
         return;
-    for (hashmap_iter_init(&c->portals, &it); hashmap_next(&c->portals, &it, &key, &value);) {
-        hashmap_remove(&c->portals, key);
+    struct hashmap *m = &c->names->portals;
+    for (hashmap_iter_init(m, &it); hashmap_next(m, &it, &key, &value);) {
+        hashmap_remove(m, key);
         portal_free(c, value);
     }
 }
@@ -320,11 +327,11 @@ void extended_deinit(struct client *c)
 {
     extended_forget_portals(c);
     extended_deallocate(c, NULL);
-    free(c->unnamed_portal);
-    c->unnamed_portal = NULL;
-    if (!c->has_extended)
+    if (!c->names)
         return;
-    hashmap_free(&c->statements, NULL);
-    hashmap_free(&c->portals, NULL);
-    c->has_extended = false;
+    hashmap_free(&c->names->statements, NULL);
+    hashmap_free(&c->names->portals, NULL);
+    hashmap_free(&c->names->cursors, NULL);
+    free(c->names);
+    c->names = NULL;
 }

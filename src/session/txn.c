@@ -369,10 +369,8 @@ void txn_ended(struct client *c, bool committed, const struct error *error)
     vars_restore_local(c);
     txn_set_state(c, TXN_NONE);
     c->run = RUN_NONE;
-    if (c->has_cursors) {
-        hashmap_free(&c->cursors, NULL);
-        c->has_cursors = false;
-    }
+    if (c->names)
+        hashmap_free(&c->names->cursors, NULL);
     links_put_idle(c);
     if (c->state == CLIENT_CLOSING) {
         client_free_if_done(c);

@@ -7,6 +7,7 @@
 
 #include "loop_private.h"
 #include "net/stream.h"
+#include <assert.h>
 #include <openssl/ssl.h>
 
 /*
@@ -66,6 +67,7 @@ struct stream {
     struct event *write_ev;         /* not NULL <=> registered */
     struct event read_ev;
 };
+static_assert(sizeof(struct stream) <= 256, "the stream of an idle client is small");
 
 /* What pending_read runs. */
 void stream_deliver_pending_read(void *stream);

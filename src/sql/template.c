@@ -22,45 +22,16 @@
  * Not responsible for: whether what lies between the literals makes sense (numbers that run into identifiers,
  * empty identifiers, bad escapes): the parser and the server report that.
  */
-#include "lex.h"
+#include "lexer.h"
 #include "plain.h"
 
-#include "base/arena.h"
 #include "base/hashmap.h"
 #include <stdlib.h>
 
 #define LONGEST_SQL                                                                                          \
     ((size_t)INT32_MAX / 2) /* templates are at most 1.5 times as long; the server's own limit is 1 GB */
-#define FIRST_LITERALS 32U
-#define COPIED_AT_ONCE 16 /* of a run */
-#define LONG_RUN       256
-/* Kept out of the way of what most statements take. */
-#define RARE __attribute__((noinline))
 /* What behind a blank calls for a closer look, as a set of character classes. */
 #define MAY_CONTINUE_BLANK (1U << CLASS_SPACE | 1U << CLASS_COMMENT | 1U << CLASS_SEMICOLON)
-
-/* The keywords of CREATE FUNCTION ... BEGIN ATOMIC ... END, inside of which semicolons do not end the
- * statement. CASE ends with END, too. */
-struct body {
-    bool create;      /* the statement begins with CREATE: words are watched */
-    bool seen;        /* BEGIN ATOMIC was there */
-    bool after_begin; /* the last word was BEGIN */
-    bool after_as;    /* the last word was AS: what follows is a label */
-    unsigned nesting;
-};
-
-struct lexer {
-    struct template *t;
-    const uint8_t *begin, *end;
-    const uint8_t *run;                     /* see above */
-    uint8_t *out, *out_end;                 /* where the template goes on, and where its room ends */
-    struct literal *literal, *literals_end; /* the same of its literals */
-    const uint8_t *verbatim;                /* the quote of a UESCAPE string */
-    const uint8_t *stopped; /* where the statement ends: at its semicolon or the end; NULL: not there yet */
-    struct error *error;
-    bool whole; /* semicolons are inside of the statement */
-    struct body body;
-};
 
 void template_init(struct template *t)
 {
@@ -75,32 +46,6 @@ void template_free(struct template *t)
     template_init(t);
 }
 
-RARE static const uint8_t *fail(const struct lexer *lx, const char *message, const uint8_t *at,
-                                const uint8_t *to)
-{
-    error_set(lx->error, SQLSTATE_SYNTAX_ERROR, "%s at or near \"%.*s\"", message, (int)(to - at),
-              (const char *)at);
-    return NULL;
-}
-
-/* ---- output
- * ------------------------------------------------------------------------------------------------- */
-
-/* Runs are short, as a rule: blocks of a constant size need no call. May write up to COPIED_AT_ONCE bytes behind to
-   + n, and read as many behind from if that many are readable. */
-static inline void copy_run(uint8_t *to, const uint8_t *from, size_t n, size_t readable)
-{
-    if (n <= COPIED_AT_ONCE && readable >= COPIED_AT_ONCE) {
-        memcpy(to, from, COPIED_AT_ONCE);
-    } else if (n < COPIED_AT_ONCE || n > LONG_RUN) {
-        memcpy(to, from, n);
-    } else {
-        for (size_t i = 0; i + COPIED_AT_ONCE < n; i += COPIED_AT_ONCE)
-            memcpy(to + i, from + i, COPIED_AT_ONCE);
-        memcpy(to + n - COPIED_AT_ONCE, from + n - COPIED_AT_ONCE, COPIED_AT_ONCE);
-    }
-}
-
 /* Output goes on at the template's beginning. */
 static void begin_output(struct lexer *lx)
 {
@@ -111,282 +56,8 @@ static void begin_output(struct lexer *lx)
     lx->literals_end = t->literals + t->cap_literals;
 }
 
-/* The template knows of all that was written. */
-static void end_output(struct lexer *lx)
-{
-    struct template *t = lx->t;
-    t->text.end = (size_t)(lx->out - t->text.data);
-    t->n_literals = (uint32_t)(lx->literal - t->literals);
-}
-
-RARE static void grow_text(struct lexer *lx, size_t need)
-{
-    struct template *t = lx->t;
-    end_output(lx);
-    lx->out = buf_reserve(&t->text, need);
-    lx->out_end = t->text.data + t->text.cap;
-}
-
-RARE static void grow_literals(struct lexer *lx)
-{
-    struct template *t = lx->t;
-    end_output(lx);
-    t->cap_literals = t->cap_literals ? t->cap_literals * 2 : FIRST_LITERALS;
-    t->literals = xrealloc(t->literals, t->cap_literals * sizeof(*t->literals));
-    lx->literal = t->literals + t->n_literals;
-    lx->literals_end = t->literals + t->cap_literals;
-}
-
-/* Ends the run at p and makes room for `more` bytes behind it, where the result points; lx->out is left to the
-   caller. */
-static inline uint8_t *end_run(struct lexer *lx, const uint8_t *p, size_t more)
-{
-    size_t n = (size_t)(p - lx->run), need = n + more + COPIED_AT_ONCE;
-    if ((size_t)(lx->out_end - lx->out) < need)
-        grow_text(lx, need);
-    uint8_t *to = lx->out;
-    copy_run(to, lx->run, n, (size_t)(lx->end - lx->run));
-    return to + n;
-}
-
-/* [from, to) is a literal. Returns to. */
-static inline const uint8_t *mask(struct lexer *lx, const uint8_t *from, const uint8_t *to,
-                                  enum literal_kind kind)
-{
-    if (lx->literal == lx->literals_end)
-        grow_literals(lx);
-    uint8_t *out = end_run(lx, from, 2);
-    struct literal *l = lx->literal++;
-    l->at = (uint32_t)(from - lx->begin);
-    l->len = (uint32_t)(to - from);
-    l->template_at = (uint32_t)(out - lx->t->text.data);
-    l->kind = (uint8_t)kind;
-    out[0] = kind <= LITERAL_NUMERIC ? '#' : '\'';
-    out[1] = (uint8_t)(1 + kind);
-    lx->out = out + 2;
-    lx->run = to;
-    return to;
-}
-
-/* ---- literals
- * ----------------------------------------------------------------------------------------------- */
-
-/* Behind the digits at p. */
-static inline const uint8_t *skip_digits(const struct lexer *lx, const uint8_t *p)
-{
-    const uint8_t *end = lx->end;
-#ifdef LEX_SSE2
-    /* How long a number is cannot be foretold, so a loop over its digits would end in a mispredicted branch. */
-    size_t left = (size_t)(end - p);
-    if (left >= 16 || end - lx->begin >= 16) {
-        unsigned shift = left >= 16 ? 0 : (unsigned)(16 - left);
-        __m128i b = _mm_loadu_si128((const __m128i *)(const void *)(p - shift));
-        /* '0' .. '9' moved to the upper end of the signed bytes */
-        __m128i digits = _mm_cmpgt_epi8(_mm_add_epi8(b, _mm_set1_epi8(0x7f - '9')), _mm_set1_epi8(0x7f - 10));
-        unsigned others = ~((unsigned)_mm_movemask_epi8(digits) >> shift);
-        unsigned n = (unsigned)__builtin_ctz(others);
-        p += n;
-        if (n < 16)
-            return p;
-    }
-#endif
-    while (p < end && lex_class[*p] == CLASS_DIGIT)
-        p++;
-    return p;
-}
-
-/* from: at the first digit or at the point before it. p: behind the first digits, at a point or an e. "1..2" is 1,
-   .., 2. */
-RARE static const uint8_t *fraction(struct lexer *lx, const uint8_t *from, const uint8_t *p)
-{
-    const uint8_t *end = lx->end;
-    enum literal_kind kind = LITERAL_INTEGER;
-    if (*p == '.' && !(p > from && p + 1 < end && p[1] == '.')) {
-        kind = LITERAL_NUMERIC;
-        p = skip_digits(lx, p + 1);
-    }
-    if (p < end && (*p | 0x20) == 'e') {
-        const uint8_t *q = p + 1;
-        if (q < end && (*q == '+' || *q == '-'))
-            q++;
-        if (q < end && lex_class[*q] == CLASS_DIGIT) {
-            kind = LITERAL_NUMERIC;
-            p = skip_digits(lx, q);
-        }
-    }
-    return mask(lx, from, p, kind);
-}
-
-/* p: at the first digit, or at the point before it. */
-static inline const uint8_t *number(struct lexer *lx, const uint8_t *p)
-{
-    const uint8_t *from = p;
-    p = skip_digits(lx, p);
-    if (p < lx->end && (*p == '.' || (*p | 0x20) == 'e'))
-        return fraction(lx, from, p);
-    return mask(lx, from, p, LITERAL_INTEGER);
-}
-
-/* A string without backslash escapes that begins at from, its opening quote at p. '' is a quote if doubled
- * (not in B'' and X''). */
-static inline const uint8_t *string(struct lexer *lx, const uint8_t *from, const uint8_t *p, bool doubled,
-                                    enum literal_kind kind)
-{
-    const uint8_t *end = lx->end;
-    p++;
-    for (;;) {
-        p = lex_find(p, end, '\'');
-        if (!p)
-            return NULL;
-        p++;
-        if (p == end)
-            break;
-        if (*p == '\'' && doubled) {
-            p++;
-            continue;
-        }
-        const uint8_t *next = NULL;
-        if (lex_class[*p] == CLASS_SPACE || *p == '-')
-            next = lex_continuation(p, end);
-        if (!next)
-            break;
-        p = next;
-    }
-    return mask(lx, from, p, kind);
-}
-
-/* The first quote or backslash; end: none. */
-static const uint8_t *find_quote_or_backslash(const uint8_t *p, const uint8_t *end)
-{
-#ifdef LEX_SSE2
-    const __m128i quote = _mm_set1_epi8('\''), backslash = _mm_set1_epi8('\\');
-    for (; end - p >= 16; p += 16) {
-        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
-        int hits =
-            _mm_movemask_epi8(_mm_or_si128(_mm_cmpeq_epi8(bytes, quote), _mm_cmpeq_epi8(bytes, backslash)));
-        if (hits)
-            return p + __builtin_ctz((unsigned)hits);
-    }
-#endif
-    while (p < end && *p != '\'' && *p != '\\')
-        p++;
-    return p;
-}
-
-/* E'...'; p: at the quote. */
-RARE static const uint8_t *escape_string(struct lexer *lx, const uint8_t *from, const uint8_t *p)
-{
-    const uint8_t *end = lx->end;
-    p++;
-    for (;;) {
-        p = find_quote_or_backslash(p, end);
-        if (end - p < 1)
-            return NULL;
-        if (*p == '\\') {
-            if (end - p < 2)
-                return NULL;
-            p += 2;
-            continue;
-        }
-        p++;
-        if (p < end && *p == '\'') {
-            p++;
-            continue;
-        }
-        const uint8_t *next = lex_continuation(p, end);
-        if (!next)
-            return mask(lx, from, p, LITERAL_ESTRING);
-        p = next;
-    }
-}
-
-/* p: at a dollar that does not continue an identifier: $1, $tag$...$tag$, or just a dollar. */
-RARE static const uint8_t *dollar(struct lexer *lx, const uint8_t *p)
-{
-    const uint8_t *from = p++, *end = lx->end;
-    if (p < end && lex_class[*p] == CLASS_DIGIT) {
-        while (p < end && lex_class[*p] == CLASS_DIGIT)
-            p++;
-        return p;
-    }
-    while (p < end && lex_class[*p] <= CLASS_DIGIT)
-        p++;
-    if (p == end || *p != '$')
-        return from + 1;
-    p++;
-    /* The delimiter has no dollar inside, so its first occurrence is where the server's scanner stops, too.
-     */
-    size_t tag_len = (size_t)(p - from);
-    const uint8_t *close = memmem(p, (size_t)(end - p), from, tag_len);
-    if (!close)
-        return fail(lx, "unterminated dollar-quoted string", from, end);
-    return mask(lx, from, close + tag_len, LITERAL_DOLLAR);
-}
-
 /* ---- words
  * -------------------------------------------------------------------------------------------------- */
-
-/* Behind U&'...' or U&"...": the escape character of a UESCAPE clause must stay in the template. */
-RARE static bool keep_uescape(struct lexer *lx, const uint8_t *p)
-{
-    const uint8_t *end = lx->end;
-    const uint8_t *word = lex_skip_blank(p, end, NULL, NULL);
-    if (!word)
-        return true; /* whoever comes there reports it */
-    const uint8_t *q = word;
-    while (q < end && lex_continues_identifier(*q))
-        q++;
-    if (!lex_word_is(word, (size_t)(q - word), "uescape"))
-        return true;
-    q = lex_skip_blank(q, end, NULL, NULL);
-    if (!q)
-        return true;
-    if (end - q >= 3 && q[0] == '\'' && q[1] > ' ' && q[1] < 0x7f && q[1] != '\'' && q[1] != '"' &&
-        q[2] == '\'' && !(end - q > 3 && q[3] == '\'') && !lex_continuation(q + 3, end)) {
-        lx->verbatim = q;
-        return true;
-    }
-    fail(lx, "UESCAPE must be followed by a simple string literal", q, end);
-    error_hint(lx->error, "Write the escape character as in UESCAPE '!'.");
-    return false;
-}
-
-RARE static const uint8_t *unicode(struct lexer *lx, const uint8_t *from, const uint8_t *p)
-{
-    if (*p == '\'') {
-        p = string(lx, from, p, true, LITERAL_OTHER);
-        if (!p)
-            return fail(lx, "unterminated quoted string", from, lx->end);
-    } else {
-        p = lex_skip_identifier(p + 1, lx->end);
-        if (!p)
-            return fail(lx, "unterminated quoted identifier", from, lx->end);
-    }
-    return keep_uescape(lx, p) ? p : NULL;
-}
-
-/* Behind a word of one letter, p at a quote or an ampersand: literals with a prefix. N'...' is the keyword N
- * and a plain string. */
-RARE static const uint8_t *prefixed(struct lexer *lx, const uint8_t *from, const uint8_t *p)
-{
-    const uint8_t *end = lx->end, *to;
-    uint8_t letter = *from | 0x20;
-    if (*p == '&')
-        return letter == 'u' && end - p >= 2 && (p[1] == '\'' || p[1] == '"') ? unicode(lx, from, p + 1) : p;
-    switch (letter) {
-    case 'e':
-        to = escape_string(lx, from, p);
-        return to ? to : fail(lx, "unterminated quoted string", from, end);
-    case 'b':
-        to = string(lx, from, p, false, LITERAL_OTHER);
-        return to ? to : fail(lx, "unterminated bit string literal", from, end);
-    case 'x':
-        to = string(lx, from, p, false, LITERAL_OTHER);
-        return to ? to : fail(lx, "unterminated hexadecimal string literal", from, end);
-    default:
-        return p;
-    }
-}
 
 static void watch_word(struct lexer *lx, const uint8_t *p, size_t len)
 {
@@ -416,7 +87,7 @@ static inline const uint8_t *word(struct lexer *lx, const uint8_t *p)
         p++;
     while (p < end && lex_continues_identifier(*p));
     if (p < end && p == from + 1 && (*p == '\'' || *p == '&'))
-        return prefixed(lx, from, p);
+        return lexer_prefixed(lx, from, p);
     if (lx->body.create)
         watch_word(lx, from, (size_t)(p - from));
     return p;
@@ -428,7 +99,7 @@ RARE static const uint8_t *blank(struct lexer *lx, const uint8_t *p, bool at_top
     const uint8_t *comment = NULL;
     const uint8_t *q = lex_skip_blank(p, lx->end, &lx->t->hint, &comment);
     if (!q)
-        return fail(lx, "unterminated /* comment", comment, lx->end);
+        return lexer_fail(lx, "unterminated /* comment", comment, lx->end);
     if (q == p) /* just an operator */
         return p + 1;
     if (q == lx->end || (*q == ';' && at_top)) {
@@ -437,7 +108,7 @@ RARE static const uint8_t *blank(struct lexer *lx, const uint8_t *p, bool at_top
     }
     if (q == p + 1 && *p == ' ')
         return q;
-    uint8_t *out = end_run(lx, p, 1);
+    uint8_t *out = lexer_end_run(lx, p, 1);
     *out = ' ';
     lx->out = out + 1;
     lx->run = q;
@@ -473,28 +144,28 @@ static const uint8_t *tokens(struct lexer *lx, const uint8_t *p)
             break;
         }
         case CLASS_DIGIT:
-            p = number(lx, p);
+            p = lexer_number(lx, p);
             break;
         case CLASS_DOT:
             if (end - p >= 2 && p[1] == '.')
                 p += 2;
             else
-                p = end - p >= 2 && lex_class[p[1]] == CLASS_DIGIT ? number(lx, p) : p + 1;
+                p = end - p >= 2 && lex_class[p[1]] == CLASS_DIGIT ? lexer_number(lx, p) : p + 1;
             break;
         case CLASS_QUOTE:
             from = p;
             if (p == lx->verbatim)
                 p += 3;
-            else if (!(p = string(lx, p, p, true, LITERAL_STRING)))
-                return fail(lx, "unterminated quoted string", from, end);
+            else if (!(p = lexer_string(lx, p, p, true, LITERAL_STRING)))
+                return lexer_fail(lx, "unterminated quoted string", from, end);
             break;
         case CLASS_DQUOTE:
             from = p;
             if (!(p = lex_skip_identifier(p + 1, end)))
-                return fail(lx, "unterminated quoted identifier", from, end);
+                return lexer_fail(lx, "unterminated quoted identifier", from, end);
             break;
         case CLASS_DOLLAR:
-            p = dollar(lx, p);
+            p = lexer_dollar(lx, p);
             break;
         case CLASS_OPEN:
             depth++;
@@ -510,7 +181,7 @@ static const uint8_t *tokens(struct lexer *lx, const uint8_t *p)
             p++;
             break;
         case CLASS_CONTROL:
-            return fail(lx, "syntax error", p, p + 1);
+            return lexer_fail(lx, "syntax error", p, p + 1);
         case CLASS_COPY:
             p++;
             break;
@@ -545,30 +216,30 @@ RARE static const uint8_t *quote_behind(struct lexer *lx, const uint8_t *low, co
     if (p == lx->verbatim)
         return p + 3;
     if (p - low >= 2 && p[-1] == '&' && (p[-2] | 0x20) == 'u' && word_before(low, p - 1, 1))
-        return unicode(lx, p - 2, p);
+        return lexer_unicode(lx, p - 2, p);
     if (word_before(low, p, 1)) {
-        p = prefixed(lx, p - 1, p);
+        p = lexer_prefixed(lx, p - 1, p);
         if (p != from)
             return p;
     }
-    p = string(lx, p, p, true, LITERAL_STRING);
-    return p ? p : fail(lx, "unterminated quoted string", from, lx->end);
+    p = lexer_string(lx, p, p, true, LITERAL_STRING);
+    return p ? p : lexer_fail(lx, "unterminated quoted string", from, lx->end);
 }
 
 static inline const uint8_t *quote(struct lexer *lx, const uint8_t *low, const uint8_t *p)
 {
     if (p == lx->verbatim || (p > low && (lex_continues_identifier(p[-1]) || p[-1] == '&')))
         return quote_behind(lx, low, p);
-    const uint8_t *to = string(lx, p, p, true, LITERAL_STRING);
-    return to ? to : fail(lx, "unterminated quoted string", p, lx->end);
+    const uint8_t *to = lexer_string(lx, p, p, true, LITERAL_STRING);
+    return to ? to : lexer_fail(lx, "unterminated quoted string", p, lx->end);
 }
 
 RARE static const uint8_t *double_quote(struct lexer *lx, const uint8_t *low, const uint8_t *p)
 {
     if (p - low >= 2 && p[-1] == '&' && (p[-2] | 0x20) == 'u' && word_before(low, p - 1, 1))
-        return unicode(lx, p - 2, p);
+        return lexer_unicode(lx, p - 2, p);
     const uint8_t *q = lex_skip_identifier(p + 1, lx->end);
-    return q ? q : fail(lx, "unterminated quoted identifier", p, lx->end);
+    return q ? q : lexer_fail(lx, "unterminated quoted identifier", p, lx->end);
 }
 
 /* p: at a semicolon. */
@@ -580,7 +251,7 @@ RARE static const uint8_t *behind_semicolons(const struct lexer *lx, const uint8
         next = p + 1;
         p = lex_skip_blank(next, lx->end, NULL, &comment);
         if (!p)
-            return fail(lx, "unterminated /* comment", comment, lx->end);
+            return lexer_fail(lx, "unterminated /* comment", comment, lx->end);
     }
     return p < lx->end ? next : p;
 }
@@ -607,7 +278,7 @@ RARE static const uint8_t *other_stop(struct lexer *lx, const uint8_t *low, cons
     case CLASS_DQUOTE:
         return double_quote(lx, low, p);
     case CLASS_DOLLAR:
-        return p > low && lex_continues_identifier(p[-1]) ? p : dollar(lx, p);
+        return p > low && lex_continues_identifier(p[-1]) ? p : lexer_dollar(lx, p);
     case CLASS_COMMENT:
         if (end - p < 2 || p[1] != (*p == '-' ? '-' : '*'))
             return p;
@@ -623,7 +294,7 @@ RARE static const uint8_t *other_stop(struct lexer *lx, const uint8_t *low, cons
         return p;
     }
     case CLASS_CONTROL:
-        return fail(lx, "syntax error", p, p + 1);
+        return lexer_fail(lx, "syntax error", p, p + 1);
     case CLASS_SEMICOLON:
     case CLASS_QUOTE:
     case CLASS_DIGIT:
@@ -665,7 +336,7 @@ static const uint8_t *tokens_in_windows(struct lexer *lx, const uint8_t *p)
             uint8_t before = p > low ? lex_class[p[-1]] : CLASS_SPACE;
             if (before <= CLASS_DOLLAR)
                 continue;
-            low = number(lx, before == CLASS_DOT ? point_before(low, p) : p);
+            low = lexer_number(lx, before == CLASS_DOT ? point_before(low, p) : p);
         } else if (class == CLASS_QUOTE) {
             low = quote(lx, low, p);
         } else if (class == CLASS_SEMICOLON && !lx->whole) {
@@ -729,8 +400,8 @@ enum status lex_statement(struct template *t, struct slice sql, bool whole, stru
     if (sql.len == 0)
         sql = slice_of("", 0); /* no arithmetic on NULL */
     buf_clear(&t->text);
-    if (!t->text.data)
-        buf_reserve(&t->text, 1);
+    if (!t->literals)
+        lexer_first_output(t);
     t->n_literals = 0;
     t->hint = slice_of(NULL, 0);
     t->statement = slice_of(sql.data, 0);
@@ -751,7 +422,7 @@ enum status lex_statement(struct template *t, struct slice sql, bool whole, stru
     if (sql.len && (lex_class[*p] == CLASS_SPACE || lex_class[*p] == CLASS_COMMENT))
         p = lex_skip_blank(lx.begin, lx.end, &t->hint, &comment);
     if (!p) {
-        fail(&lx, "unterminated /* comment", comment, lx.end);
+        lexer_fail(&lx, "unterminated /* comment", comment, lx.end);
         return STATUS_ERROR;
     }
     lx.run = p;
@@ -762,8 +433,8 @@ enum status lex_statement(struct template *t, struct slice sql, bool whole, stru
     if (!last)
         return STATUS_ERROR;
     if (last > lx.run)
-        lx.out = end_run(&lx, last, 0);
-    end_output(&lx);
+        lx.out = lexer_end_run(&lx, last, 0);
+    lexer_end_output(&lx);
     t->statement.len = last > first ? (size_t)(last - lx.begin) : 0;
     p = next_statement(&lx, lx.stopped);
     if (!p)

@@ -13,7 +13,16 @@
 #define lex_continuation    portable_lex_continuation
 #define lex_skip_identifier portable_lex_skip_identifier
 #define lex_word_is         portable_lex_word_is
+#define lexer_fail          portable_lexer_fail
+#define lexer_first_output  portable_lexer_first_output
+#define lexer_grow_text     portable_lexer_grow_text
+#define lexer_grow_literals portable_lexer_grow_literals
+#define lexer_fraction      portable_lexer_fraction
+#define lexer_dollar        portable_lexer_dollar
+#define lexer_unicode       portable_lexer_unicode
+#define lexer_prefixed      portable_lexer_prefixed
 #include "../../../src/sql/lex.c"
+#include "../../../src/sql/lex_literal.c"
 #include "../../../src/sql/template.c"
 #undef template_init
 #undef template_free

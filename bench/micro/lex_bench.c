@@ -1,10 +1,12 @@
 /*
- * ns per statement and GB/s of template_lex() (lexing and hashing), of a plan cache hit and of route_resolve().
+ * ns per statement and GB/s of template_lex() (lexing and hashing), of a plan cache hit and of
+ * route_resolve().
  *
  * make bench BENCH='--suite lex'
  *
- * Instructions: `lex_bench PIECE ROUNDS` does one piece (lex, hit, route) so many times and nothing else; under
- * valgrind --tool=callgrind the difference of two runs, divided by the difference of their rounds, is its cost.
+ * Instructions: `lex_bench PIECE ROUNDS` does one piece (lex, hit, route) so many times and nothing else;
+ * under valgrind --tool=callgrind the difference of two runs, divided by the difference of their rounds, is
+ * its cost.
  */
 #include "route/bucket_map.h"
 #include "route/router.h"
@@ -80,7 +82,7 @@ static void hit(const char *what, struct slice sql)
     template_free(&t);
 }
 
-/* ---- pieces: the statement of pgbench -S ------------------------------------------------------------------- */
+/* ---- pieces: the statement of pgbench -S --------------------------------------------------------------- */
 
 static const char select_one[] = "SELECT abalance FROM pgbench_accounts WHERE aid = 12345;";
 

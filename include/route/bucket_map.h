@@ -29,9 +29,9 @@ enum status bucket_map_find(const struct bucket_map *m, uint32_t value_oid, int1
                             struct slice value, struct bucket_target *target_r,
                             struct error *error_r) MUST_CHECK;
 
-/* What bucket_map_find() does first, for the callers to whom its arguments would be a detour: a map that hashes int2,
-   int4 or int8, and a value that is an integer in its plainest form: digits that fit the type however they are, or
-   binary. False: anything else, and nothing is said about it. */
+/* What bucket_map_find() does first, for the callers to whom its arguments would be a detour: a map that
+   hashes int2, int4 or int8, and a value that is an integer in its plainest form: digits that fit the type
+   however they are, or binary. False: anything else, and nothing is said about it. */
 bool bucket_map_find_integer(const struct bucket_map *m, uint32_t value_oid, int16_t format,
                              struct slice value, struct bucket_target *target_r) MUST_CHECK;
 

@@ -1,6 +1,6 @@
 /*
- * What the lexer does seldom: numbers with a fraction, strings with a prefix, dollar quotes, errors, and the growing of
- * its output. The lexer proper is template.c.
+ * What the lexer does seldom: numbers with a fraction, strings with a prefix, dollar quotes, errors, and the
+ * growing of its output. The lexer proper is template.c.
  */
 #include "lexer.h"
 
@@ -40,13 +40,45 @@ void lexer_grow_literals(struct lexer *lx)
     lx->literals_end = t->literals + t->cap_literals;
 }
 
-const uint8_t *lexer_fraction(struct lexer *lx, const uint8_t *from, const uint8_t *p)
+const uint8_t *lexer_mask_any(struct lexer *lx, const uint8_t *from, const uint8_t *to,
+                              enum literal_kind kind)
 {
-    const uint8_t *end = lx->end;
+    if (lx->literal == lx->literals_end)
+        lexer_grow_literals(lx);
+    uint8_t *out = lexer_end_run(lx, from, 2);
+    return lexer_put_mask(lx, out, from, to, kind);
+}
+
+static inline const uint8_t *mask(struct lexer *lx, const uint8_t *from, const uint8_t *to,
+                                  enum literal_kind kind)
+{
+    return from <= lx->safe ? lexer_mask(lx, from, to, kind) : lexer_mask_any(lx, from, to, kind);
+}
+
+/* Behind the digits at p. */
+static inline const uint8_t *skip_digits(const struct lexer *lx, const uint8_t *p)
+{
+#ifdef LEX_SSE2
+    if (lx->safe) {
+        /* Near the end, the digits are among the last bytes. */
+        unsigned before = p <= lx->safe ? 0 : (unsigned)(p - lx->safe);
+        p += lex_digits(p - before, before);
+    }
+#endif
+    while (p < lx->end && lex_class[*p] == CLASS_DIGIT)
+        p++;
+    return p;
+}
+
+/* "1..2" is 1, .., 2. */
+const uint8_t *lexer_number_any(struct lexer *lx, const uint8_t *p)
+{
+    const uint8_t *from = p, *end = lx->end;
     enum literal_kind kind = LITERAL_INTEGER;
-    if (*p == '.' && !(p > from && p + 1 < end && p[1] == '.')) {
+    p = skip_digits(lx, p);
+    if (p < end && *p == '.' && !(p > from && p + 1 < end && p[1] == '.')) {
         kind = LITERAL_NUMERIC;
-        p = lexer_skip_digits(lx, p + 1);
+        p = skip_digits(lx, p + 1);
     }
     if (p < end && (*p | 0x20) == 'e') {
         const uint8_t *q = p + 1;
@@ -54,10 +86,36 @@ const uint8_t *lexer_fraction(struct lexer *lx, const uint8_t *from, const uint8
             q++;
         if (q < end && lex_class[*q] == CLASS_DIGIT) {
             kind = LITERAL_NUMERIC;
-            p = lexer_skip_digits(lx, q);
+            p = skip_digits(lx, q);
         }
     }
-    return lexer_mask(lx, from, p, kind);
+    return mask(lx, from, p, kind);
+}
+
+const uint8_t *lexer_string(struct lexer *lx, const uint8_t *from, const uint8_t *p, bool doubled,
+                            enum literal_kind kind)
+{
+    const uint8_t *end = lx->end;
+    p++;
+    for (;;) {
+        p = lex_find(p, end, '\'');
+        if (!p)
+            return NULL;
+        p++;
+        if (p == end)
+            break;
+        if (*p == '\'' && doubled) {
+            p++;
+            continue;
+        }
+        const uint8_t *next = NULL;
+        if (lex_class[*p] == CLASS_SPACE || *p == '-')
+            next = lex_continuation(p, end);
+        if (!next)
+            break;
+        p = next;
+    }
+    return mask(lx, from, p, kind);
 }
 
 /* The first quote or backslash; end: none. */
@@ -100,7 +158,7 @@ RARE static const uint8_t *escape_string(struct lexer *lx, const uint8_t *from, 
         }
         const uint8_t *next = lex_continuation(p, end);
         if (!next)
-            return lexer_mask(lx, from, p, LITERAL_ESTRING);
+            return mask(lx, from, p, LITERAL_ESTRING);
         p = next;
     }
 }
@@ -124,7 +182,7 @@ const uint8_t *lexer_dollar(struct lexer *lx, const uint8_t *p)
     const uint8_t *close = memmem(p, (size_t)(end - p), from, tag_len);
     if (!close)
         return lexer_fail(lx, "unterminated dollar-quoted string", from, end);
-    return lexer_mask(lx, from, close + tag_len, LITERAL_DOLLAR);
+    return mask(lx, from, close + tag_len, LITERAL_DOLLAR);
 }
 
 /* ---- words

@@ -50,6 +50,7 @@ void template_free(struct template *t)
 static void begin_output(struct lexer *lx)
 {
     struct template *t = lx->t;
+    lx->safe = lx->end - lx->begin >= SHORT ? lx->end - SHORT : NULL;
     lx->out = t->text.data;
     lx->out_end = t->text.data + t->text.cap;
     lx->literal = t->literals;
@@ -115,8 +116,8 @@ RARE static const uint8_t *blank(struct lexer *lx, const uint8_t *p, bool at_top
     return q;
 }
 
-/* From the first token to the end of the statement, which goes to lx->stopped. Returns the end of the last token,
-   NULL: error. */
+/* From the first token to the end of the statement, which goes to lx->stopped. Returns the end of the last
+   token, NULL: error. */
 static const uint8_t *tokens(struct lexer *lx, const uint8_t *p)
 {
     const uint8_t *end = lx->end, *from;
@@ -230,7 +231,7 @@ static inline const uint8_t *quote(struct lexer *lx, const uint8_t *low, const u
 {
     if (p == lx->verbatim || (p > low && (lex_continues_identifier(p[-1]) || p[-1] == '&')))
         return quote_behind(lx, low, p);
-    const uint8_t *to = lexer_string(lx, p, p, true, LITERAL_STRING);
+    const uint8_t *to = lexer_plain_string(lx, p);
     return to ? to : lexer_fail(lx, "unterminated quoted string", p, lx->end);
 }
 
@@ -256,15 +257,15 @@ RARE static const uint8_t *behind_semicolons(const struct lexer *lx, const uint8
     return p < lx->end ? next : p;
 }
 
-/* p: where the statement ends. Behind its semicolons, where comments of the next statement may stand; the end if
-   there is none. */
+/* p: where the statement ends. Behind its semicolons, where comments of the next statement may stand; the
+   end if there is none. */
 static inline const uint8_t *next_statement(const struct lexer *lx, const uint8_t *p)
 {
     return lx->end - p <= 1 ? lx->end : behind_semicolons(lx, p);
 }
 
-/* The text before p, at which the statement ends, without a blank: that belongs to what ends it. Runs never begin
-   at a blank that was skipped. */
+/* The text before p, at which the statement ends, without a blank: that belongs to what ends it. Runs never
+   begin at a blank that was skipped. */
 static inline const uint8_t *last_before(const struct lexer *lx, const uint8_t *p)
 {
     return p > lx->run && p[-1] == ' ' ? p - 1 : p;
@@ -309,8 +310,9 @@ RARE static const uint8_t *other_stop(struct lexer *lx, const uint8_t *low, cons
 }
 
 /*
- * As tokens(), for texts of PLAIN_SHORTEST bytes and more that do not begin with CREATE: only stops are looked at
- * (plain.h). Parentheses are not counted: who finds anything behind the semicolon must ask tokens().
+ * As tokens(), for texts of PLAIN_SHORTEST bytes and more that do not begin with CREATE: only stops are
+ * looked at (plain.h). Parentheses are not counted: who finds anything behind the semicolon must ask
+ * tokens().
  *
  *     ... 42, t.column_2 + 'text' ...
  *           ^ low      ^ p: a stop     low .. p: plain text, from the end of the last literal on
@@ -337,23 +339,19 @@ static const uint8_t *tokens_in_windows(struct lexer *lx, const uint8_t *p)
             if (before <= CLASS_DOLLAR)
                 continue;
             low = lexer_number(lx, before == CLASS_DOT ? point_before(low, p) : p);
-        } else if (class == CLASS_QUOTE) {
-            low = quote(lx, low, p);
+        } else if (class == CLASS_COPY) {
+            continue;
         } else if (class == CLASS_SEMICOLON && !lx->whole) {
             lx->stopped = p;
             return last_before(lx, p);
-        } else if (class == CLASS_COPY) {
-            continue;
         } else {
-            const uint8_t *q = other_stop(lx, low, p);
-            if (lx->stopped)
-                return q;
-            if (q == p)
+            const uint8_t *to = class == CLASS_QUOTE ? quote(lx, low, p) : other_stop(lx, low, p);
+            if (!to || lx->stopped)
+                return to;
+            if (to == p)
                 continue;
-            low = q;
+            low = to;
         }
-        if (!low)
-            return NULL;
         if (low - base < PLAIN_WINDOW) {
             stops &= ~UINT64_C(0) << (low - base);
         } else {
@@ -415,8 +413,15 @@ enum status lex_statement(struct template *t, struct slice sql, bool whole, stru
         return STATUS_ERROR;
     }
 
-    struct lexer lx = {
-        .t = t, .begin = sql.data, .end = sql.data + sql.len, .error = error_r, .whole = whole};
+    struct lexer lx; /* begin_output() sets what is not set here */
+    lx.t = t;
+    lx.begin = sql.data;
+    lx.end = sql.data + sql.len;
+    lx.verbatim = NULL;
+    lx.stopped = NULL;
+    lx.error = error_r;
+    lx.whole = whole;
+    lx.body = (struct body){0};
     const uint8_t *comment = NULL;
     const uint8_t *p = lx.begin;
     if (sql.len && (lex_class[*p] == CLASS_SPACE || lex_class[*p] == CLASS_COMMENT))

@@ -1,6 +1,6 @@
 /*
- * The lexer as it is built for machines without SSE2, against the one of this build: they must agree on every text,
- * to the byte. The portable one is compiled into this file, under names of its own.
+ * The lexer as it is built for machines without SSE2, against the one of this build: they must agree on
+ * every text, to the byte. The portable one is compiled into this file, under names of its own.
  */
 #define PGUNISON_PORTABLE
 #define template_init       portable_template_init
@@ -17,7 +17,9 @@
 #define lexer_first_output  portable_lexer_first_output
 #define lexer_grow_text     portable_lexer_grow_text
 #define lexer_grow_literals portable_lexer_grow_literals
-#define lexer_fraction      portable_lexer_fraction
+#define lexer_mask_any      portable_lexer_mask_any
+#define lexer_number_any    portable_lexer_number_any
+#define lexer_string        portable_lexer_string
 #define lexer_dollar        portable_lexer_dollar
 #define lexer_unicode       portable_lexer_unicode
 #define lexer_prefixed      portable_lexer_prefixed
@@ -38,8 +40,9 @@ void template_init(struct template *t);
 void template_free(struct template *t);
 enum status template_lex(struct template *t, struct slice sql, struct error *error_r);
 
-/* Where the lexer's decisions are: what begins and ends tokens, and what looks as if it did. Parentheses come in
-   pairs: in a text that leaves one open, which no parser takes, a last semicolon may belong to the template or not. */
+/* Where the lexer's decisions are: what begins and ends tokens, and what looks as if it did. Parentheses
+   come in pairs: in a text that leaves one open, which no parser takes, a last semicolon may belong to the
+   template or not. */
 static const char *const pieces[] = {
     "SELECT",
     "a",

@@ -12,6 +12,9 @@ LAYERS := base wire conf net sql txn route backend exec session admin app
 WARN ?= -Wall -Wextra -Wshadow -Wconversion -Werror
 OPT ?= -O2 -g
 SAN ?=
+# The proxy is optimised as a whole when it is linked; tests link the same objects as they are.
+LTO ?= -flto=auto -ffat-lto-objects
+AR = gcc-ar
 CPPFLAGS += -Iinclude -D_GNU_SOURCE -DPGUNISON_VERSION='"$(VERSION)"' -I/usr/include/postgresql
 CFLAGS += -std=c11 $(WARN) $(OPT) $(SAN) -fno-strict-aliasing -pthread
 LDFLAGS += $(SAN) -pthread
@@ -33,13 +36,13 @@ define LAYER_RULES
 $(call lib,$(1)): $(call objs,$(1))
 	@mkdir -p $$(@D)
 	@rm -f $$@
-	@ar rcs $$@ $(call objs,$(1))
+	@$$(AR) rcs $$@ $(call objs,$(1))
 endef
 $(foreach l,$(LAYERS),$(eval $(call LAYER_RULES,$(l))))
 
 $(BUILD)/obj/%.o: src/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(CC) $(CPPFLAGS) $(CFLAGS) $(LTO) -MMD -MP -c $< -o $@
 
 # Libraries of a layer and of every layer before it, highest first, for the linker.
 reverse = $(if $(1),$(call reverse,$(wordlist 2,99,$(1))) $(firstword $(1)))
@@ -49,7 +52,7 @@ group = -Wl,--start-group $(1) -Wl,--end-group
 ALL_LIBS := $(foreach l,$(call reverse,$(LAYERS)),$(call lib,$(l)))
 
 $(BUILD)/pgunison: $(BUILD)/obj/app/main.o $(ALL_LIBS)
-	$(CC) $(LDFLAGS) -o $@ $< $(call group,$(ALL_LIBS)) $(LDLIBS)
+	$(CC) $(CFLAGS) $(LTO) $(if $(LTO),-Wno-maybe-uninitialized) $(LDFLAGS) -o $@ $< $(call group,$(ALL_LIBS)) $(LDLIBS)
 
 # --- dependencies: groups of packages, in tools/deps.sh. Nothing happens when they are there. ----------------
 .PHONY: deps deps-lint deps-all
@@ -102,7 +105,7 @@ check-integration: $(BUILD)/pgunison $(PROBES) ## against real PostgreSQL server
 	@BUILD="$(BUILD)" tools/integration.sh $(TESTS)
 
 # --- other builds ------------------------------------------------------------------------------------------
-UNDER = $(MAKE) OPT='-O1 -g -fno-omit-frame-pointer'
+UNDER = $(MAKE) LTO= OPT='-O1 -g -fno-omit-frame-pointer'
 
 .PHONY: asan tsan
 asan: deps ## all suites under AddressSanitizer and UBSan, in build-asan
@@ -115,7 +118,7 @@ FUZZ_BINS := $(patsubst test/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard test/fuz
 FUZZ ?= $(FUZZ_BINS)
 .PHONY: fuzz fuzz-bins
 fuzz: deps-lint ## each target of test/fuzz for FUZZ_SECONDS (60), in build-fuzz
-	@$(MAKE) -j$(JOBS) BUILD=build-fuzz CC=clang WARN= OPT="-O1 -g" SAN=-fsanitize=fuzzer-no-link,address,undefined fuzz-bins
+	@$(MAKE) -j$(JOBS) BUILD=build-fuzz CC=clang LTO= WARN= OPT="-O1 -g" SAN=-fsanitize=fuzzer-no-link,address,undefined fuzz-bins
 	@BUILD=build-fuzz tools/fuzz.sh $(FUZZ_SECONDS)
 fuzz-bins: $(FUZZ_BINS)
 $(BUILD)/fuzz/fuzz_%: test/fuzz/fuzz_%.c $(ALL_LIBS)
@@ -125,7 +128,7 @@ $(BUILD)/fuzz/fuzz_%: test/fuzz/fuzz_%.c $(ALL_LIBS)
 .PHONY: coverage
 coverage: deps ## lines that the suites reach, per file, in build-cov
 	@find build-cov -name '*.gcda' -delete 2>/dev/null; true
-	@MAKE="$(MAKE) OPT='-O0 -g' BUILD=build-cov SAN=--coverage" BUILD=build-cov JOBS="$(JOBS)" tools/test.sh $(filter-out layers check-instructions,$(SUITES))
+	@MAKE="$(MAKE) LTO= OPT='-O0 -g' BUILD=build-cov SAN=--coverage" BUILD=build-cov JOBS="$(JOBS)" tools/test.sh $(filter-out layers check-instructions,$(SUITES))
 	@/usr/bin/python3 tools/coverage.py build-cov
 
 .PHONY: lint

@@ -1,7 +1,8 @@
 /*
  * Prepared statements over pooled connections. A worker-wide registry gives each distinct (text, parameter
  * types) an id; every server keeps which ids it has prepared, the least recently used leaving when there are
- * more than max_prepared_statements. On the server a statement is called "pgunison_<id>" in decimal.
+ * more than max_prepared_statements. On the server a statement is called "pgunison_<id>" in decimal; two of the
+ * proxy's own (session/decide.c) have names and no registry.
  */
 #ifndef PGUNISON_BACKEND_STATEMENTS_H
 #define PGUNISON_BACKEND_STATEMENTS_H

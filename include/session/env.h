@@ -118,6 +118,7 @@ struct session_env {
     struct client_portal *portals_free; /* a stack */
     struct template scratch_template;   /* of the statement at hand: valid within one dispatch only */
     struct buf scratch, scratch2;
+    struct statement_def decide[2]; /* decide.c */
     struct loop_timer *janitor;
 };
 

@@ -36,10 +36,19 @@ struct txn_result {
     uint64_t prepare_us, decide_us, apply_us; /* for SHOW TWO_PHASE; 0 where the phase did not finish */
 };
 
+/* The decision: one simple Query, or, with the same effect, decision_insert_sql with two values and COMMIT. */
+struct txn_decision {
+    const char *sql;
+    const char *txid, *shards; /* $1 and $2 */
+};
+
 struct coordinator_ops {
     /* Sends one simple Query on participant p's own connection; answered by coordinator_reply(c, p, …). At
        most one is outstanding a participant. */
     void (*send)(void *port, unsigned p, const char *sql);
+    /* The same for the decision. The port may have decision_insert_sql prepared there and send both statements
+       up to one Sync, so that an error of the first keeps the second from running. */
+    void (*decide)(void *port, unsigned p, const struct txn_decision *d);
     /* Sends one simple Query on a connection of the control role to participant p's shard; answered by
        coordinator_control_reply(c, p, …), with TXN_REPLY_LOST at the latest when the port's own patience
        ends: done() waits for it. At most one outstanding a participant. That connection has no

@@ -31,6 +31,8 @@ bool decision_shards_parse(struct slice text, char cluster_r[GID_NAME_MAX_BYTES 
    no xid yet (23502): then it either is not the transaction it should be, or could decide after a fence was
    collected. */
 void decision_decide_sql(struct buf *b, const char *txid, const char *shards);
+/* Its INSERT, to be prepared: $1 the txid, $2 shards, both text. */
+extern const char decision_insert_sql[];
 /* On a control connection. One row, one column: the outcome; or no row. */
 void decision_read_sql(struct buf *b, const char *txid);
 /* On a control connection, its own transaction: makes sure that there is a row, 'a' if there was none, and

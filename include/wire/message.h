@@ -78,6 +78,8 @@ void message_query(struct buf *b, struct slice sql); /* adds the NUL */
 void message_parse(struct buf *b, const char *name, struct slice sql, uint16_t n_oids, const uint32_t *oids);
 void message_describe(struct buf *b, char kind /* 'S' or 'P' */, const char *name);
 void message_close(struct buf *b, char kind, const char *name);
+/* To the unnamed portal; values and results are text. */
+void message_bind_text(struct buf *b, const char *statement, uint16_t n, const char *const *values);
 void message_execute(struct buf *b, const char *portal, uint32_t max_rows);
 void message_copy_fail(struct buf *b, const char *reason);
 

@@ -167,6 +167,7 @@ void session_env_init(struct session_env *env, struct loop *loop, unsigned worke
     template_init(&env->scratch_template);
     buf_init(&env->scratch);
     buf_init(&env->scratch2);
+    decide_init(env);
     session_scope_renew(env);
     env->janitor = loop_timer_create(loop, janitor, env);
     loop_timer_start(env->janitor, JANITOR_PERIOD_US);

@@ -565,7 +565,9 @@ static void link_skipped(void *owner, struct server *s, const struct expect *e)
 {
     struct link *l = owner;
     (void)s;
-    if (l->client->state != CLIENT_CLOSING)
+    if (e->tag == TAG_TWO_PHASE)
+        decide_failed(l, e, NULL);
+    else if (l->client->state != CLIENT_CLOSING)
         extended_parse_skipped(l->client, l, e);
 }
 

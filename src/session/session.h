@@ -408,6 +408,13 @@ const char *txn_commit_txid(const struct client *c);
 const char *txn_commit_state(const struct client *c);
 void txn_commit_cancel(struct client *c); /* before the decision: rolls back; later: changes nothing */
 
+/* decide.c: the decision, as prepared statements */
+struct txn_decision;
+void decide_init(struct session_env *env);
+void decide_send(struct link *l, const struct txn_decision *d);
+/* One of its messages failed, or (without why) was skipped after another failed. */
+void decide_failed(struct link *l, const struct expect *e, const struct error *why);
+
 /* run.c: statements on shards */
 /* Takes p over, a pin, unless it is DISPATCH_AGAIN. */
 enum dispatch run_simple(struct client *c, struct plan *p, const struct template *t);

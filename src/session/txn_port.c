@@ -60,10 +60,9 @@ static struct client *client_of(void *port)
 
 /* --- actions of the coordinator --------------------------------------------------------------- */
 
-static void port_send(void *port, unsigned p, const char *sql)
+/* The link that a message is about to go to; NULL if it was lost meanwhile, which is then reported. */
+static struct link *begin_send(struct txn_commit *t, struct part *part)
 {
-    struct txn_commit *t = port;
-    struct part *part = &t->parts[p];
     assert(part->link);
     part->tag[0] = 0;
     part->failed = false;
@@ -74,12 +73,31 @@ static void port_send(void *port, unsigned p, const char *sql)
         error_set(&part->error, SQLSTATE_CONNECTION_FAILURE, "the connection to shard \"%s\" was lost",
                   part->shard->name);
         loop_defer(t->client->env->loop, &t->lost);
-        return;
+        return NULL;
     }
     if (part->link->open_pipeline)
         link_sync(part->link);
-    link_query(part->link, slice_str(sql), SINK_MESSAGE, TAG_TWO_PHASE);
-    server_flush(part->link->server);
+    return part->link;
+}
+
+static void port_send(void *port, unsigned p, const char *sql)
+{
+    struct txn_commit *t = port;
+    struct link *l = begin_send(t, &t->parts[p]);
+    if (!l)
+        return;
+    link_query(l, slice_str(sql), SINK_MESSAGE, TAG_TWO_PHASE);
+    server_flush(l->server);
+}
+
+static void port_decide(void *port, unsigned p, const struct txn_decision *d)
+{
+    struct txn_commit *t = port;
+    struct link *l = begin_send(t, &t->parts[p]);
+    if (!l)
+        return;
+    decide_send(l, d);
+    server_flush(l->server);
 }
 
 static void control_done(void *arg, const struct control_result *r)
@@ -301,6 +319,7 @@ static void port_done(void *port)
 
 static const struct coordinator_ops ops = {
     .send = port_send,
+    .decide = port_decide,
     .control = port_control,
     .released = port_released,
     .drop = port_drop,
@@ -334,7 +353,6 @@ void txn_commit_message(struct client *c, struct link *l, const struct expect *e
     struct error bad;
     const char *tag;
     int64_t rows;
-    (void)e;
     if (!c->commit || !l->coordinator_has)
         return;
     struct part *part = part_of(c, l);
@@ -343,6 +361,7 @@ void txn_commit_message(struct client *c, struct link *l, const struct expect *e
         part->failed = true;
         if (message_read_error(f, &part->error, &bad) != STATUS_OK)
             part->error = bad;
+        decide_failed(l, e, &part->error);
         return;
     case MSG_COMMAND_COMPLETE:
         if (message_read_tag(f, &tag, &rows, &bad) == STATUS_OK)

@@ -84,7 +84,8 @@ static void decide(struct coordinator *c)
 {
     c->result.prepare_us = phase_us(c);
     coordinator_set_state(c, CO_DECIDING);
-    send(c, c->decider, M_DECIDING, c->decide_sql);
+    member_set_state(c, c->decider, M_DECIDING);
+    c->ops->decide(c->port, c->decider, &c->decision);
 }
 
 /* Takes every member as far towards the outcome as it goes now. */

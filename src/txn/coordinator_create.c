@@ -9,8 +9,7 @@
 #include <stdlib.h>
 
 /* SAVEPOINT fails outside a transaction block, where PREPARE would quietly prepare an empty transaction. */
-#define PREPARE_PREFIX                                                                                       \
-    "SAVEPOINT pgunison; SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; PREPARE TRANSACTION "
+#define PREPARE_PREFIX "SAVEPOINT pgunison; SET LOCAL statement_timeout = 0; PREPARE TRANSACTION "
 
 static enum status choose_decider(const struct coordinator_options *options,
                                   const struct txn_participant *participants, unsigned n, unsigned *decider_r,
@@ -91,7 +90,7 @@ static void decision_texts(struct coordinator *c, const char *cluster)
     decision_shards_format(&b, cluster, c->members[c->decider].shard, names, n_names);
     const char *shards = finished_text(c, &b);
     decision_decide_sql(&b, c->txid, shards);
-    c->decide_sql = finished_text(c, &b);
+    c->decision = (struct txn_decision){.sql = finished_text(c, &b), .txid = c->txid, .shards = shards};
     decision_fence_sql(&b, c->txid, shards);
     c->fence_sql = finished_text(c, &b);
     buf_free(&b);

@@ -106,7 +106,8 @@ struct coordinator {
     bool assign_first; /* the decider may lack an xid */
     bool ack_decided;
     uint64_t resolve_timeout_us, retry_us, apply_timeout_us;
-    const char *decide_sql, *fence_sql;
+    struct txn_decision decision;
+    const char *fence_sql;
 
     uint64_t deadline_us;      /* IN_DOUBT to SETTLING_*: when to stop trying; 0: none */
     uint64_t timer_us;         /* what the port's timer is set to; 0: nothing */

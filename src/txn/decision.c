@@ -113,22 +113,29 @@ bool decision_shards_parse(struct slice text, char cluster_r[GID_NAME_MAX_BYTES 
 
 /*
  * The CASE is evaluated before the INSERT gives the transaction an xid, so its first branch sees whether
- * there was one; NULL then fails on NOT NULL. The last branch turns synchronous_commit on where it is off,
- * and leaves local, remote_apply and the others as the client chose them. clock_timestamp(): now() would be
- * the time of the transaction's BEGIN.
+ * there was one; NULL then fails on NOT NULL. The second is never NULL: from there on no statement_timeout can
+ * end the COMMIT's wait for a synchronous standby, after which a failover would forget the decision. (A
+ * lock_timeout may stay: it fails what waits, and that comes before the commit.) The last branch turns
+ * synchronous_commit on where it is off, and leaves local, remote_apply and the others as the client chose
+ * them. clock_timestamp(): now() would be the time of the transaction's BEGIN.
  */
+#define DECIDE_INSERT "INSERT INTO pgunison.decision (txid, shards, outcome, at) VALUES ("
+#define DECIDE_VALUES                                                                                        \
+    ", CASE WHEN pg_catalog.pg_current_xact_id_if_assigned() IS NULL THEN NULL "                             \
+    "WHEN pg_catalog.set_config('statement_timeout', '0', true) IS NULL THEN NULL "                          \
+    "WHEN pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.<>) 'off' THEN 'c' "          \
+    "WHEN pg_catalog.set_config('synchronous_commit', 'on', true) IS NOT NULL THEN 'c' "                     \
+    "END::pg_catalog.\"char\", pg_catalog.clock_timestamp())"
+
+const char decision_insert_sql[] = DECIDE_INSERT "$1, $2" DECIDE_VALUES;
+
 void decision_decide_sql(struct buf *b, const char *txid, const char *shards)
 {
-    buf_str(b, "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; "
-               "INSERT INTO pgunison.decision (txid, shards, outcome, at) VALUES (");
+    buf_str(b, DECIDE_INSERT);
     append_literal(b, txid);
     buf_str(b, ", ");
     append_literal(b, shards);
-    buf_str(b, ", CASE WHEN pg_catalog.pg_current_xact_id_if_assigned() IS NULL THEN NULL "
-               "WHEN pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.<>) 'off' THEN 'c' "
-               "WHEN pg_catalog.set_config('synchronous_commit', 'on', true) IS NOT NULL THEN 'c' "
-               "END::pg_catalog.\"char\", "
-               "pg_catalog.clock_timestamp()); COMMIT");
+    buf_str(b, DECIDE_VALUES "; COMMIT");
     terminate(b);
 }
 

@@ -254,6 +254,23 @@ void message_close(struct buf *b, char kind, const char *name)
     put_target(b, MSG_CLOSE, kind, name);
 }
 
+void message_bind_text(struct buf *b, const char *statement, uint16_t n, const char *const *values)
+{
+    size_t begun = message_begin(b, MSG_BIND);
+
+    buf_cstr(b, "");
+    buf_cstr(b, statement);
+    buf_u16(b, 0);
+    buf_u16(b, n);
+    for (uint16_t i = 0; i < n; i++) {
+        size_t len = strlen(values[i]);
+        buf_u32(b, (uint32_t)len);
+        buf_append(b, values[i], len);
+    }
+    buf_u16(b, 0);
+    message_end(b, begun);
+}
+
 void message_execute(struct buf *b, const char *portal, uint32_t max_rows)
 {
     size_t begun = message_begin(b, MSG_EXECUTE);

@@ -1,5 +1,6 @@
 """A man in the middle: sits between a proxy and a shard, knows where messages begin and end, and does what rules say when
-a query that they name is about to reach the shard, or was answered and the answer is about to reach the proxy.
+a query that they name is about to reach the shard, or was answered and the answer is about to reach the proxy. What was
+bound up to a Sync is one query to it: the statements' texts, joined by "; ".
 
 One Rule may stand on several shards; it acts where its query comes by first. Connections of the proxy's own (control
 connections, pools) all pass here, so a shard that is down() is down for all of them.
@@ -190,14 +191,25 @@ class Connection:
             raise EOFError
 
     def _to_shard(self):
+        held, prepared, bound = b"", {}, []
         while True:
             kind, head, body = self._message(self.client)
+            held += head + body
+            if kind == "P":
+                name, text = body.split(b"\0", 2)[:2]
+                prepared[name] = text.decode(errors="replace")
+            elif kind == "B":
+                bound.append(prepared.get(body.split(b"\0", 2)[1], ""))
+            if kind in "PBEDC":
+                continue  # extended messages reach the shard together with the Query, Sync or Flush behind them
             if kind in "QS":
-                sql = body[:-1].decode(errors="replace") if kind == "Q" else ""
+                sql = body[:-1].decode(errors="replace") if kind == "Q" else "; ".join(bound)
+                bound = []
                 self._obey(self.mitm.rule_for(sql, SENT))
                 self.due.append(sql)
             self.mitm.flowing.wait()
-            self.server.sendall(head + body)
+            self.server.sendall(held)
+            held = b""
 
     def _from_shard(self):
         held = b""

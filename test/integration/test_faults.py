@@ -447,6 +447,30 @@ def test_a_role_that_may_not_decide(begin, shards, dbname):
     begin().run().committed()
 
 
+def test_a_decision_whose_statement_is_gone(begin, shards, dbname):
+    """What the proxy had prepared is deallocated behind its back: that commit fails as a whole, the next does not."""
+    forget = "CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN EXECUTE 'DEALLOCATE ALL'; RETURN NEW; END$$"
+
+    def failed():
+        c = begin().run()
+        if c.tag:
+            c.committed()
+            return False
+        assert "pgunison_decide" in c.error["M"]
+        c.rolled_back("26000")
+        return True
+
+    shards.each(dbname, forget + "; CREATE TRIGGER forget AFTER UPDATE ON marks FOR EACH ROW EXECUTE FUNCTION forget()")
+    try:
+        eventually(failed)
+    finally:
+        shards.each(dbname, "DROP FUNCTION forget() CASCADE")
+    in_a_row = 0
+    for _ in range(30):  # each connection to a shard notices when it decides next
+        in_a_row = 0 if failed() else in_a_row + 1
+    assert in_a_row >= 10
+
+
 def test_a_decision_table_that_was_dropped(begin, proxy, shards, dbname):
     """It is noticed, reported, and nothing is committed by halves; RELOAD makes it again."""
     cleared(shards, dbname)

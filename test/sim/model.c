@@ -386,8 +386,6 @@ static enum result set_local(struct conn *c, const char *sql)
 {
     if (starts(sql, "SET LOCAL lock_timeout = '250ms'"))
         c->lock_timeout_us = 250000;
-    else if (starts(sql, "SET LOCAL lock_timeout = 0"))
-        c->lock_timeout_us = 0;
     return done(c, "SET");
 }
 

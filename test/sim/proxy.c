@@ -19,6 +19,11 @@ static void port_send(void *port, unsigned p, const char *sql)
         world_send(t->own[p], sql);
 }
 
+static void port_decide(void *port, unsigned p, const struct txn_decision *d)
+{
+    port_send(port, p, d->sql);
+}
+
 static void port_control(void *port, unsigned p, const char *sql)
 {
     struct txn *t = port;
@@ -107,6 +112,7 @@ static void port_done(void *port)
 }
 
 static const struct coordinator_ops coordinator_ops = {.send = port_send,
+                                                       .decide = port_decide,
                                                        .control = port_control,
                                                        .released = port_released,
                                                        .drop = port_drop,

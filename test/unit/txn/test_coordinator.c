@@ -61,6 +61,12 @@ static void op_send(void *port, unsigned p, const char *sql)
 {
     act(port, "send", p, sql);
 }
+static void op_decide(void *port, unsigned p, const struct txn_decision *d)
+{
+    assert_non_null(strstr(d->sql, d->txid));
+    assert_non_null(strstr(d->sql, d->shards));
+    act(port, "send", p, d->sql);
+}
 static void op_control(void *port, unsigned p, const char *sql)
 {
     act(port, "control", p, sql);
@@ -101,6 +107,7 @@ static void op_done(void *port)
 }
 
 static const struct coordinator_ops ops = {.send = op_send,
+                                           .decide = op_decide,
                                            .control = op_control,
                                            .released = op_released,
                                            .drop = op_drop,

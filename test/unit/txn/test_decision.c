@@ -76,9 +76,25 @@ static void decide_is_one_message_that_ends_in_commit(void **state)
     }
     assert_non_null(strstr(sql, "INSERT INTO pgunison.decision "));
     assert_non_null(strstr(sql, "'" TXID "', 'main/s0/s1'"));
-    assert_non_null(strstr(sql, "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; "));
+    assert_non_null(strstr(sql, "pg_catalog.set_config('statement_timeout', '0', true)"));
     assert_null(strstr(sql, "ON CONFLICT"));
     buf_free(&b);
+}
+
+static void decide_can_be_prepared(void **state)
+{
+    (void)state;
+    struct buf b, expected;
+    buf_init(&b);
+    buf_init(&expected);
+    decision_decide_sql(&b, TXID, "main/s0/s1");
+    const char *values = strstr(decision_insert_sql, "$1, $2");
+    assert_non_null(values);
+    buf_append(&expected, decision_insert_sql, (size_t)(values - decision_insert_sql));
+    buf_printf(&expected, "'" TXID "', 'main/s0/s1'%s; COMMIT", values + strlen("$1, $2"));
+    assert_true(slice_eq(buf_slice(&b), buf_slice(&expected)));
+    buf_free(&b);
+    buf_free(&expected);
 }
 
 static void fence_yields_to_a_row_that_is_there(void **state)
@@ -131,6 +147,7 @@ int main(void)
         cmocka_unit_test(shards_round_trip),
         cmocka_unit_test(shards_of_another_form_are_refused),
         cmocka_unit_test(decide_is_one_message_that_ends_in_commit),
+        cmocka_unit_test(decide_can_be_prepared),
         cmocka_unit_test(fence_yields_to_a_row_that_is_there),
         cmocka_unit_test(many_fences_are_one_transaction),
         cmocka_unit_test(literals_cannot_be_left),

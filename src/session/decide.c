@@ -1,0 +1,97 @@
+/*
+ * The decision on its way to the decider: its INSERT and COMMIT as statements that each server has prepared,
+ * which saves the shard parsing and planning them for every commit.
+ *
+ *     [Close what had to make room]  [Parse INSERT]  [Parse COMMIT]  Bind Execute  Bind Execute  Sync
+ *
+ * If one fails, the shard skips the rest up to Sync: no COMMIT follows an INSERT that failed. Where a server
+ * may not keep two more statements, the decision goes as one simple Query.
+ *
+ * Not responsible for: what the answer means (txn/coordinator).
+ */
+#include "session.h"
+
+#include "txn/decision.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define TEXT_OID 25
+
+static const uint32_t text_oids[] = {TEXT_OID, TEXT_OID};
+
+/* Known to no registry, and never forgotten: the environment's own reference stays. */
+static struct statement_def own_statement(uint64_t id, const char *name, const char *sql, uint16_t n_params)
+{
+    struct statement_def def = {
+        .id = id, .refs = 1, .sql = slice_str(sql), .n_oids = n_params, .oids = text_oids};
+    snprintf(def.server_name, sizeof def.server_name, "pgunison_%s", name);
+    return def;
+}
+
+void decide_init(struct session_env *env)
+{
+    env->decide[0] = own_statement(UINT64_MAX, "decide", decision_insert_sql, 2);
+    env->decide[1] = own_statement(UINT64_MAX - 1, "commit", "COMMIT", 0);
+}
+
+static void prepare(struct link *l, struct buf *b)
+{
+    struct server *s = l->server;
+    struct statement_def *defs = l->client->env->decide;
+    bool missing[2];
+    char evicted[32];
+    for (int i = 0; i < 2; i++) { /* first, so that no error can skip a Close */
+        missing[i] = !prepared_set_use(s->prepared, &defs[i]);
+        if (!missing[i])
+            continue;
+        prepared_set_add(s->prepared, &defs[i], evicted);
+        if (evicted[0]) {
+            message_close(b, 'S', evicted);
+            server_expect(s, EXPECT_CLOSE, SINK_DROP, TAG_TWO_PHASE, NULL);
+        }
+    }
+    for (int i = 0; i < 2; i++)
+        if (missing[i]) {
+            message_parse(b, defs[i].server_name, defs[i].sql, defs[i].n_oids, defs[i].oids);
+            server_expect(s, EXPECT_PARSE, SINK_MESSAGE, TAG_TWO_PHASE, &defs[i]);
+        }
+}
+
+static void bind_and_execute(struct link *l, struct buf *b, const struct statement_def *def,
+                             const char *const *values)
+{
+    message_bind_text(b, def->server_name, def->n_oids, values);
+    message_execute(b, "", 0);
+    server_expect(l->server, EXPECT_BIND, SINK_MESSAGE, TAG_TWO_PHASE, NULL);
+    server_expect(l->server, EXPECT_EXECUTE, SINK_MESSAGE, TAG_TWO_PHASE, NULL);
+}
+
+void decide_send(struct link *l, const struct txn_decision *d)
+{
+    struct statement_def *defs = l->client->env->decide;
+    if (l->client->config->settings.max_prepared_statements < 4) {
+        link_query(l, slice_str(d->sql), SINK_MESSAGE, TAG_TWO_PHASE);
+        return;
+    }
+    struct buf b;
+    buf_init(&b);
+    prepare(l, &b);
+    bind_and_execute(l, &b, &defs[0], (const char *const[]){d->txid, d->shards});
+    bind_and_execute(l, &b, &defs[1], NULL);
+    message_empty(&b, MSG_SYNC);
+    server_set_reading(l->server, true);
+    server_write(l->server, buf_head(&b), buf_len(&b));
+    server_expect(l->server, EXPECT_SYNC, SINK_MESSAGE, TAG_TWO_PHASE, NULL);
+    buf_free(&b);
+}
+
+void decide_failed(struct link *l, const struct expect *e, const struct error *why)
+{
+    struct statement_def *defs = l->client->env->decide;
+    if (e->kind == EXPECT_PARSE)
+        prepared_set_remove(l->server->prepared, e->arg);
+    else if (e->kind == EXPECT_BIND && why && strcmp(why->sqlstate, SQLSTATE_INVALID_STATEMENT_NAME) == 0)
+        for (int i = 0; i < 2; i++) /* a function of the application's did away with it */
+            prepared_set_remove(l->server->prepared, &defs[i]);
+}

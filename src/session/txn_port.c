@@ -36,7 +36,7 @@ struct part {
     bool lost_due;    /* ... and will not come: to be reported from the loop */
     char tag[64];
     bool failed;
-    struct error error;
+    struct error *error; /* failed or lost: why */
 };
 
 struct txn_commit {
@@ -48,7 +48,6 @@ struct txn_commit {
     struct loop_timer *timer, *probe_timer;
     struct deferred finish, lost;
     bool answered;
-    struct error error; /* the answer's */
     unsigned n;
     struct part parts[];
 };
@@ -70,8 +69,10 @@ static struct link *begin_send(struct txn_commit *t, struct part *part)
     part->n_sent++;
     if (part->link->lost) {
         part->lost_due = true;
-        error_set(&part->error, SQLSTATE_CONNECTION_FAILURE, "the connection to shard \"%s\" was lost",
+        struct error lost;
+        error_set(&lost, SQLSTATE_CONNECTION_FAILURE, "the connection to shard \"%s\" was lost",
                   part->shard->name);
+        error_keep(&part->error, &lost);
         loop_defer(t->client->env->loop, &t->lost);
         return NULL;
     }
@@ -158,7 +159,7 @@ static void lost_run(void *arg)
     struct txn_commit *t = arg;
     for (unsigned i = 0; i < t->n; i++)
         if (t->parts[i].lost_due) {
-            struct txn_reply reply = {.kind = TXN_REPLY_LOST, .error = &t->parts[i].error};
+            struct txn_reply reply = {.kind = TXN_REPLY_LOST, .error = t->parts[i].error};
             t->parts[i].lost_due = t->parts[i].outstanding = false;
             coordinator_reply(t->coordinator, i, &reply);
         }
@@ -273,10 +274,10 @@ static void port_answer(void *port, const struct txn_result *r)
     }
     if (!r->prepare_us)
         stats_add(&c->env->stats.prepare_failed, 1);
-    t->error = *r->error;
+    struct error error = *r->error;
     if (r->error_participant < t->n)
-        run_error_add_shard(&t->error, t->parts[r->error_participant].shard->name);
-    txn_ended(c, false, &t->error);
+        run_error_add_shard(&error, t->parts[r->error_participant].shard->name);
+    txn_ended(c, false, &error);
 }
 
 static void control_forget_all(struct txn_commit *t)
@@ -298,6 +299,8 @@ static void finish_run(void *arg)
     loop_undefer(c->env->loop, &t->lost);
     control_forget_all(t);
     coordinator_destroy(&t->coordinator);
+    for (unsigned i = 0; i < t->n; i++)
+        error_drop(&t->parts[i].error);
     if (t->timer)
         loop_timer_destroy(&t->timer);
     loop_timer_destroy(&t->probe_timer);
@@ -348,9 +351,19 @@ static void note_vars(struct txn_commit *t, const struct part *part)
     s->vars = t->vars ? varset_ref(t->vars) : NULL;
 }
 
+/* One that is too long is none that matters. */
+static void note_tag(struct part *part, const char *tag)
+{
+    size_t len = strlen(tag);
+    if (len >= sizeof part->tag)
+        len = 0;
+    memcpy(part->tag, tag, len);
+    part->tag[len] = 0;
+}
+
 void txn_commit_message(struct client *c, struct link *l, const struct expect *e, const struct frame *f)
 {
-    struct error bad;
+    struct error why, bad;
     const char *tag;
     int64_t rows;
     if (!c->commit || !l->coordinator_has)
@@ -359,13 +372,12 @@ void txn_commit_message(struct client *c, struct link *l, const struct expect *e
     switch (f->type) {
     case MSG_ERROR:
         part->failed = true;
-        if (message_read_error(f, &part->error, &bad) != STATUS_OK)
-            part->error = bad;
-        decide_failed(l, e, &part->error);
+        error_keep(&part->error, message_read_error(f, &why, &bad) == STATUS_OK ? &why : &bad);
+        decide_failed(l, e, part->error);
         return;
     case MSG_COMMAND_COMPLETE:
         if (message_read_tag(f, &tag, &rows, &bad) == STATUS_OK)
-            snprintf(part->tag, sizeof part->tag, "%s", tag);
+            note_tag(part, tag);
         return;
     case MSG_NOTICE:
         if (c->state != CLIENT_CLOSING && !c->commit->answered)
@@ -381,7 +393,7 @@ void txn_commit_message(struct client *c, struct link *l, const struct expect *e
     struct txn_reply reply = {
         .kind = part->failed ? TXN_REPLY_ERROR : TXN_REPLY_OK,
         .tag = part->tag,
-        .error = &part->error,
+        .error = part->error,
         .txn_status = l->server->txn_status,
     };
     coordinator_reply(c->commit->coordinator, part->index, &reply);

@@ -5,7 +5,6 @@
 #include "coordinator_private.h"
 
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 /* SAVEPOINT fails outside a transaction block, where PREPARE would quietly prepare an empty transaction. */
@@ -45,6 +44,17 @@ static const char *finished_text(struct coordinator *c, struct buf *b)
     return text;
 }
 
+static const char *with_gid(struct coordinator *c, const char *command, const char *gid)
+{
+    size_t command_len = strlen(command), gid_len = strlen(gid);
+    char *text = arena_alloc(&c->arena, command_len + gid_len + 3), *at = text + command_len;
+    memcpy(text, command, command_len);
+    *at++ = '\'';
+    memcpy(at, gid, gid_len);
+    memcpy(at + gid_len, "'", 2);
+    return text;
+}
+
 static enum status prepare_texts(struct coordinator *c, const char *cluster, struct error *error_r)
 {
     struct gid gid;
@@ -55,9 +65,10 @@ static enum status prepare_texts(struct coordinator *c, const char *cluster, str
                          "cluster \"%s\", shard \"%s\" and transaction \"%s\" cannot be put into a name of a "
                          "prepared transaction",
                          cluster, c->members[c->decider].shard, c->txid);
-    snprintf(gid.cluster, sizeof gid.cluster, "%s", cluster);
-    snprintf(gid.decider, sizeof gid.decider, "%s", c->members[c->decider].shard);
-    snprintf(gid.txid, sizeof gid.txid, "%s", c->txid);
+    /* they fit: they are valid */
+    memcpy(gid.cluster, cluster, strlen(cluster) + 1);
+    memcpy(gid.decider, c->members[c->decider].shard, strlen(c->members[c->decider].shard) + 1);
+    memcpy(gid.txid, c->txid, strlen(c->txid) + 1);
     for (unsigned p = 0; p < c->n; p++) {
         struct member *m = &c->members[p];
         if (p == c->decider)
@@ -65,12 +76,12 @@ static enum status prepare_texts(struct coordinator *c, const char *cluster, str
         if (!gid_name_valid(slice_str(m->shard)))
             return error_set(error_r, SQLSTATE_PROGRAM_LIMIT,
                              "shard \"%s\" cannot be put into a name of a prepared transaction", m->shard);
-        snprintf(gid.participant, sizeof gid.participant, "%s", m->shard);
+        memcpy(gid.participant, m->shard, strlen(m->shard) + 1);
         if (gid_format(&gid, text, error_r))
             return STATUS_ERROR;
-        m->prepare_sql = arena_printf(&c->arena, PREPARE_PREFIX "'%s'", text);
-        m->commit_sql = arena_printf(&c->arena, "COMMIT PREPARED '%s'", text);
-        m->rollback_sql = arena_printf(&c->arena, "ROLLBACK PREPARED '%s'", text);
+        m->prepare_sql = with_gid(c, PREPARE_PREFIX, text);
+        m->commit_sql = with_gid(c, "COMMIT PREPARED ", text);
+        m->rollback_sql = with_gid(c, "ROLLBACK PREPARED ", text);
     }
     return STATUS_OK;
 }

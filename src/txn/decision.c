@@ -57,10 +57,13 @@ static void append_literal(struct buf *b, const char *s)
 {
     bool backslash = strchr(s, '\\') != NULL;
     buf_str(b, backslash ? "E'" : "'");
-    for (; *s; s++) {
-        if (*s == '\'' || *s == '\\')
-            buf_u8(b, (uint8_t)*s);
-        buf_u8(b, (uint8_t)*s);
+    for (size_t plain; *s; s += plain) { /* names of ours have none of the two */
+        plain = strcspn(s, "'\\");
+        buf_append(b, s, plain);
+        if (!s[plain])
+            break;
+        buf_u8(b, (uint8_t)s[plain]);
+        buf_u8(b, (uint8_t)s[plain++]);
     }
     buf_u8(b, '\'');
 }
@@ -74,9 +77,13 @@ void decision_shards_format(struct buf *b, const char *cluster, const char *deci
                             const char *const *participants, size_t n)
 {
     TXN_ASSERT(n > 0);
-    buf_printf(b, "%s/%s/", cluster, decider);
-    for (size_t i = 0; i < n; i++)
-        buf_printf(b, i ? ",%s" : "%s", participants[i]);
+    buf_str(b, cluster);
+    buf_u8(b, '/');
+    buf_str(b, decider);
+    for (size_t i = 0; i < n; i++) {
+        buf_u8(b, i ? ',' : '/');
+        buf_str(b, participants[i]);
+    }
     terminate(b);
 }
 

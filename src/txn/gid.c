@@ -10,8 +10,6 @@
  */
 #include "txn/gid.h"
 
-#include <stdio.h>
-
 #define GID_PREFIX          "pgunison/"
 #define TXID_RANDOM_DIGITS  32
 #define TXID_COUNTER_DIGITS 16
@@ -82,12 +80,19 @@ enum status gid_format(const struct gid *g, char text_r[GID_MAX_BYTES + 1], stru
     if (strcmp(g->decider, g->participant) == 0)
         return error_set(error_r, SQLSTATE_INTERNAL,
                          "shard \"%s\" cannot decide a transaction and be prepared in it", g->decider);
-    int n = snprintf(text_r, GID_MAX_BYTES + 1, GID_PREFIX "%s/%s/%s/%s", g->cluster, g->decider, g->txid,
-                     g->participant);
-    if (n < 0 || n > GID_MAX_BYTES)
+    const char *const parts[] = {GID_PREFIX, g->cluster, "/", g->decider, "/", g->txid, "/", g->participant};
+    size_t n = 0;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        size_t len = strlen(parts[i]);
+        if (n + len <= GID_MAX_BYTES)
+            memcpy(text_r + n, parts[i], len);
+        n += len;
+    }
+    if (n > GID_MAX_BYTES)
         return error_set(error_r, SQLSTATE_PROGRAM_LIMIT,
-                         "name of a prepared transaction would have %d bytes, the limit is %d", n,
+                         "name of a prepared transaction would have %zu bytes, the limit is %d", n,
                          GID_MAX_BYTES);
+    text_r[n] = '\0';
     return STATUS_OK;
 }
 

@@ -52,7 +52,7 @@ void client_cancel(struct session_env *env, uint32_t pid, uint32_t secret)
     if (!c || c->state == CLIENT_CLOSING)
         return;
     log_debug("client pid %u: cancel request", pid);
-    if (c->commit) {
+    if (c->commit && c->txn.state == TXN_ENDING) { /* else it has been answered */
         txn_commit_cancel(c);
         return;
     }

@@ -349,8 +349,12 @@ void txn_ended(struct client *c, bool committed, const struct error *error)
     note_last_commit(c, committed);
     for (unsigned i = 0; i < c->n_links; i++) {
         struct link *l = c->links[i];
+        if (l->coordinator_has) {          /* txn_port.c knows what stayed */
+            l->in_txn = l->writer = false; /* as far as this client's next transaction is concerned */
+            continue;
+        }
         if (!l->in_txn || !l->server || (c->commit && l->writer))
-            continue;           /* of two phases: txn_port.c knows what stayed */
+            continue;
         if (l->vars_canceled) { /* what it began with was never set */
             l->vars_canceled = false;
             continue;
@@ -548,8 +552,10 @@ static enum dispatch verb_savepoint(struct client *c, struct plan *p, struct sli
 enum dispatch txn_verb(struct client *c, struct plan *p, const struct template *t)
 {
     struct error e;
-    if (c->commit)
-        return DISPATCH_AGAIN; /* commit_ack = decided: the one before is still being applied */
+    /* commit_ack = decided: the one before is still being applied. A block may begin meanwhile: it waits for
+       the shards that it wants, and at its end. */
+    if (c->commit && (p->verb != VERB_BEGIN || c->txn.state != TXN_NONE))
+        return DISPATCH_AGAIN;
     if (c->txn.state == TXN_FAILED &&
         (p->verb == VERB_SAVEPOINT || p->verb == VERB_RELEASE || p->verb == VERB_BEGIN)) {
         txn_failed_error(c, &e);

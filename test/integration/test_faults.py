@@ -267,6 +267,30 @@ def test_a_temporary_table_that_nobody_saw_being_used(begin):
             c.rolled_back("0A000")
 
 
+def test_a_block_begins_while_the_one_before_is_applied(workspace, middle, shards, dbname, ids, fault):
+    """commit_ack = decided: BEGIN need not wait, the held shard's statement does, and so does COMMIT."""
+    proxy = h.Proxy(workspace, middle, dbname, tables=TABLES, settings=dict(SETTINGS, commit_ack="decided", commit_resolve_timeout="20s", resolve_after="30s"))
+    try:
+        rule = fault(APPLY, SENT, HOLD)
+        c = Commit(proxy, shards, dbname, ids).run()
+        assert c.tag == "COMMIT" and not c.warnings
+        held = list(shards).index(rule.wait().shard)
+        assert c.wire.ask(h.query("BEGIN"))[-2:] == [("C", "BEGIN"), ("Z", "T")]
+        for i in [i for n, i in enumerate(ids) if n != held]:
+            assert c.wire.ask(h.query("UPDATE marks SET v = v + 1000 WHERE id = %d" % i))[-2:] == [("C", "UPDATE 1"), ("Z", "T")]
+        c.wire.send(h.query("UPDATE marks SET v = v + 1000 WHERE id = %d" % ids[held]))
+        assert held not in c.on()
+        rule.release()
+        assert c.wire.until_ready()[-2:] == [("C", b"UPDATE 1\0"), ("Z", b"T")]
+        c.value += 1000
+        c.run()
+        eventually(lambda: c.on() == list(range(len(ids))))
+        c.usable()
+        c.wire.close()
+    finally:
+        proxy.stop()
+
+
 # --- decide ----------------------------------------------------------------------------------------------------
 
 

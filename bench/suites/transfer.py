@@ -5,15 +5,19 @@ import servers
 TITLE = "Transfers between two shards"
 ABOUT = """bench/clients/transfer.c, four statements each in the simple protocol. "independent" commits on one shard and on the other: not
 atomic. "prepare, commit" prepares on both at once and commits on both at once: not atomic either if the client dies between them,
-as it keeps no record. With fsync as in production, and without, where the disk hides nothing."""
+as it keeps no record. pgunison is measured with commit_ack = applied, the default, which answers when every shard has the
+transaction applied, and with commit_ack = decided, which answers when its outcome is durable. With fsync as in production, and
+without, where the disk hides nothing."""
 ROUNDS = 5
 ACCOUNTS = 10000
 
 
 def entries(world, seconds):
     cluster = world.databases("transfers", 2)
-    proxy = servers.Pgunison(world.workspace, cluster, "transfers", {"accounts": "hash(id)"})
-    with proxy.session() as s:
+    proxies = {
+        ack: servers.Pgunison(world.workspace, cluster, "transfers", {"accounts": "hash(id)"}, commit_ack=ack) for ack in ("applied", "decided")
+    }
+    with proxies["applied"].session() as s:
         s.run("CREATE TABLE accounts (id int PRIMARY KEY, balance bigint NOT NULL)")
         s.run("INSERT INTO accounts VALUES " + ",".join("(%d, 0)" % i for i in range(ACCOUNTS)))
     shards = ["host=127.0.0.1 port=%d dbname=transfers user=app" % s.port for s in cluster]
@@ -33,8 +37,10 @@ def entries(world, seconds):
             found += [
                 measure.Entry(case, by_hand[0], run("independent", fsync, clients)),
                 measure.Entry(case, by_hand[1], run("two-phase", fsync, clients)),
-                measure.Entry(case, proxy.place("pgunison"), run("proxy", fsync, clients, [proxy.place("").conninfo()])),
             ]
+            for ack, proxy in proxies.items():
+                place = proxy.place("pgunison, " + ack)
+                found.append(measure.Entry(case, place, run("proxy", fsync, clients, [place.conninfo()])))
     return found
 
 

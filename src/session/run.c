@@ -683,7 +683,7 @@ void run_end_of_read(struct client *c, struct link *l)
         c->copy_pass = COPY_PASS_NONE;
         client_resume(c);
     }
-    client_finish_batch(c);
+    client_flush_later(c);
 }
 
 /* --- a shard is lost -------------------------------------------------------------------------- */

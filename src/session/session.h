@@ -259,7 +259,6 @@ void client_fatal_torn(struct client *c,
                        const struct error *e); /* half a message has been sent: closes without a word */
 void client_write(struct client *c, const void *data, size_t len);
 void client_send(struct client *c, const struct buf *b);
-void client_finish_batch(struct client *c);
 void client_flush_later(struct client *c);
 void client_output_full(struct client *c); /* run_client_drained() follows when there is room again */
 void client_resume(struct client *c);      /* goes on with the input, from the loop */

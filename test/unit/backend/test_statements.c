@@ -76,7 +76,7 @@ static void what_nobody_holds_is_kept_for_a_while(void **state)
     (void)state;
     struct statement_registry *r = statement_registry_create();
     int freed = 0;
-    char text[16], large[10000];
+    char text[32], large[10000];
     struct statement_def *a = statement_intern(r, slice_str("select 1"), 0, NULL);
     uint64_t id = a->id;
     a->extra = &freed;

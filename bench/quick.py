@@ -91,7 +91,9 @@ def instructions(place, counter, path, mode):
 def toolchain():
     """What the numbers depend on beside the code."""
     gcc = subprocess.run(["gcc", "-dumpfullversion"], capture_output=True, text=True, check=False).stdout.strip()
-    return "gcc %s, %s, %s" % (gcc, " ".join(os.confstr("CS_GNU_LIBC_VERSION").split()), os.uname().machine)
+    with open("/proc/cpuinfo") as f:
+        vectors = "AVX2" if " avx2 " in f.read() else "no AVX2"  # libc picks its string functions by it
+    return "gcc %s, %s, %s, %s" % (gcc, " ".join(os.confstr("CS_GNU_LIBC_VERSION").split()), os.uname().machine, vectors)
 
 
 def read_baseline():

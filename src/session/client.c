@@ -394,13 +394,13 @@ static void client_finish_batch(struct client *c)
 {
     if (c->state == CLIENT_CLOSING)
         return;
-    client_flush_links(c);
-    client_flush(c);
-    client_update_reading(c);
     if (c->state == CLIENT_READY && buf_len(&c->in) == 0)
         c->resumed = false; /* no message waits */
     if (!c->resumed)
-        loop_undefer(c->env->loop, &c->pump);
+        loop_undefer(c->env->loop, &c->pump); /* first: room in the output may make more of it */
+    client_flush_links(c);
+    client_flush(c);
+    client_update_reading(c);
 }
 
 static void client_pump(struct client *c)

@@ -485,3 +485,16 @@ def test_a_known_statement_on_a_server_with_other_variables(make_proxy, ids):
         for i in ids:
             answer = other.ask(h.parse(sql, "a%d" % i), h.parse(sql, "b%d" % i), h.bind(ids[3], name="a%d" % i), h.execute(), h.SYNC)
             assert types(answer) == "112CZ", answer
+
+
+@pytest.mark.parametrize("width", [1000, 20000, 60000])
+def test_the_end_of_a_sorted_answer_is_sent(proxy, width):
+    """What the shards said last waits until the client has taken the rest: nobody else will ask for it."""
+    n = min(4000, 6000000 // width)
+    with proxy.wire() as w:
+        for first in range(0, n, 500):
+            values = ",".join("(%d, 'x')" % i for i in range(first, min(first + 500, n)))
+            assert not failed(w.ask(h.query("INSERT INTO t VALUES " + values)))
+        for _ in range(3):
+            answer = w.ask(h.query("SELECT id, repeat(v, %d) FROM t ORDER BY id" % width))
+            assert tags(answer) == ["SELECT %d" % n]

@@ -17,7 +17,7 @@ LTO ?= -flto=auto -ffat-lto-objects
 AR = gcc-ar
 CPPFLAGS += -Iinclude -D_GNU_SOURCE -DPGUNISON_VERSION='"$(VERSION)"' -I/usr/include/postgresql
 CFLAGS += -std=c11 $(WARN) $(OPT) $(SAN) -fno-strict-aliasing -pthread
-LDFLAGS += $(SAN) -pthread
+LDFLAGS += $(SAN) -pthread $(if $(LTO),-fno-lto)
 LDLIBS := -lpq -levent -levent_pthreads -levent_openssl -lssl -lcrypto -linih -lpg_query -lprotobuf-c -lm
 
 lib = $(BUILD)/lib$(1).a
@@ -52,7 +52,7 @@ group = -Wl,--start-group $(1) -Wl,--end-group
 ALL_LIBS := $(foreach l,$(call reverse,$(LAYERS)),$(call lib,$(l)))
 
 $(BUILD)/pgunison: $(BUILD)/obj/app/main.o $(ALL_LIBS)
-	$(CC) $(CFLAGS) $(LTO) $(if $(LTO),-Wno-maybe-uninitialized) $(LDFLAGS) -o $@ $< $(call group,$(ALL_LIBS)) $(LDLIBS)
+	$(CC) $(CFLAGS) $(LDFLAGS) $(LTO) $(if $(LTO),-Wno-maybe-uninitialized) -o $@ $< $(call group,$(ALL_LIBS)) $(LDLIBS)
 
 # --- dependencies: groups of packages, in tools/deps.sh. Nothing happens when they are there. ----------------
 .PHONY: deps deps-lint deps-all

@@ -180,6 +180,9 @@ static void forget(struct prepared_set *p, struct prepared *entry)
 
 bool prepared_set_use(struct prepared_set *p, const struct statement_def *d)
 {
+    struct list_node *first = list_first(&p->recent);
+    if (first && list_entry(first, struct prepared, node)->def == d)
+        return true; /* the same statement over and over */
     struct prepared *entry = find(p, d);
     if (!entry)
         return false;

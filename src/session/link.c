@@ -417,9 +417,13 @@ void link_mark(struct link *l, const struct plan *p)
 
 void link_cancel_all(struct client *c)
 {
-    for (unsigned i = 0; i < c->n_links; i++)
-        if (c->links[i]->server && !c->links[i]->lost && server_outstanding(c->links[i]->server))
-            server_cancel(c->links[i]->server);
+    for (unsigned i = 0; i < c->n_links; i++) {
+        struct link *l = c->links[i];
+        if (l->coordinator_has || l->ending)
+            continue; /* of the commit before, which has been answered */
+        if (l->server && !l->lost && server_outstanding(l->server))
+            server_cancel(l->server);
+    }
 }
 
 /* --- answers ---------------------------------------------------------------------------------- */

@@ -291,6 +291,30 @@ def test_a_block_begins_while_the_one_before_is_applied(workspace, middle, shard
         proxy.stop()
 
 
+def test_a_cancel_leaves_the_commit_before_alone(workspace, middle, shards, dbname, ids, fault):
+    """commit_ack = decided: a statement that runs while the commit before is being applied is cancelled, and nothing else."""
+    proxy = h.Proxy(workspace, middle, dbname, tables=TABLES, settings=dict(SETTINGS, commit_ack="decided", commit_resolve_timeout="20s", resolve_after="30s"))
+    try:
+        rule = fault(APPLY, SENT, HOLD)
+        c = Commit(proxy, shards, dbname, ids).run()
+        man = rule.wait()
+        free = next(n for n, shard in enumerate(shards) if shard != man.shard)
+        eventually(lambda: free in c.on())
+        cancels = man.cancels_waiting
+        c.wire.send(h.query("SELECT pg_sleep(100) FROM marks WHERE id = %d" % ids[free]))
+        sleeping = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND query LIKE '%%pg_sleep%%' AND state = 'active' AND pid <> pg_backend_pid()"
+        eventually(lambda: shards.each(dbname, sleeping, dbname)[free][0][0])
+        c.wire.cancel()
+        assert [h.fields(body)["C"] for kind, body in c.wire.until_ready() if kind == "E"] == ["57014"]
+        assert man.cancels_waiting == cancels
+        rule.release()
+        eventually(lambda: c.on() == list(range(len(ids))))
+        c.usable()
+        c.wire.close()
+    finally:
+        proxy.stop()
+
+
 # --- decide ----------------------------------------------------------------------------------------------------
 
 

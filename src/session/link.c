@@ -107,7 +107,10 @@ void link_put_reset(struct link *l)
 {
     struct server *s = l->server;
     server_set_owner(s, NULL, NULL);
-    pool_reset_and_release(s);
+    if (s->cancel_lost)
+        pool_discard(s);
+    else
+        pool_reset_and_release(s);
     link_remove(l);
 }
 
@@ -275,6 +278,8 @@ void link_acquire_failed(struct client *c, const struct error *why)
     /* Links that were made for this statement alone go; those of the transaction stay. */
     for (unsigned i = c->n_links; i-- > 0;) {
         struct link *l = c->links[i];
+        if (l->coordinator_has || l->ending)
+            continue;
         if (!l->server) {
             l->waiting = false;
             link_remove(l);

@@ -298,16 +298,14 @@ static bool deliver(struct server *s, const struct frame *f)
      */
     if (end)
         ring_pop(s);
-    if (f->type == MSG_ERROR)
-        if (!s->ops && f->type == MSG_PARAMETER_STATUS) {
-            /* A setting changed under an idle connection (a reload of the shard's configuration): clients
-             * would not be told. */
-            struct error why;
-            error_set(&why, SQLSTATE_CONNECTION_FAILURE, "shard \"%s\" changed a setting",
-                      server_shard(s)->name);
-            server_lose(s, &why);
-            return false;
-        }
+    if (!s->ops && f->type == MSG_PARAMETER_STATUS) {
+        /* A setting changed under an idle connection (a reload of the shard's configuration): clients would
+           not be told. */
+        struct error why;
+        error_set(&why, SQLSTATE_CONNECTION_FAILURE, "shard \"%s\" changed a setting", server_shard(s)->name);
+        server_lose(s, &why);
+        return false;
+    }
     if (s->ops) {
         bool wanted = must_be_seen(f->type) || (have && e.sink == SINK_MESSAGE);
         if (wanted)

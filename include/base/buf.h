@@ -68,6 +68,7 @@ static inline void buf_append(struct buf *b, const void *data, size_t len)
 {
     if (len == 0)
         return;
+    assert(data);
     memcpy(buf_reserve(b, len), data, len);
     b->end += len;
 }

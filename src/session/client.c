@@ -388,14 +388,20 @@ static void client_flush_links(struct client *c)
             server_flush(c->links[i]->server);
 }
 
+/* Whether there is anything to go on with: a message, or a step of the login. */
+static bool input_waits(const struct client *c)
+{
+    return c->state != CLIENT_READY || buf_len(&c->in) > 0;
+}
+
 /* After the dispatching of messages, or what a shard had to say: everything that it produced goes out, and
    what was deferred for that is done. */
 static void client_finish_batch(struct client *c)
 {
     if (c->state == CLIENT_CLOSING)
         return;
-    if (c->state == CLIENT_READY && buf_len(&c->in) == 0)
-        c->resumed = false; /* no message waits */
+    if (!input_waits(c))
+        c->resumed = false;
     if (!c->resumed)
         loop_undefer(c->env->loop, &c->pump); /* first: room in the output may make more of it */
     client_flush_links(c);
@@ -429,7 +435,7 @@ static void pump_run(void *arg)
     struct client *c = arg;
     if (c->state == CLIENT_CLOSING)
         return;
-    if (!c->resumed || (c->state == CLIENT_READY && buf_len(&c->in) == 0)) {
+    if (!c->resumed || !input_waits(c)) {
         client_finish_batch(c);
         return;
     }

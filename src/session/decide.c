@@ -12,13 +12,12 @@
 #include "session.h"
 
 #include "txn/decision.h"
+#include "wire/datum.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define TEXT_OID 25
-
-static const uint32_t text_oids[] = {TEXT_OID, TEXT_OID};
+static const uint32_t text_oids[] = {OID_TEXT, OID_TEXT};
 
 /* Known to no registry, and never forgotten: the environment's own reference stays. */
 static struct statement_def own_statement(uint64_t id, const char *name, const char *sql, uint16_t n_params)

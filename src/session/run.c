@@ -610,9 +610,8 @@ static void control_message(struct client *c, struct link *l, const struct frame
     if (c->control_done)
         c->control_done(c, ok);
     c->control_done = NULL;
-    if (ok) {
+    if (ok)
         client_command_complete(c, c->control_tag);
-    }
     if (c->txn.state == TXN_NONE)
         links_put_idle(c);
     run_statement_done(c, ok);

@@ -23,8 +23,8 @@ enum frame_result {
     FRAME_BAD      /* the length cannot be (below 4 or above max_len) */
 };
 
-/* Looks at the message that begins at bytes.data[0]. max_len bounds the length word. On FRAME_PARTIAL with at
-   least the header there, frame_r->type is set. */
+/* Looks at the message that begins at bytes.data[0]. max_len bounds the length word. FRAME_OK sets *frame_r;
+   FRAME_PARTIAL sets *need_r and, with at least the header there, frame_r->type. */
 enum frame_result frame_next(struct slice bytes, uint32_t max_len, struct frame *frame_r, size_t *need_r);
 
 #endif

@@ -21,8 +21,9 @@
 
 struct statement_registry {
     struct hashmap by_key;
-    struct list idle;  /* refs == 0, most recently used first */
-    struct buf lookup; /* the key that is looked for */
+    struct list idle;       /* refs == 0, most recently used first */
+    struct buf lookup;      /* the key that is looked for */
+    struct statement *last; /* interned or asked for last; NULL: none, or it is gone */
     uint64_t last_id;
     uint32_t epoch; /* of the catalog; part of every key */
 };
@@ -59,6 +60,8 @@ struct statement_registry *statement_registry_create(void)
 static void statement_free(struct statement_registry *r, struct statement *s)
 {
     hashmap_remove(&r->by_key, slice_of(s->key, s->key_len));
+    if (r->last == s)
+        r->last = NULL;
     if (s->def.extra)
         s->def.free_extra(s->def.extra);
     free(s);
@@ -88,10 +91,28 @@ void statement_registry_renew(struct statement_registry *r)
     r->epoch++;
 }
 
+static struct statement_def *found(struct statement_registry *r, struct statement *s)
+{
+    if (s->def.refs == 0)
+        list_remove(&r->idle, &s->node);
+    r->last = s;
+    return statement_ref(&s->def);
+}
+
+/* What a lookup by the whole key would say, for the statement that is sent over and over. */
+static bool is_text(const struct statement_registry *r, const struct statement *s, struct slice sql,
+                    uint16_t n_oids, const uint32_t *oids)
+{
+    return s->key[0] == r->epoch && s->def.n_oids == n_oids && slice_eq(s->def.sql, sql) &&
+           (n_oids == 0 || memcmp(s->def.oids, oids, n_oids * sizeof(uint32_t)) == 0);
+}
+
 struct statement_def *statement_intern(struct statement_registry *r, struct slice sql, uint16_t n_oids,
                                        const uint32_t *oids)
 {
     size_t oid_bytes = n_oids * sizeof(uint32_t);
+    if (r->last && is_text(r, r->last, sql, n_oids, oids))
+        return found(r, r->last);
     uint32_t head[2] = {r->epoch, n_oids};
     buf_clear(&r->lookup);
     buf_append(&r->lookup, head, sizeof(head));
@@ -100,11 +121,8 @@ struct statement_def *statement_intern(struct statement_registry *r, struct slic
     size_t key_len = buf_len(&r->lookup);
 
     struct statement *s = hashmap_get(&r->by_key, buf_slice(&r->lookup));
-    if (s) {
-        if (s->def.refs == 0)
-            list_remove(&r->idle, &s->node);
-        return statement_ref(&s->def);
-    }
+    if (s)
+        return found(r, s);
     s = xmalloc(sizeof(*s) + key_len);
     memcpy(s->key, buf_head(&r->lookup), key_len);
     if (key_len > MAX_IDLE_KEY_BYTES)
@@ -116,6 +134,7 @@ struct statement_def *statement_intern(struct statement_registry *r, struct slic
         .id = ++r->last_id, .refs = 1, .sql = slice_of(text, sql.len), .n_oids = n_oids, .oids = s->key + 2};
     snprintf(s->def.server_name, sizeof(s->def.server_name), "pgunison_%llu", (unsigned long long)s->def.id);
     hashmap_put(&r->by_key, slice_of(s->key, key_len), s);
+    r->last = s;
     return &s->def;
 }
 

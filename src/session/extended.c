@@ -948,10 +948,6 @@ void extended_reply(struct client *c, struct link *l, const struct expect *e, co
     case MSG_ERROR:
         pipeline_error(c, l, e, f, sync_due);
         return;
-    case MSG_PARSE_COMPLETE:
-        if (e->tag != TAG_PARSE_AGAIN)
-            client_write(c, f->whole.data, f->whole.len);
-        return;
     case MSG_BIND_COMPLETE:
         if (e->tag == TAG_BIND_ACK)
             client_send_empty(c, MSG_PARSE_COMPLETE);

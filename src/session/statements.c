@@ -167,7 +167,7 @@ static void send_parse(struct link *l, const char *server_name, const struct sta
     struct buf *b = client_scratch(l->client);
     message_parse(b, server_name, def->sql, def->n_oids, def->oids);
     server_write(l->server, buf_head(b), buf_len(b));
-    server_expect(l->server, EXPECT_PARSE, SINK_MESSAGE, tag, arg);
+    server_expect(l->server, EXPECT_PARSE, tag == TAG_PARSE_AGAIN ? SINK_DROP : SINK_FORWARD, tag, arg);
 }
 
 static void prepare_named(struct link *l, struct statement_def *def, uint16_t tag, void *arg)

@@ -16,20 +16,20 @@ enum frame_result frame_next(struct slice bytes, uint32_t max_len, struct frame 
     uint32_t length;
     size_t total;
 
-    *frame_r = (struct frame){.type = 0};
-    *need_r = FRAME_HEADER_BYTES;
-    if (bytes.len < FRAME_HEADER_BYTES)
+    if (bytes.len < FRAME_HEADER_BYTES) {
+        *need_r = FRAME_HEADER_BYTES;
         return FRAME_PARTIAL;
-
+    }
     frame_r->type = bytes.data[0];
     length = load_u32(bytes.data + 1);
     if (length < 4 || length > max_len)
         return FRAME_BAD;
 
     total = (size_t)length + 1;
-    *need_r = total;
-    if (bytes.len < total)
+    if (bytes.len < total) {
+        *need_r = total;
         return FRAME_PARTIAL;
+    }
     frame_r->body = slice_of(bytes.data + FRAME_HEADER_BYTES, total - FRAME_HEADER_BYTES);
     frame_r->whole = slice_of(bytes.data, total);
     return FRAME_OK;

@@ -13,9 +13,11 @@
 size_t message_begin(struct buf *b, uint8_t type)
 {
     size_t begun = buf_len(b);
+    uint8_t *header = buf_reserve(b, FRAME_HEADER_BYTES);
 
-    buf_u8(b, type);
-    buf_u32(b, 0);
+    header[0] = type;
+    store_u32(header + 1, 0);
+    buf_added(b, FRAME_HEADER_BYTES);
     return begun;
 }
 

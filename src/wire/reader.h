@@ -66,8 +66,10 @@ static inline uint32_t reader_u32(struct reader *r)
 /* A NUL-terminated string; "" when there is no terminator. */
 static inline const char *reader_cstr(struct reader *r)
 {
-    const uint8_t *nul = r->bad || r->left == 0 ? NULL : memchr(r->at, 0, r->left);
+    const uint8_t *nul = NULL;
 
+    if (!r->bad && r->left > 0) /* most names are empty */
+        nul = *r->at == 0 ? r->at : memchr(r->at, 0, r->left);
     if (!nul) {
         reader_fail(r);
         return "";

@@ -18,7 +18,7 @@ AR = gcc-ar
 CPPFLAGS += -Iinclude -D_GNU_SOURCE -DPGUNISON_VERSION='"$(VERSION)"' -I/usr/include/postgresql
 CFLAGS += -std=c11 $(WARN) $(OPT) $(SAN) -fno-strict-aliasing -pthread
 LDFLAGS += $(SAN) -pthread $(if $(LTO),-fno-lto)
-LDLIBS := -lpq -levent -levent_pthreads -levent_openssl -lssl -lcrypto -linih -lpg_query -lprotobuf-c -lm
+LDLIBS := -lpq -lssl -lcrypto -linih -lpg_query -lprotobuf-c -lm
 
 lib = $(BUILD)/lib$(1).a
 srcs = $(sort $(wildcard src/$(1)/*.c))

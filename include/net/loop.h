@@ -1,5 +1,5 @@
 /*
- * One event loop per thread, over libevent (level-triggered). Everything here is for the loop's own thread,
+ * One event loop per thread, over epoll (level-triggered). Everything here is for the loop's own thread,
  * except loop_stop() and mailboxes (net/mailbox.h).
  *
  * One turn: deliver I/O and due timers, then run what was deferred (once each; a deferred call may defer
@@ -46,7 +46,8 @@ void loop_timer_start(struct loop_timer *timer, uint64_t after_us);
 void loop_timer_stop(struct loop_timer *timer);
 bool loop_timer_pending(const struct loop_timer *timer);
 
-/* Readiness of a descriptor that someone else reads and writes (libpq while it connects, control queries). */
+/* Readiness of a descriptor that someone else reads and writes (libpq while it connects, control queries).
+   ready() is told what is ready, of what was waited for; errors and hang-ups count as everything. */
 enum { WATCH_READ = 1, WATCH_WRITE = 2 };
 struct loop_watch;
 struct loop_watch *loop_watch_create(struct loop *loop, int fd, void (*ready)(void *arg, int what),
@@ -61,8 +62,5 @@ struct loop_signal;
 struct loop_signal *loop_signal_create(struct loop *loop, int signo, void (*got)(void *arg, int signo),
                                        void *arg);
 void loop_signal_destroy(struct loop_signal **sig);
-
-/* evhttp (admin/metrics) and others that must speak libevent themselves: the struct event_base. */
-void *loop_event_base(struct loop *loop);
 
 #endif

@@ -32,8 +32,7 @@
 struct listener;
 struct socket_slot {
     struct listener *listener;
-    struct event ev;
-    int fd;
+    struct source source;
 };
 
 struct listener {
@@ -61,12 +60,8 @@ static void arm(struct listener *l)
     if (on == l->armed)
         return;
     l->armed = on;
-    for (int i = 0; i < l->n_sockets; i++) {
-        if (on)
-            event_add(&l->sockets[i].ev, NULL);
-        else
-            event_del(&l->sockets[i].ev);
-    }
+    for (int i = 0; i < l->n_sockets; i++)
+        source_set(l->loop, &l->sockets[i].source, on ? WATCH_READ : 0);
 }
 
 static void rested(void *arg)
@@ -112,15 +107,15 @@ static void accept_failed(struct listener *l)
     }
 }
 
-static void on_connections(evutil_socket_t listening, short what, void *arg)
+static void on_connections(struct source *source, int what)
 {
     (void)what;
-    struct socket_slot *slot = arg;
+    struct socket_slot *slot = list_entry(source, struct socket_slot, source);
     struct listener *l = slot->listener;
     for (int i = 0; i < ACCEPTS_A_TURN && l->armed; i++) {
         struct sockaddr_storage from;
         socklen_t len = sizeof(from);
-        int fd = accept4(listening, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = accept4(source->fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
             if (errno == EAGAIN || errno == EWOULDBLOCK)
                 return;
@@ -153,8 +148,7 @@ static void add_socket(struct listener *l, int fd)
 {
     struct socket_slot *slot = &l->sockets[l->n_sockets++];
     slot->listener = l;
-    slot->fd = fd;
-    event_assign(&slot->ev, l->loop->base, fd, EV_READ | EV_PERSIST, on_connections, slot);
+    slot->source = (struct source){.fd = fd, .ready = on_connections};
 }
 
 static int bound_port(int fd)
@@ -363,7 +357,7 @@ void listener_destroy(struct listener **listener)
     *listener = NULL;
     listener_set_accepting(l, false);
     for (int i = 0; i < l->n_sockets; i++)
-        close(l->sockets[i].fd);
+        close(l->sockets[i].source.fd);
     struct stat st;
     if (l->unix_path && lstat(l->unix_path, &st) == 0 && st.st_dev == l->unix_dev && st.st_ino == l->unix_ino)
         unlink(l->unix_path); /* else a successor has put its own there */

@@ -1,18 +1,13 @@
 /*
  * The event loop: turns, deferred work, doomed objects, the time, and spare output buffers.
  *
- * libevent is asked for one round at a time (EVLOOP_ONCE), so that after each round this file is in charge:
- *
  *     turn:  wait for I/O and timers, deliver them -> run deferred work -> free what was doomed
  *
- * A base is used by its own thread only and therefore has no lock (EVENT_BASE_FLAG_NOLOCK); other threads
- * reach a loop by eventfd alone. Both eventfds of this layer are registered edge-triggered and never read:
- * each write is an edge, and the counter cannot overflow within the life of a machine. This spares a system
- * call a wake-up.
+ * Other threads reach a loop by eventfd alone.
  *
  * The time is read when it is first asked for in a turn: a turn that nobody times costs no clock.
  *
- * Not responsible for: timers, watches and signals (sources.c), sockets (stream.c).
+ * Not responsible for: readiness and watches (poll.c), timers (timer.c), signals (signal.c), sockets (stream.c).
  */
 #include "net/loop.h"
 
@@ -21,27 +16,17 @@
 #include "base/log.h"
 #include "loop_private.h"
 #include <assert.h>
-#include <event2/thread.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #define SPARE_BUF_BYTES     ((size_t)16 * 1024)
 #define LARGEST_SPARE_BYTES ((size_t)64 * 1024)
 #define MAX_SPARE_BUFS      64
 
-static void log_libevent(int severity, const char *message)
-{
-    if (severity >= EVENT_LOG_WARN)
-        log_warning("libevent: %s", message);
-}
-
 static void prepare_process(void)
 {
-    evthread_use_pthreads(); /* for what libevent keeps per process; bases go without locks */
-    event_set_log_callback(log_libevent);
     /* A peer that is gone shows as EPIPE. OpenSSL writes without MSG_NOSIGNAL, so this has to be
      * process-wide. */
     struct sigaction action;
@@ -49,12 +34,11 @@ static void prepare_process(void)
         signal(SIGPIPE, SIG_IGN);
 }
 
-static void woken(evutil_socket_t fd, short what, void *arg)
+static void woken(struct source *source, int what)
 {
     /* The turn that this causes looks at loop->stopping. */
-    (void)fd;
+    (void)source;
     (void)what;
-    (void)arg;
 }
 
 struct loop *loop_create(void)
@@ -66,21 +50,11 @@ struct loop *loop_create(void)
     list_init(&loop->deferred);
     list_init(&loop->later);
     loop->turn = 1;
-
-    struct event_config *config = event_config_new();
-    if (config) {
-        event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK);
-        loop->base = event_base_new_with_config(config);
-        event_config_free(config);
-    }
-    loop->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (!loop->base || loop->wake_fd < 0) {
-        /* Out of descriptors or memory before anything was started: nothing can go on. */
-        log_error("could not create an event loop: %m");
-        abort();
-    }
-    event_assign(&loop->wake, loop->base, loop->wake_fd, EV_READ | EV_PERSIST | EV_ET, woken, loop);
-    event_add(&loop->wake, NULL);
+    list_init(&loop->signals);
+    poll_open(&loop->poll);
+    timers_open(&loop->timers, loop);
+    loop->wake.ready = woken;
+    source_open_wakeup(loop, &loop->wake);
     return loop;
 }
 
@@ -140,8 +114,7 @@ static void run_turn(struct loop *loop)
     list_move_all(&loop->deferred, &loop->later);
     loop->now_us = 0;
 
-    bool must_not_wait = !list_empty(&loop->deferred);
-    event_base_loop(loop->base, EVLOOP_ONCE | (must_not_wait ? EVLOOP_NONBLOCK : 0));
+    poll_deliver(&loop->poll, list_empty(&loop->deferred));
     run_deferred(loop);
     free_doomed(loop);
 }
@@ -161,8 +134,8 @@ void loop_stop(struct loop *loop)
 {
     atomic_store(&loop->stopping, true);
     uint64_t one = 1;
-    ssize_t n = write(loop->wake_fd, &one, sizeof(one));
-    (void)n; /* cannot fail: see the top of this file */
+    ssize_t n = write(loop->wake.fd, &one, sizeof(one));
+    (void)n; /* cannot fail: see source_open_wakeup() */
 }
 
 void loop_destroy(struct loop **loop_p)
@@ -174,9 +147,9 @@ void loop_destroy(struct loop **loop_p)
     *loop_p = NULL;
     free_doomed(loop);
     free(loop->doomed);
-    event_del(&loop->wake);
-    event_base_free(loop->base);
-    close(loop->wake_fd);
+    timers_close(&loop->timers, loop);
+    poll_close(&loop->poll);
+    close(loop->wake.fd);
     while (loop->spare) {
         struct buf b = {0};
         loop_borrow_buf(loop, &b);
@@ -192,11 +165,6 @@ uint64_t loop_now_us(const struct loop *loop)
     if (!loop->in_run || loop->now_us == 0)
         mutable_loop->now_us = clock_monotonic_us();
     return loop->now_us;
-}
-
-void *loop_event_base(struct loop *loop)
-{
-    return loop->base;
 }
 
 bool loop_call(struct loop *loop, const void *self, void (*cb)(void *arg), void *arg)

@@ -4,26 +4,23 @@
  * Whoever puts a letter into an empty inbox writes the eventfd; the receiver takes the whole inbox at once.
  * So, by observing the inbox under the lock: a letter in it has a wake-up under way that the receiver has not
  * yet used, or it was put there behind a letter that has one. A wake-up that finds nothing is possible and
- * harmless. The eventfd is edge-triggered and never read (loop.c says why).
+ * harmless.
  *
  * Letters that a delivery posts to its own mailbox wait for the next turn.
  */
 #include "net/mailbox.h"
 
 #include "base/arena.h"
-#include "base/log.h"
 #include "loop_private.h"
 #include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 struct mailbox {
     struct loop *loop;
     void *receiver;
-    struct event ev;
-    int fd;
+    struct source wakeup;
     bool destroying;   /* receiver's thread only */
     struct list batch; /* taken from the inbox, being delivered; receiver's thread only */
 
@@ -47,11 +44,10 @@ static void deliver_batch(struct mailbox *mb)
     }
 }
 
-static void woken(evutil_socket_t fd, short what, void *arg)
+static void woken(struct source *source, int what)
 {
-    (void)fd;
     (void)what;
-    struct mailbox *mb = arg;
+    struct mailbox *mb = list_entry(source, struct mailbox, wakeup);
     take_inbox(mb);
     deliver_batch(
         mb); /* destroyed meanwhile: it has emptied the batch, and lives until the end of the turn */
@@ -65,13 +61,8 @@ struct mailbox *mailbox_create(struct loop *loop, void *receiver)
     list_init(&mb->batch);
     list_init(&mb->inbox);
     pthread_mutex_init(&mb->lock, NULL);
-    mb->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (mb->fd < 0) {
-        log_error("could not create a mailbox: %m"); /* as loop_create() */
-        abort();
-    }
-    event_assign(&mb->ev, loop->base, mb->fd, EV_READ | EV_PERSIST | EV_ET, woken, mb);
-    event_add(&mb->ev, NULL);
+    mb->wakeup.ready = woken;
+    source_open_wakeup(loop, &mb->wakeup);
     return mb;
 }
 
@@ -83,7 +74,7 @@ void mailbox_post(struct mailbox *mb, struct letter *letter)
     pthread_mutex_unlock(&mb->lock);
     if (was_empty) {
         uint64_t one = 1;
-        ssize_t n = write(mb->fd, &one, sizeof(one));
+        ssize_t n = write(mb->wakeup.fd, &one, sizeof(one));
         (void)n;
     }
 }
@@ -107,7 +98,7 @@ void mailbox_destroy(struct mailbox **mb_p)
         take_inbox(mb);
     } while (!list_empty(&mb->batch));
     *mb_p = NULL;
-    event_del(&mb->ev);
-    close(mb->fd);
+    source_set(mb->loop, &mb->wakeup, 0);
+    close(mb->wakeup.fd);
     loop_doom(mb->loop, mb, mailbox_free);
 }

@@ -1,9 +1,9 @@
 /*
  * Streams: one non-blocking socket, an output queue, and callbacks to one owner.
  *
- * Registration. A persistent read event is registered at creation and stays; in the steady state no
- * epoll_ctl() is made. Taking reading off is lazy: the event goes when bytes come that nobody wants. The
- * write event exists, and is registered, only while something waits for the socket to take more.
+ * Registration. The socket is waited for to become readable from its creation on; in the steady state no
+ * epoll_ctl() is made. Taking reading off is lazy: that goes when bytes come that nobody wants. It is waited for to
+ * become writable only while something waits for the socket to take more.
  *
  *     queue (out)   send_waits      what happens
  *     empty         WAIT_NOTHING    write queues, flush has nothing to do, forward sends at once
@@ -31,8 +31,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static void on_write_event(evutil_socket_t fd, short what, void *arg);
-
 /* ---- what the socket is asked to report
  * -------------------------------------------------------------------- */
 
@@ -47,43 +45,11 @@ static bool wants_write_event(const struct stream *s)
     return s->send_waits == WAIT_WRITABLE || s->recv_waits == WAIT_WRITABLE;
 }
 
-static void arm_write(struct stream *s)
-{
-    if (s->write_ev)
-        return;
-    s->write_ev = xmalloc(sizeof(*s->write_ev));
-    event_assign(s->write_ev, s->loop->base, s->fd, EV_WRITE | EV_PERSIST, on_write_event, s);
-    event_add(s->write_ev, NULL);
-}
-
-/* The event's memory outlives its callback, in which this may be. */
-static void disarm_write(struct stream *s)
-{
-    if (!s->write_ev)
-        return;
-    event_del(s->write_ev);
-    loop_doom(s->loop, s->write_ev, NULL);
-    s->write_ev = NULL;
-}
-
-/* Read events that are no longer wanted are left to on_read_event(). */
+/* Readiness to read that is no longer wanted is left to on_ready(). */
 static void arm(struct stream *s)
 {
-    if (!s->read_armed && wants_read_event(s)) {
-        event_add(&s->read_ev, NULL);
-        s->read_armed = true;
-    }
-    if (wants_write_event(s))
-        arm_write(s);
-    else
-        disarm_write(s);
-}
-
-static void disarm_read(struct stream *s)
-{
-    if (s->read_armed)
-        event_del(&s->read_ev);
-    s->read_armed = false;
+    int what = (s->source.what & WATCH_READ) || wants_read_event(s) ? WATCH_READ : 0;
+    source_set(s->loop, &s->source, what | (wants_write_event(s) ? WATCH_WRITE : 0));
 }
 
 static void undefer_read(struct stream *s)
@@ -290,13 +256,10 @@ static bool continue_sending(struct stream *s)
     return loop_call(s->loop, s, s->events->drained, s->owner);
 }
 
-static void on_read_event(evutil_socket_t fd, short what, void *arg)
+static void on_readable(struct stream *s)
 {
-    (void)fd;
-    (void)what;
-    struct stream *s = arg;
     if (!wants_read_event(s)) {
-        disarm_read(s);
+        source_set(s->loop, &s->source, s->source.what & ~WATCH_READ);
         return;
     }
     if (s->send_waits == WAIT_READABLE) {
@@ -310,19 +273,25 @@ static void on_read_event(evutil_socket_t fd, short what, void *arg)
     (void)call_readable(s);
 }
 
-static void on_write_event(evutil_socket_t fd, short what, void *arg)
+/* False: the stream is gone. */
+static bool on_writable(struct stream *s)
 {
-    (void)fd;
-    (void)what;
-    struct stream *s = arg;
     if (s->send_waits == WAIT_WRITABLE && !continue_sending(s))
+        return false;
+    if (s->recv_waits != WAIT_WRITABLE)
+        return true;
+    s->recv_waits = WAIT_NOTHING;
+    arm(s);
+    return !s->reading || s->phase != PHASE_OPEN || call_readable(s);
+}
+
+static void on_ready(struct source *source, int what)
+{
+    struct stream *s = list_entry(source, struct stream, source);
+    if ((what & WATCH_WRITE) && !on_writable(s))
         return;
-    if (s->recv_waits == WAIT_WRITABLE) {
-        s->recv_waits = WAIT_NOTHING;
-        arm(s);
-        if (s->reading && s->phase == PHASE_OPEN)
-            (void)call_readable(s);
-    }
+    if (what & WATCH_READ)
+        on_readable(s);
 }
 
 /* ---- life
@@ -344,7 +313,7 @@ static struct stream *create(struct loop *loop, int fd, SSL *ssl, bool owns,
 {
     struct stream *s = xcalloc(1, sizeof(*s));
     s->transport = &transport_plain;
-    s->fd = fd;
+    s->source = (struct source){.fd = fd, .ready = on_ready};
     s->owns = owns;
     s->phase = PHASE_OPEN;
     s->reading = true;
@@ -378,7 +347,6 @@ void stream_attach(struct stream *s, struct loop *loop, const struct stream_even
         s->pending_read->ran_in_turn = 0;
     if (s->failure)
         s->failure->report.ran_in_turn = 0;
-    event_assign(&s->read_ev, loop->base, s->fd, EV_READ | EV_PERSIST, on_read_event, s);
     arm(s);
     defer_read_if_pending(s);
     if (s->failure && !s->failure->reported)
@@ -387,8 +355,7 @@ void stream_attach(struct stream *s, struct loop *loop, const struct stream_even
 
 static void leave_loop(struct stream *s)
 {
-    disarm_read(s);
-    disarm_write(s);
+    source_set(s->loop, &s->source, 0);
     undefer_read(s);
     if (s->failure)
         loop_undefer(s->loop, &s->failure->report);
@@ -422,7 +389,7 @@ void stream_destroy(struct stream **stream)
         leave_loop(s);
     s->transport->close(s);
     if (s->owns)
-        close(s->fd);
+        close(s->source.fd);
     if (loop)
         loop_doom(loop, s, free_stream);
     else
@@ -456,5 +423,5 @@ bool stream_is_tls(const struct stream *s)
 
 int stream_fd(const struct stream *s)
 {
-    return s->fd;
+    return s->source.fd;
 }

@@ -44,30 +44,26 @@ struct stream_failure {
     struct deferred report;
 };
 
-/* There is one for each connection that idles, so that what few need is apart: about 250 bytes, half of them
-   libevent's. */
+/* There is one for each connection that idles, so that what few need is apart. */
 struct stream {
     struct loop *loop; /* NULL between detach and attach */
     const struct transport *transport;
     const struct stream_events *events;
     void *owner;
     SSL *ssl; /* NULL: plain */
-    int fd;
-    bool owns; /* fd and ssl */
+    struct source source;
+    bool owns; /* the descriptor and ssl */
 
     enum stream_phase phase;
-    bool reading; /* the owner wants readable() */
-    bool read_armed;
+    bool reading;         /* the owner wants readable() */
     enum wait send_waits; /* not WAIT_NOTHING: the queue waits, or the handshake does */
     enum wait recv_waits; /* WAIT_WRITABLE or WAIT_NOTHING */
 
     struct buf out;                 /* owns memory only while something is queued */
     struct stream_failure *failure; /* not NULL <=> BROKEN */
     struct deferred *pending_read;  /* NULL: plain */
-    struct event *write_ev;         /* not NULL <=> registered */
-    struct event read_ev;
 };
-static_assert(sizeof(struct stream) <= 256, "the stream of an idle client is small");
+static_assert(sizeof(struct stream) <= 144, "the stream of an idle client is small");
 
 /* What pending_read runs. */
 void stream_deliver_pending_read(void *stream);

@@ -1,15 +1,16 @@
 /* Streams over plain sockets: one system call an operation. */
 #include "stream_private.h"
+#include "syscalls.h"
 #include <errno.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-static enum io plain_read(struct stream *s, void *buf, size_t cap, size_t *n_r, struct error *error_r)
+static enum io read_plain(struct stream *s, void *buf, size_t cap, size_t *n_r, struct error *error_r)
 {
     ssize_t n;
     do
-        n = recv(s->fd, buf, cap, 0);
+        n = plain_recv(s->source.fd, buf, cap);
     while (n < 0 && errno == EINTR);
     if (n > 0) {
         *n_r = (size_t)n;
@@ -23,7 +24,7 @@ static enum io plain_read(struct stream *s, void *buf, size_t cap, size_t *n_r, 
     return IO_ERROR;
 }
 
-static enum io plain_send(struct stream *s, const struct slice *parts, int n_parts, size_t *sent_r,
+static enum io send_plain(struct stream *s, const struct slice *parts, int n_parts, size_t *sent_r,
                           struct error *error_r)
 {
     struct iovec iov[2];
@@ -35,10 +36,10 @@ static enum io plain_send(struct stream *s, const struct slice *parts, int n_par
     ssize_t n;
     do {
         if (n_parts == 1) {
-            n = send(s->fd, parts[0].data, parts[0].len, MSG_NOSIGNAL);
+            n = plain_send(s->source.fd, parts[0].data, parts[0].len, MSG_NOSIGNAL);
         } else {
             struct msghdr msg = {.msg_iov = iov, .msg_iovlen = (size_t)n_parts};
-            n = sendmsg(s->fd, &msg, MSG_NOSIGNAL);
+            n = sendmsg(s->source.fd, &msg, MSG_NOSIGNAL);
         }
     } while (n < 0 && errno == EINTR);
 
@@ -53,16 +54,16 @@ static enum io plain_send(struct stream *s, const struct slice *parts, int n_par
     return IO_AGAIN;
 }
 
-static bool plain_pending(const struct stream *s)
+static bool pending_plain(const struct stream *s)
 {
     (void)s;
     return false;
 }
 
-static void plain_close(struct stream *s)
+static void close_plain(struct stream *s)
 {
     (void)s;
 }
 
 const struct transport transport_plain = {
-    .read = plain_read, .send = plain_send, .pending = plain_pending, .close = plain_close};
+    .read = read_plain, .send = send_plain, .pending = pending_plain, .close = close_plain};

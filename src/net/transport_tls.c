@@ -136,7 +136,7 @@ bool tls_begin_accept(struct stream *s, struct tls_context *ctx, struct error *e
 {
     ERR_clear_error();
     SSL *ssl = tls_context_new_ssl(ctx);
-    if (!ssl || SSL_set_fd(ssl, s->fd) != 1) {
+    if (!ssl || SSL_set_fd(ssl, s->source.fd) != 1) {
         SSL_free(ssl);
         set_tls_error(error_r, "could not start TLS", SSL_ERROR_SSL);
         return false;

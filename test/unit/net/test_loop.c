@@ -265,6 +265,123 @@ static void timer_may_be_destroyed_in_its_callback(void **state)
     assert_null(a.timer);
 }
 
+/* Starts itself anew, due at once, over and over. */
+static void restless(void *arg)
+{
+    struct alarm_clock *a = arg;
+    loop_timer_start(a->timer, 0);
+    if (strlen(trace) < sizeof trace - 2)
+        strcat(trace, "r");
+}
+
+static void timer_that_restarts_itself_does_not_starve_io(void **state)
+{
+    (void)state;
+    int fds[2], came = 0;
+    assert_int_equal(pipe(fds), 0);
+    assert_int_equal(write(fds[1], "x", 1), 1);
+    struct loop_watch *w = loop_watch_create(loop, fds[0], byte_came, &came);
+    struct alarm_clock a = {0};
+    a.timer = loop_timer_create(loop, restless, &a);
+    loop_timer_start(a.timer, 0);
+    while (!trace[0])
+        run_turns(loop, 1);
+    loop_watch_set(w, WATCH_READ);
+    loop_run(loop);
+    assert_int_equal(came, 1);
+    loop_timer_destroy(&a.timer);
+    loop_watch_destroy(&w);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+/* Of two that are due in the same turn, the first stops, destroys or starts the second. */
+static struct alarm_clock victim;
+enum meddling { STOPS, DESTROYS, STARTS_LATER };
+static enum meddling meddling;
+
+static void meddle(void *arg)
+{
+    (void)arg;
+    strcat(trace, "m");
+    if (meddling == STOPS)
+        loop_timer_stop(victim.timer);
+    else if (meddling == DESTROYS)
+        loop_timer_destroy(&victim.timer);
+    else
+        start(&victim, 3000);
+}
+
+static void a_due_timer_can_still_be_stopped_destroyed_or_moved(void **state)
+{
+    (void)state;
+    for (meddling = STOPS; meddling <= STARTS_LATER; meddling++) {
+        trace[0] = '\0';
+        victim = (struct alarm_clock){.name = "v"};
+        victim.timer = loop_timer_create(loop, alarm_fired, &victim);
+        struct alarm_clock last = {.name = "l", .last = true};
+        last.timer = loop_timer_create(loop, alarm_fired, &last);
+        struct loop_timer *meddler = loop_timer_create(loop, meddle, NULL);
+        loop_timer_start(meddler, 0);
+        start(&victim, 0);
+        start(&last, 6000);
+        for (uint64_t until = clock_monotonic_us() + 50; clock_monotonic_us() < until;)
+            ; /* both are due before the loop looks */
+        loop_run(loop);
+        assert_string_equal(trace, meddling == STARTS_LATER ? "mvl" : "ml");
+        loop_timer_destroy(&meddler);
+        loop_timer_destroy(&victim.timer);
+        loop_timer_destroy(&last.timer);
+    }
+}
+
+#define MANY 500
+static struct alarm_clock many[MANY];
+static int fired;
+static uint64_t fired_due_us;
+
+static void one_of_many(void *arg)
+{
+    struct alarm_clock *a = arg;
+    assert_true(loop_now_us(loop) >= a->due_us);
+    assert_true(a->due_us >= fired_due_us || loop_now_us(loop) > fired_due_us);
+    fired_due_us = a->due_us;
+    fired++;
+    if (a->last)
+        loop_stop(loop);
+}
+
+static void many_timers_started_moved_and_destroyed_at_random(void **state)
+{
+    (void)state;
+    unsigned seed = 20251123;
+    int expected = 0;
+    fired = 0;
+    fired_due_us = 0;
+    for (int i = 0; i < MANY; i++) {
+        many[i] = (struct alarm_clock){0};
+        many[i].timer = loop_timer_create(loop, one_of_many, &many[i]);
+    }
+    for (int round = 0; round < 4; round++)
+        for (int i = 0; i < MANY; i++)
+            if (rand_r(&seed) % 3)
+                start(&many[i], (uint64_t)(rand_r(&seed) % 20000));
+    for (int i = 0; i < MANY; i += 7)
+        loop_timer_destroy(&many[i].timer);
+    for (int i = 1; i < MANY; i += 7)
+        loop_timer_stop(many[i].timer);
+    for (int i = 0; i < MANY; i++)
+        expected += many[i].timer && loop_timer_pending(many[i].timer);
+    struct alarm_clock end = {.last = true};
+    end.timer = loop_timer_create(loop, one_of_many, &end);
+    start(&end, 30000);
+    loop_run(loop);
+    assert_int_equal(fired, expected + 1);
+    for (int i = 0; i < MANY; i++)
+        loop_timer_destroy(&many[i].timer);
+    loop_timer_destroy(&end.timer);
+}
+
 /* ---- watches ---- */
 
 struct watcher {
@@ -340,6 +457,93 @@ static void watch_can_be_set_again_after_the_socket_was_replaced(void **state)
     close(b[1]);
 }
 
+/* Of two that are ready in the same turn, the first destroys the second. */
+static struct watcher pair[2];
+
+static void destroy_the_other(void *arg, int what)
+{
+    (void)what;
+    struct watcher *w = arg;
+    w->calls++;
+    loop_watch_destroy(&pair[w == &pair[0]].watch);
+}
+
+static void a_destroyed_watch_does_not_hear_of_what_was_received_already(void **state)
+{
+    (void)state;
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    for (int i = 0; i < 2; i++) {
+        pair[i] = (struct watcher){0};
+        pair[i].watch = loop_watch_create(loop, fds[i], destroy_the_other, &pair[i]);
+        loop_watch_set(pair[i].watch, WATCH_WRITE);
+    }
+    run_turns(loop, 1);
+    assert_int_equal(pair[0].calls + pair[1].calls, 1);
+    for (int i = 0; i < 2; i++) {
+        loop_watch_destroy(&pair[i].watch);
+        close(fds[i]);
+    }
+}
+
+/* ... or gives it another socket under the same number, which is not ready. */
+static int quiet[2];
+
+static void replace_the_other(void *arg, int what)
+{
+    (void)what;
+    struct watcher *w = arg;
+    struct watcher *other = &pair[w == &pair[0]];
+    w->calls++;
+    if (!other->destroy)
+        return;
+    assert_int_equal(dup2(quiet[0], other->seen), other->seen);
+    loop_watch_set(other->watch, WATCH_READ);
+    loop_watch_set(w->watch, 0);
+    w->destroy = false;
+}
+
+static void a_new_socket_is_not_ready_because_the_old_one_was(void **state)
+{
+    (void)state;
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, quiet), 0);
+    assert_int_equal(write(fds[0], "x", 1), 1);
+    assert_int_equal(write(fds[1], "x", 1), 1);
+    for (int i = 0; i < 2; i++) {
+        pair[i] = (struct watcher){.seen = fds[i], .destroy = true};
+        pair[i].watch = loop_watch_create(loop, fds[i], replace_the_other, &pair[i]);
+        loop_watch_set(pair[i].watch, WATCH_READ);
+    }
+    run_turns(loop, 3);
+    assert_int_equal(pair[0].calls + pair[1].calls, 1);
+    assert_int_equal(write(quiet[1], "x", 1), 1);
+    run_turns(loop, 1);
+    assert_int_equal(pair[0].calls + pair[1].calls, 2);
+    for (int i = 0; i < 2; i++) {
+        loop_watch_destroy(&pair[i].watch);
+        close(fds[i]);
+        close(quiet[i]);
+    }
+}
+
+static void a_hang_up_is_reported_as_what_was_waited_for(void **state)
+{
+    (void)state;
+    int fds[2];
+    for (int what = WATCH_READ; what <= WATCH_WRITE; what++) {
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+        close(fds[1]);
+        struct watcher w = {.destroy = true};
+        w.watch = loop_watch_create(loop, fds[0], watch_ready, &w);
+        loop_watch_set(w.watch, what);
+        run_turns(loop, 1);
+        assert_int_equal(w.seen, what);
+        close(fds[0]);
+    }
+}
+
 /* ---- signals ---- */
 
 static void got_signal(void *arg, int signo)
@@ -359,6 +563,25 @@ static void signals_are_ordinary_callbacks(void **state)
     assert_int_equal(got, SIGUSR1);
     loop_signal_destroy(&s);
     assert_null(s);
+}
+
+static void a_new_watch_does_not_hear_of_signals_before_it(void **state)
+{
+    (void)state;
+    int first_got = 0, got = 0;
+    struct loop_signal *s = loop_signal_create(loop, SIGUSR1, got_signal, &first_got);
+    struct loop_signal *other = loop_signal_create(loop, SIGUSR2, got_signal, &got);
+    raise(SIGUSR1);
+    loop_signal_destroy(&s);
+    s = loop_signal_create(loop, SIGUSR1, got_signal, &first_got);
+    run_turns(loop, 2);
+    assert_int_equal(first_got, 0);
+    raise(SIGUSR2);
+    loop_run(loop);
+    assert_int_equal(got, SIGUSR2);
+    assert_int_equal(first_got, 0);
+    loop_signal_destroy(&s);
+    loop_signal_destroy(&other);
 }
 
 static void writing_to_a_closed_pipe_is_an_error_not_a_signal(void **state)
@@ -385,9 +608,16 @@ int main(void)
         T(timers_fire_in_order_and_never_early),
         T(stopped_timer_can_be_started_again),
         T(timer_may_be_destroyed_in_its_callback),
+        T(timer_that_restarts_itself_does_not_starve_io),
+        T(a_due_timer_can_still_be_stopped_destroyed_or_moved),
+        T(many_timers_started_moved_and_destroyed_at_random),
         T(watch_reports_what_it_was_set_to),
+        T(a_destroyed_watch_does_not_hear_of_what_was_received_already),
+        T(a_new_socket_is_not_ready_because_the_old_one_was),
+        T(a_hang_up_is_reported_as_what_was_waited_for),
         T(watch_can_be_set_again_after_the_socket_was_replaced),
         T(signals_are_ordinary_callbacks),
+        T(a_new_watch_does_not_hear_of_signals_before_it),
         T(writing_to_a_closed_pipe_is_an_error_not_a_signal),
     };
     alarm(60);

@@ -1,0 +1,210 @@
+/*
+ * Timers: a heap a loop, and one timerfd that is set to its first.
+ *
+ * Timers are lazy. Statements start and stop theirs all the time and almost none ever fires, so the heap is touched
+ * only to make a timer fire sooner, and the timerfd only when that makes it the first:
+ *
+ *     due_us        when the owner wants it to fire; TIMER_OFF: not at all
+ *     scheduled_us  its place in the heap;           TIMER_OFF: it is not there
+ *     armed_us      what the timerfd is set to;      TIMER_OFF: to nothing
+ *
+ * Invariants: due_us == TIMER_OFF, or scheduled_us <= due_us, or the timer is in `due`. armed_us is no later than the
+ * first of the heap, except while due timers are being looked at. A timer that is looked at too early schedules the rest.
+ *
+ * All that are due in a turn are taken out of the heap before any is fired, so that timers which start each other
+ * anew do not keep the loop from its sockets.
+ */
+#include "base/arena.h"
+#include "base/log.h"
+#include "loop_private.h"
+
+#include <stdlib.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#define TIMER_OFF UINT64_MAX
+
+struct loop_timer {
+    struct loop *loop;
+    uint64_t due_us, scheduled_us;
+    size_t place; /* in the heap, if scheduled */
+    struct list_node in_due;
+    void (*fired)(void *arg);
+    void *arg;
+};
+
+/* ---- the heap
+ * --------------------------------------------------------------------------------------------- */
+
+static void put(struct timers *h, size_t place, struct loop_timer *t)
+{
+    h->heap[place] = t;
+    t->place = place;
+}
+
+static void sift_up(struct timers *h, size_t place, struct loop_timer *t)
+{
+    for (; place > 0; place = (place - 1) / 2) {
+        struct loop_timer *parent = h->heap[(place - 1) / 2];
+        if (parent->scheduled_us <= t->scheduled_us)
+            break;
+        put(h, place, parent);
+    }
+    put(h, place, t);
+}
+
+static void sift_down(struct timers *h, size_t place, struct loop_timer *t)
+{
+    for (;;) {
+        size_t child = 2 * place + 1;
+        if (child >= h->n)
+            break;
+        if (child + 1 < h->n && h->heap[child + 1]->scheduled_us < h->heap[child]->scheduled_us)
+            child++;
+        if (t->scheduled_us <= h->heap[child]->scheduled_us)
+            break;
+        put(h, place, h->heap[child]);
+        place = child;
+    }
+    put(h, place, t);
+}
+
+static void heap_add(struct timers *h, struct loop_timer *t)
+{
+    if (h->n == h->cap) {
+        h->cap = h->cap ? h->cap * 2 : 16;
+        h->heap = xrealloc(h->heap, h->cap * sizeof(struct loop_timer *));
+    }
+    sift_up(h, h->n++, t);
+}
+
+static void heap_remove(struct timers *h, struct loop_timer *t)
+{
+    struct loop_timer *last = h->heap[--h->n];
+    if (last != t) {
+        if (last->scheduled_us < t->scheduled_us)
+            sift_up(h, t->place, last);
+        else
+            sift_down(h, t->place, last);
+    }
+    t->scheduled_us = TIMER_OFF;
+}
+
+/* ---- the timerfd
+ * ------------------------------------------------------------------------------------------ */
+
+static void arm(struct timers *h)
+{
+    if (h->n == 0 || h->heap[0]->scheduled_us >= h->armed_us)
+        return;
+    h->armed_us = h->heap[0]->scheduled_us;
+    struct itimerspec at = {.it_value = {.tv_sec = (time_t)(h->armed_us / 1000000),
+                                         .tv_nsec = (long)(h->armed_us % 1000000 * 1000)}};
+    if (timerfd_settime(h->source.fd, TFD_TIMER_ABSTIME, &at, NULL) != 0)
+        log_warning("could not set a timer: %m");
+}
+
+static void schedule(struct timers *h, struct loop_timer *t)
+{
+    bool is_there = t->scheduled_us != TIMER_OFF;
+    t->scheduled_us = t->due_us;
+    if (is_there)
+        sift_up(h, t->place, t);
+    else
+        heap_add(h, t);
+}
+
+static void expired(struct source *source, int what)
+{
+    (void)what;
+    struct timers *h = list_entry(source, struct timers, source);
+    struct loop *loop = list_entry(h, struct loop, timers);
+    uint64_t now_us = loop_now_us(loop);
+
+    while (h->n > 0 && h->heap[0]->scheduled_us <= now_us) {
+        struct loop_timer *t = h->heap[0];
+        heap_remove(h, t);
+        list_push_back(&h->due, &t->in_due);
+    }
+    struct list_node *n;
+    while ((n = list_pop_front(&h->due)) != NULL) {
+        struct loop_timer *t = list_entry(n, struct loop_timer, in_due);
+        if (t->due_us == TIMER_OFF)
+            continue;
+        if (t->due_us > now_us) {
+            schedule(h, t);
+            continue;
+        }
+        t->due_us = TIMER_OFF;
+        t->fired(t->arg); /* may destroy t */
+    }
+    h->armed_us = TIMER_OFF;
+    arm(h);
+}
+
+void timers_open(struct timers *h, struct loop *loop)
+{
+    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (fd < 0) {
+        log_error("could not create a timer: %m"); /* as poll_open() */
+        abort();
+    }
+    *h = (struct timers){.source = {.fd = fd, .ready = expired}, .armed_us = TIMER_OFF};
+    list_init(&h->due);
+    source_set(loop, &h->source, WATCH_READ | WATCH_EDGE);
+}
+
+void timers_close(struct timers *h, struct loop *loop)
+{
+    source_set(loop, &h->source, 0);
+    close(h->source.fd);
+    free(h->heap);
+}
+
+/* ---- one timer
+ * -------------------------------------------------------------------------------------------- */
+
+struct loop_timer *loop_timer_create(struct loop *loop, void (*fired)(void *arg), void *arg)
+{
+    struct loop_timer *t = xcalloc(1, sizeof(*t));
+    t->loop = loop;
+    t->due_us = t->scheduled_us = TIMER_OFF;
+    t->fired = fired;
+    t->arg = arg;
+    return t;
+}
+
+void loop_timer_destroy(struct loop_timer **timer)
+{
+    struct loop_timer *t = *timer;
+    if (!t)
+        return;
+    *timer = NULL;
+    struct timers *h = &t->loop->timers;
+    if (t->scheduled_us != TIMER_OFF)
+        heap_remove(h, t);
+    if (list_linked(&t->in_due))
+        list_remove(&h->due, &t->in_due);
+    loop_doom(t->loop, t, NULL);
+}
+
+void loop_timer_start(struct loop_timer *t, uint64_t after_us)
+{
+    struct timers *h = &t->loop->timers;
+    uint64_t now_us = loop_now_us(t->loop);
+    t->due_us = after_us < TIMER_OFF - 1 - now_us ? now_us + after_us : TIMER_OFF - 1;
+    if (t->scheduled_us <= t->due_us || list_linked(&t->in_due))
+        return; /* is looked at in time */
+    schedule(h, t);
+    arm(h);
+}
+
+void loop_timer_stop(struct loop_timer *t)
+{
+    t->due_us = TIMER_OFF;
+}
+
+bool loop_timer_pending(const struct loop_timer *t)
+{
+    return t->due_us != TIMER_OFF;
+}

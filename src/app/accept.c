@@ -1,13 +1,16 @@
 /*
  * Listening, and what happens to a connection before its worker knows of it: socket options, max_client_conn.
  *
- * shared->clients is counted up here and down by the session (client_close), so that no more are handed over
- * than allowed, however fast they come. A few places above the limit are kept for the console.
+ * The main thread listens; workers accept, so that a connection need not be handed from thread to thread: the worker that
+ * accepted it keeps it, unless another has fewer clients. shared->clients is counted up here and down by the session
+ * (client_close), so that no more are taken in than allowed, however fast they come. Those above are answered by the main
+ * thread; a few places above the limit are kept for the console.
  */
 #include "proxy.h"
 
 #include "base/arena.h"
 #include "base/log.h"
+#include "net/mailbox.h"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -40,39 +43,104 @@ static void set_keepalive(int fd, const struct settings *s)
 }
 
 /* Counts one more client, unless there are `limit` already. */
-static bool take_place(struct proxy *p, unsigned limit)
+static bool take_place(struct session_shared *shared, unsigned limit)
 {
-    if (atomic_fetch_add_explicit(&p->shared.clients, 1, memory_order_relaxed) < limit)
+    if (atomic_fetch_add_explicit(&shared->clients, 1, memory_order_relaxed) < limit)
         return true;
-    atomic_fetch_sub_explicit(&p->shared.clients, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&shared->clients, 1, memory_order_relaxed);
     return false;
+}
+
+/* --- a worker's doors -------------------------------------------------------------------------- */
+
+/* Made and taken apart with the workers. Between workers_start() and the end of its thread it is the worker's own. */
+struct doors {
+    struct proxy *proxy;
+    struct worker *worker;
+    struct acceptor *acceptors[MAX_LISTENERS];
+    unsigned n;
+    struct letter open, close;
+};
+
+struct surplus {
+    struct letter letter;
+    int fd;
+    struct peer_address peer;
+};
+
+static void refuse(struct letter *letter, void *receiver)
+{
+    struct surplus *one = list_entry(letter, struct surplus, letter);
+    struct proxy *p = receiver;
+    uint64_t now = loop_now_us(p->loop);
+    if (!p->refuser) { /* the process ends */
+        close(one->fd);
+        free(one);
+        return;
+    }
+    if (p->full_logged_us == 0 || now - p->full_logged_us > FULL_LOG_PERIOD_US) {
+        p->full_logged_us = now;
+        log_warning("client %s:%d refused: max_client_conn (%d) connections are open", one->peer.host,
+                    one->peer.port, p->config->settings.max_client_conn);
+    }
+    refuser_add(p->refuser, one->fd, &one->peer);
+    free(one);
 }
 
 static void accepted(void *arg, int fd, const struct peer_address *peer)
 {
-    struct proxy *p = arg;
-    const struct settings *s = &p->config->settings;
+    struct doors *d = arg;
+    struct session_env *env = &d->worker->env;
+    const struct settings *s = &env->config->settings;
     if (!peer->is_unix)
         set_keepalive(fd, s);
-    if (take_place(p, (unsigned)s->max_client_conn)) {
-        workers_accept(&p->workers, fd, peer);
+    if (take_place(env->shared, (unsigned)s->max_client_conn)) {
+        workers_accept(&d->proxy->workers, d->worker, fd, peer);
         return;
     }
-    uint64_t now = loop_now_us(p->loop);
-    if (p->full_logged_us == 0 || now - p->full_logged_us > FULL_LOG_PERIOD_US) {
-        p->full_logged_us = now;
-        log_warning("client %s:%d refused: max_client_conn (%d) connections are open", peer->host, peer->port,
-                    s->max_client_conn);
-    }
-    refuser_add(p->refuser, fd, peer);
+    struct surplus *one = xmalloc(sizeof *one);
+    *one = (struct surplus){.letter.deliver = refuse, .fd = fd, .peer = *peer};
+    mailbox_post(d->proxy->mailbox, &one->letter);
 }
+
+static void doors_open(struct letter *letter, void *receiver)
+{
+    struct doors *d = list_entry(letter, struct doors, open);
+    (void)receiver;
+    for (unsigned i = 0; i < d->n; i++)
+        acceptor_start(d->acceptors[i]);
+}
+
+static void doors_close(struct letter *letter, void *receiver)
+{
+    struct doors *d = list_entry(letter, struct doors, close);
+    (void)receiver;
+    for (unsigned i = 0; i < d->n; i++)
+        acceptor_destroy(&d->acceptors[i]);
+    d->n = 0;
+}
+
+static void make_doors(struct proxy *p)
+{
+    p->doors = xcalloc(p->workers.n, sizeof *p->doors);
+    for (unsigned i = 0; i < p->workers.n; i++) {
+        struct doors *d = &p->doors[i];
+        *d = (struct doors){.proxy = p, .worker = &p->workers.items[i], .n = p->n_listeners};
+        d->open.deliver = doors_open;
+        d->close.deliver = doors_close;
+        for (unsigned k = 0; k < d->n; k++)
+            d->acceptors[k] = acceptor_create(d->worker->loop, p->listeners[k], accepted, d);
+    }
+}
+
+/* --- those above the limit ---------------------------------------------------------------------- */
 
 static bool console_asked(void *arg, int fd, const struct peer_address *peer)
 {
     struct proxy *p = arg;
-    if (!take_place(p, (unsigned)p->config->settings.max_client_conn + CONSOLE_PLACES))
+    if (!take_place(&p->shared, (unsigned)p->config->settings.max_client_conn + CONSOLE_PLACES))
         return false;
-    workers_accept(&p->workers, fd, peer);
+    workers_accept(&p->workers, NULL, fd, peer);
     return true;
 }
 
@@ -83,6 +151,8 @@ static void cancel_asked(void *arg, uint32_t pid, uint32_t secret)
 }
 
 static const struct refuser_ops refuser_ops = {.cancel = cancel_asked, .console = console_asked};
+
+/* --- listening ---------------------------------------------------------------------------------- */
 
 static enum status listen_tcp(struct proxy *p, const char *list, struct error *error_r)
 {
@@ -99,8 +169,7 @@ static enum status listen_tcp(struct proxy *p, const char *list, struct error *e
                                MAX_LISTENERS - 1);
             break;
         }
-        struct listener *l =
-            listener_create_tcp(p->loop, name, s->listen_port, s->listen_backlog, accepted, p, error_r);
+        struct listener *l = listener_create_tcp(name, s->listen_port, s->listen_backlog, error_r);
         if (l)
             p->listeners[p->n_listeners++] = l;
         else
@@ -117,9 +186,8 @@ enum status proxy_listen(struct proxy *p, struct error *error_r)
     if (listen_tcp(p, s->listen_addr, error_r) != STATUS_OK)
         return STATUS_ERROR;
     if (s->unix_socket_dir[0]) {
-        struct listener *l =
-            listener_create_unix(p->loop, s->unix_socket_dir, s->listen_port, (unsigned)s->unix_socket_mode,
-                                 s->listen_backlog, accepted, p, error_r);
+        struct listener *l = listener_create_unix(s->unix_socket_dir, s->listen_port,
+                                                  (unsigned)s->unix_socket_mode, s->listen_backlog, error_r);
         if (!l)
             return STATUS_ERROR;
         p->listeners[p->n_listeners++] = l;
@@ -127,18 +195,23 @@ enum status proxy_listen(struct proxy *p, struct error *error_r)
     if (p->n_listeners == 0)
         return error_set(error_r, SQLSTATE_CONFIG,
                          "nothing to listen on: listen_addr and unix_socket_dir are both empty");
+    make_doors(p);
     return STATUS_OK;
 }
 
-void proxy_set_accepting(struct proxy *p, bool on)
+void proxy_accept(struct proxy *p)
 {
-    for (unsigned i = 0; i < p->n_listeners; i++)
-        listener_set_accepting(p->listeners[i], on);
+    for (unsigned i = 0; i < p->workers.n; i++)
+        mailbox_post(p->workers.items[i].mailbox, &p->doors[i].open);
 }
 
 void proxy_unlisten(struct proxy *p)
 {
+    if (p->n_listeners == 0)
+        return;
     for (unsigned i = 0; i < p->n_listeners; i++)
-        listener_destroy(&p->listeners[i]);
+        listener_close(&p->listeners[i]);
     p->n_listeners = 0;
+    for (unsigned i = 0; p->doors && i < p->workers.n; i++)
+        mailbox_post(p->workers.items[i].mailbox, &p->doors[i].close);
 }

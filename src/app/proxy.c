@@ -1,8 +1,8 @@
 /*
  * The process put together and taken apart.
  *
- *     main thread: control loop, signals, listeners, resolver, checks
- *     worker 0..n-1: loop, clients, pools
+ *     main thread: control loop, signals, resolver, checks; it listens
+ *     worker 0..n-1: loop, clients, pools; they accept
  *
  * Everything is made before the first thread starts, and taken apart after the last one has ended. If
  * something is still under way then (a shard that does not answer), memory is left to the system: nothing in
@@ -120,7 +120,6 @@ enum status proxy_create(struct proxy *p, const struct options *options, struct 
     workers_create(&p->workers, worker_count(&config->settings), config, &p->shared, p->limits);
     if (offer_tls(p, error_r) != STATUS_OK || proxy_listen(p, error_r) != STATUS_OK)
         return STATUS_ERROR;
-    proxy_set_accepting(p, false);
     p->control = control_create(p->loop, config);
     p->resolver = resolver_create(p->loop, config, p->control, &p->shared);
     p->checks = checks_create(p->loop, config, p->control);
@@ -131,7 +130,7 @@ enum status proxy_create(struct proxy *p, const struct options *options, struct 
     first_look(p);
     if (p->state != PROXY_RUNNING)
         return STATUS_OK;
-    proxy_set_accepting(p, true);
+    proxy_accept(p);
     say_ready(p);
     return STATUS_OK;
 }
@@ -159,6 +158,7 @@ void proxy_destroy(struct proxy *p)
     if (p->control)
         control_destroy(&p->control);
     workers_destroy(&p->workers);
+    free(p->doors); /* after mailboxes that may hold their letters */
     refuser_destroy(&p->refuser);
     loop_timer_destroy(&p->look);
     mailbox_destroy(&p->mailbox);

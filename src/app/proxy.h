@@ -53,6 +53,7 @@ struct proxy {
     struct console_process process;
     struct listener *listeners[MAX_LISTENERS];
     unsigned n_listeners;
+    struct doors *doors; /* accept.c: one for each worker */
     struct refuser *refuser;
     struct loop_signal *signals[N_SIGNALS];
     struct census census;    /* DRAINING, FINISHING */
@@ -68,9 +69,9 @@ void proxy_run(struct proxy *p);
 void proxy_destroy(struct proxy *p);
 
 /* accept.c */
-enum status proxy_listen(struct proxy *p, struct error *error_r) MUST_CHECK;
-void proxy_set_accepting(struct proxy *p, bool on);
-void proxy_unlisten(struct proxy *p);
+enum status proxy_listen(struct proxy *p, struct error *error_r) MUST_CHECK; /* before workers are started */
+void proxy_accept(struct proxy *p);   /* lets in whoever waits, and comes */
+void proxy_unlisten(struct proxy *p); /* at once, and for good */
 
 /* lifecycle.c */
 void proxy_watch_signals(struct proxy *p);

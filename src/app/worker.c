@@ -65,12 +65,16 @@ static unsigned load_of(const struct worker *w)
            atomic_load_explicit(&w->env.stats.clients, memory_order_relaxed);
 }
 
-void workers_accept(struct workers *w, int fd, const struct peer_address *peer)
+void workers_accept(struct workers *w, struct worker *here, int fd, const struct peer_address *peer)
 {
-    struct worker *least = &w->items[0];
-    for (unsigned i = 1; i < w->n; i++)
+    struct worker *least = here ? here : &w->items[0];
+    for (unsigned i = 0; i < w->n; i++)
         if (load_of(&w->items[i]) < load_of(least))
             least = &w->items[i];
+    if (least == here) {
+        client_accept(&here->env, fd, peer);
+        return;
+    }
     struct handover *h = xmalloc(sizeof *h);
     *h = (struct handover){.letter.deliver = handover_deliver, .fd = fd, .peer = *peer};
     atomic_fetch_add_explicit(&least->on_the_way, 1, memory_order_relaxed);

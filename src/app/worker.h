@@ -41,8 +41,9 @@ void worker_set_tls(struct worker *w, struct tls_context *tls);
 void worker_set_console(struct worker *w, const struct console_ops *console);
 enum status workers_start(struct workers *w, struct error *error_r) MUST_CHECK;
 
-/* The descriptor goes to the worker with the fewest clients. It has been counted in shared->clients. */
-void workers_accept(struct workers *w, int fd, const struct peer_address *peer);
+/* The descriptor goes to the worker with the fewest clients; among these to `here`, the calling thread's own (NULL: it has
+   none). It has been counted in shared->clients. */
+void workers_accept(struct workers *w, struct worker *here, int fd, const struct peer_address *peer);
 /* From any thread. */
 void workers_cancel(const struct workers *w, uint32_t pid, uint32_t secret);
 /* tls: one context for each worker, or NULLs; taken over. */

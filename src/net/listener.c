@@ -1,10 +1,14 @@
 /*
- * Listening sockets. One listener may hold several (a name that resolves to IPv4 and IPv6 addresses); they
- * share one port, and are paused together.
+ * Listening sockets, and accepting from them.
+ *
+ * A listener holds several sockets if a name resolves to IPv4 and IPv6 addresses; they share one port. Any number of
+ * loops accept from them, each through an acceptor of its own; of loops that wait, one is woken for a connection
+ * (EPOLLEXCLUSIVE). Sockets are closed when the listener and all its acceptors are gone: a descriptor that a loop still waits for
+ * is never used for something else. Nobody can connect from listener_close() on.
  *
  * Accepting goes on until the queue is empty, but not beyond ACCEPTS_A_TURN, so that a flood of connections
  * leaves those that are there their turn. When descriptors run out, accept() fails while the socket stays
- * readable; the listener then rests for a moment rather than spin.
+ * readable; the acceptor then rests for a moment rather than spin.
  *
  * Not responsible for: limits on clients, spreading them over workers.
  */
@@ -29,39 +33,50 @@
 #define ACCEPTS_A_TURN 256
 #define REST_US        100000
 
-struct listener;
-struct socket_slot {
-    struct listener *listener;
-    struct source source;
+struct listener {
+    atomic_uint refs;   /* the owner's, and each acceptor's; the last one out closes the sockets */
+    atomic_bool closed; /* connections that wait in the queues of the sockets are nobody's any more */
+    int fds[MAX_SOCKETS];
+    int n_fds;
+    int port;
+
+    char *unix_path; /* NULL: TCP */
+    dev_t unix_dev;  /* of the socket file that was made */
+    ino_t unix_ino;
 };
 
-struct listener {
+struct entrance {
+    struct source source;
+    struct acceptor *acceptor;
+};
+struct acceptor {
     struct loop *loop;
+    struct listener *listener;
     void (*accepted)(void *arg, int fd, const struct peer_address *peer);
     void *arg;
     struct loop_timer *rest; /* running: resting for want of descriptors */
-    bool accepting;          /* what the owner wants */
-    bool armed;
-    int port;
-    struct socket_slot sockets[MAX_SOCKETS];
-    int n_sockets;
-
-    char *unix_path; /* NULL: TCP */
-    dev_t unix_dev;  /* the socket file that is ours to remove */
-    ino_t unix_ino;
+    bool started;
+    struct entrance entrances[MAX_SOCKETS]; /* one for each of the listener's */
 };
+
+static void listener_unref(struct listener *l)
+{
+    if (atomic_fetch_sub(&l->refs, 1) > 1)
+        return;
+    for (int i = 0; i < l->n_fds; i++)
+        close(l->fds[i]);
+    free(l->unix_path);
+    free(l);
+}
 
 /* ---- accepting
  * --------------------------------------------------------------------------------------------- */
 
-static void arm(struct listener *l)
+static void arm(struct acceptor *a)
 {
-    bool on = l->accepting && !loop_timer_pending(l->rest);
-    if (on == l->armed)
-        return;
-    l->armed = on;
-    for (int i = 0; i < l->n_sockets; i++)
-        source_set(l->loop, &l->sockets[i].source, on ? WATCH_READ : 0);
+    bool on = a->started && !loop_timer_pending(a->rest);
+    for (int i = 0; i < a->listener->n_fds; i++)
+        source_set(a->loop, &a->entrances[i].source, on ? WATCH_READ | WATCH_EXCLUSIVE : 0);
 }
 
 static void rested(void *arg)
@@ -91,7 +106,7 @@ static void describe_peer(const struct sockaddr_storage *from, struct peer_addre
     }
 }
 
-static void accept_failed(struct listener *l)
+static void accept_failed(struct acceptor *a)
 {
     switch (errno) {
     case EMFILE:
@@ -99,8 +114,8 @@ static void accept_failed(struct listener *l)
     case ENOBUFS:
     case ENOMEM:
         log_warning("could not accept a connection: %m; trying again in %d ms", REST_US / 1000);
-        loop_timer_start(l->rest, REST_US);
-        arm(l);
+        loop_timer_start(a->rest, REST_US);
+        arm(a);
         break;
     default: /* the connection died before it was accepted (accept(2), "Error handling") */
         log_debug("could not accept a connection: %m");
@@ -110,45 +125,80 @@ static void accept_failed(struct listener *l)
 static void on_connections(struct source *source, int what)
 {
     (void)what;
-    struct socket_slot *slot = list_entry(source, struct socket_slot, source);
-    struct listener *l = slot->listener;
-    for (int i = 0; i < ACCEPTS_A_TURN && l->armed; i++) {
+    struct acceptor *a = list_entry(source, struct entrance, source)->acceptor;
+    for (int i = 0; i < ACCEPTS_A_TURN && source->what; i++) {
         struct sockaddr_storage from;
         socklen_t len = sizeof(from);
+        if (atomic_load(&a->listener->closed)) {
+            a->started = false;
+            arm(a);
+            return;
+        }
         int fd = accept4(source->fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
             if (errno == EAGAIN || errno == EWOULDBLOCK)
                 return;
-            accept_failed(l);
+            accept_failed(a);
             continue;
         }
         struct peer_address peer;
         describe_peer(&from, &peer);
-        l->accepted(l->arg, fd,
-                    &peer); /* may pause or destroy l: then it is not armed, and lives until the turn ends */
+        a->accepted(a->arg, fd,
+                    &peer); /* may destroy a, which then waits for nothing, and lives until the turn ends */
     }
+}
+
+struct acceptor *acceptor_create(struct loop *loop, struct listener *listener,
+                                 void (*accepted)(void *arg, int fd, const struct peer_address *peer),
+                                 void *arg)
+{
+    struct acceptor *a = xcalloc(1, sizeof(*a));
+    atomic_fetch_add(&listener->refs, 1);
+    a->loop = loop;
+    a->listener = listener;
+    a->accepted = accepted;
+    a->arg = arg;
+    a->rest = loop_timer_create(loop, rested, a);
+    for (int i = 0; i < listener->n_fds; i++)
+        a->entrances[i] =
+            (struct entrance){.source = {.fd = listener->fds[i], .ready = on_connections}, .acceptor = a};
+    return a;
+}
+
+void acceptor_start(struct acceptor *a)
+{
+    a->started = true;
+    arm(a);
+}
+
+static void acceptor_free(void *arg)
+{
+    struct acceptor *a = arg;
+    listener_unref(a->listener);
+    free(a);
+}
+
+void acceptor_destroy(struct acceptor **acceptor)
+{
+    struct acceptor *a = *acceptor;
+    if (!a)
+        return;
+    *acceptor = NULL;
+    a->started = false;
+    arm(a);
+    loop_timer_destroy(&a->rest);
+    loop_doom(a->loop, a, acceptor_free);
 }
 
 /* ---- opening
  * ----------------------------------------------------------------------------------------------- */
 
-static struct listener *
-create(struct loop *loop, void (*accepted)(void *arg, int fd, const struct peer_address *peer), void *arg)
+static struct listener *create(void)
 {
     struct listener *l = xcalloc(1, sizeof(*l));
-    l->loop = loop;
-    l->accepted = accepted;
-    l->arg = arg;
-    l->accepting = true;
-    l->rest = loop_timer_create(loop, rested, l);
+    atomic_init(&l->refs, 1);
+    atomic_init(&l->closed, false);
     return l;
-}
-
-static void add_socket(struct listener *l, int fd)
-{
-    struct socket_slot *slot = &l->sockets[l->n_sockets++];
-    slot->listener = l;
-    slot->source = (struct source){.fd = fd, .ready = on_connections};
 }
 
 static int bound_port(int fd)
@@ -205,12 +255,12 @@ static enum status open_all(struct listener *l, const struct addrinfo *found, co
                             struct error *error_r)
 {
     (void)error_set(error_r, SQLSTATE_CONFIG, "no address to listen on for \"%s\"", host);
-    for (const struct addrinfo *ai = found; ai && l->n_sockets < MAX_SOCKETS; ai = ai->ai_next) {
+    for (const struct addrinfo *ai = found; ai && l->n_fds < MAX_SOCKETS; ai = ai->ai_next) {
         if ((ai->ai_family != AF_INET && ai->ai_family != AF_INET6) || is_repeated(found, ai))
             continue;
         int fd = open_tcp(ai, l->port, backlog);
         if (fd >= 0) {
-            add_socket(l, fd);
+            l->fds[l->n_fds++] = fd;
             if (l->port == 0)
                 l->port = bound_port(fd); /* the others shall have the same */
             continue;
@@ -224,12 +274,10 @@ static enum status open_all(struct listener *l, const struct addrinfo *found, co
             error_hint(error_r, "Is another pgunison or PostgreSQL running on port %d?", l->port);
         return STATUS_ERROR;
     }
-    return l->n_sockets ? STATUS_OK : STATUS_ERROR;
+    return l->n_fds ? STATUS_OK : STATUS_ERROR;
 }
 
-struct listener *listener_create_tcp(struct loop *loop, const char *host, int port, int backlog,
-                                     void (*accepted)(void *arg, int fd, const struct peer_address *peer),
-                                     void *arg, struct error *error_r)
+struct listener *listener_create_tcp(const char *host, int port, int backlog, struct error *error_r)
 {
     const struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
@@ -239,17 +287,16 @@ struct listener *listener_create_tcp(struct loop *loop, const char *host, int po
                         gai_strerror(rc));
         return NULL;
     }
-    struct listener *l = create(loop, accepted, arg);
+    struct listener *l = create();
     l->port = port;
     struct error why;
     enum status opened = open_all(l, found, host, backlog, &why);
     freeaddrinfo(found);
     if (opened != STATUS_OK) {
         *error_r = why;
-        listener_destroy(&l);
+        listener_unref(l);
         return NULL;
     }
-    arm(l);
     return l;
 }
 
@@ -288,10 +335,8 @@ static enum status make_way(const struct sockaddr_un *addr, struct error *error_
     return STATUS_OK;
 }
 
-struct listener *listener_create_unix(struct loop *loop, const char *dir, int port, unsigned mode,
-                                      int backlog,
-                                      void (*accepted)(void *arg, int fd, const struct peer_address *peer),
-                                      void *arg, struct error *error_r)
+struct listener *listener_create_unix(const char *dir, int port, unsigned mode, int backlog,
+                                      struct error *error_r)
 {
     struct sockaddr_un addr = {.sun_family = AF_UNIX};
     int len = snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/.s.PGSQL.%d", dir, port);
@@ -325,13 +370,12 @@ struct listener *listener_create_unix(struct loop *loop, const char *dir, int po
         close(fd);
         return NULL;
     }
-    struct listener *l = create(loop, accepted, arg);
+    struct listener *l = create();
     l->port = port;
     l->unix_path = xstrdup(addr.sun_path);
     l->unix_dev = st.st_dev;
     l->unix_ino = st.st_ino;
-    add_socket(l, fd);
-    arm(l);
+    l->fds[l->n_fds++] = fd;
     return l;
 }
 
@@ -343,26 +387,17 @@ int listener_port(const struct listener *l)
     return l->port;
 }
 
-void listener_set_accepting(struct listener *l, bool on)
-{
-    l->accepting = on;
-    arm(l);
-}
-
-void listener_destroy(struct listener **listener)
+void listener_close(struct listener **listener)
 {
     struct listener *l = *listener;
     if (!l)
         return;
     *listener = NULL;
-    listener_set_accepting(l, false);
-    for (int i = 0; i < l->n_sockets; i++)
-        close(l->sockets[i].source.fd);
+    atomic_store(&l->closed, true);
+    for (int i = 0; i < l->n_fds; i++)
+        shutdown(l->fds[i], SHUT_RDWR); /* at once, although acceptors may hold the descriptors for a while */
     struct stat st;
     if (l->unix_path && lstat(l->unix_path, &st) == 0 && st.st_dev == l->unix_dev && st.st_ino == l->unix_ino)
         unlink(l->unix_path); /* else a successor has put its own there */
-    free(l->unix_path);
-    l->unix_path = NULL;
-    loop_timer_destroy(&l->rest);
-    loop_doom(l->loop, l, NULL);
+    listener_unref(l);
 }

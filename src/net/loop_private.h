@@ -21,8 +21,9 @@ struct source {
     int fd;
     int what; /* what is registered; 0: nothing */
 };
-/* With WATCH_READ: report each change once. For eventfds and timerfds, which then need not be read. */
-enum { WATCH_EDGE = 4 };
+/* With WATCH_READ. Edge: report each change once; for eventfds and timerfds, which then need not be read. Exclusive: of
+   several loops that wait for the descriptor one is enough. */
+enum { WATCH_EDGE = 4, WATCH_EXCLUSIVE = 8 };
 
 #define EVENTS_A_TURN 256
 

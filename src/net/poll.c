@@ -42,7 +42,7 @@ void poll_close(struct poll *p)
 static uint32_t epoll_bits(int what)
 {
     return ((what & WATCH_READ) ? EPOLLIN : 0u) | ((what & WATCH_WRITE) ? EPOLLOUT : 0u) |
-           ((what & WATCH_EDGE) ? EPOLLET : 0u);
+           ((what & WATCH_EDGE) ? EPOLLET : 0u) | ((what & WATCH_EXCLUSIVE) ? EPOLLEXCLUSIVE : 0u);
 }
 
 /* Of the events that are still to be delivered. */

@@ -55,7 +55,7 @@ void client_accept(struct session_env *env, int fd, const struct peer_address *p
     atomic_fetch_add_explicit(&env->stats.clients, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&env->stats.clients_total, 1, memory_order_relaxed);
     c->stream = stream_create(env->loop, fd, &client_stream_events, c);
-    /* The listener counted it in shared->clients; one too many is told so once its startup packet is read. */
+    /* Whoever accepted it has counted it in shared->clients; one too many is told so once its startup packet is read. */
 }
 
 static void client_free(void *arg)

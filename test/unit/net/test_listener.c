@@ -22,7 +22,8 @@ int accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 
 static struct loop *loop;
 static struct listener *listener;
-static int got[MAX_GOT], n_got, stop_at, destroy_at, pause_at;
+static struct acceptor *acceptor;
+static int got[MAX_GOT], n_got, stop_at, destroy_at;
 static struct peer_address last_peer;
 static struct error err;
 
@@ -34,9 +35,7 @@ static void accepted(void *arg, int fd, const struct peer_address *peer)
     got[n_got++] = fd;
     last_peer = *peer;
     if (n_got == destroy_at)
-        listener_destroy(&listener);
-    if (n_got == pause_at)
-        listener_set_accepting(listener, false);
+        acceptor_destroy(&acceptor);
     if (n_got == stop_at)
         loop_stop(loop);
 }
@@ -45,7 +44,7 @@ static int setup(void **state)
 {
     (void)state;
     loop = loop_create();
-    n_got = stop_at = destroy_at = pause_at = 0;
+    n_got = stop_at = destroy_at = 0;
     return 0;
 }
 
@@ -54,7 +53,8 @@ static int teardown(void **state)
     (void)state;
     for (int i = 0; i < n_got; i++)
         close(got[i]);
-    listener_destroy(&listener);
+    acceptor_destroy(&acceptor);
+    listener_close(&listener);
     loop_destroy(&loop);
     return 0;
 }
@@ -91,11 +91,18 @@ static int connect_unix(const char *path)
     return fd;
 }
 
+static void begin_to_accept(void)
+{
+    acceptor = acceptor_create(loop, listener, accepted, &n_got);
+    acceptor_start(acceptor);
+}
+
 static void listen_local(void)
 {
-    listener = listener_create_tcp(loop, "127.0.0.1", 0, 128, accepted, &n_got, &err);
+    listener = listener_create_tcp("127.0.0.1", 0, 128, &err);
     assert_non_null(listener);
     assert_in_range(listener_port(listener), 1, 65535);
+    begin_to_accept();
 }
 
 static void accepts_a_batch_in_one_turn(void **state)
@@ -117,34 +124,86 @@ static void accepts_a_batch_in_one_turn(void **state)
         close(fds[i]);
 }
 
-static void paused_listener_leaves_connections_waiting(void **state)
+static void connections_wait_until_an_acceptor_starts(void **state)
 {
     (void)state;
-    listen_local();
-    listener_set_accepting(listener, false);
+    listener = listener_create_tcp("127.0.0.1", 0, 128, &err);
+    acceptor = acceptor_create(loop, listener, accepted, &n_got);
     int a = connect_tcp(AF_INET, listener_port(listener)), b = connect_tcp(AF_INET, listener_port(listener));
     run_turns(loop, 3);
     assert_int_equal(n_got, 0);
-    pause_at = 1; /* from inside the callback: the second stays outside */
-    listener_set_accepting(listener, true);
+    destroy_at = 1; /* from inside the callback: the second goes on waiting */
+    acceptor_start(acceptor);
     run_turns(loop, 3);
     assert_int_equal(n_got, 1);
-    listener_set_accepting(listener, true);
+    assert_null(acceptor);
+    begin_to_accept();
     run_turns(loop, 3);
     assert_int_equal(n_got, 2);
     close(a);
     close(b);
 }
 
-static void listener_may_be_destroyed_in_its_callback(void **state)
+/* Refused, or taken and dropped at once: in no case served. */
+static void assert_not_served(int fd)
+{
+    char c;
+    if (fd >= 0)
+        assert_true(recv(fd, &c, 1, 0) <= 0);
+}
+
+static void nobody_is_served_after_the_listener_was_closed(void **state)
 {
     (void)state;
     listen_local();
-    int a = connect_tcp(AF_INET, listener_port(listener)), b = connect_tcp(AF_INET, listener_port(listener));
-    destroy_at = 1;
-    run_turns(loop, 3);
-    assert_int_equal(n_got, 1);
+    int port = listener_port(listener);
+    int waits = connect_tcp(AF_INET, port);
+    listener_close(&listener);
     assert_null(listener);
+    int late = connect_tcp(AF_INET, port);
+    assert_int_equal(late, -1);
+    run_turns(loop, 3); /* the acceptor is still there */
+    assert_int_equal(n_got, 0);
+    assert_not_served(waits);
+    acceptor_destroy(&acceptor);
+    run_turns(loop, 1);
+    listener = listener_create_tcp("127.0.0.1", port, 16, &err); /* the port is free */
+    assert_non_null(listener);
+    close(waits);
+}
+
+/* As many loops as like; each connection goes to one of them. */
+static int of_second;
+
+static void accepted_by_second(void *arg, int fd, const struct peer_address *peer)
+{
+    (void)arg;
+    (void)peer;
+    of_second++;
+    close(fd);
+}
+
+static void several_loops_share_a_listener(void **state)
+{
+    (void)state;
+    listen_local();
+    struct loop *second = loop_create();
+    struct acceptor *other = acceptor_create(second, listener, accepted_by_second, NULL);
+    acceptor_start(other);
+    of_second = 0;
+    int a = connect_tcp(AF_INET, listener_port(listener));
+    run_turns(second, 2);
+    assert_int_equal(of_second, 1);
+    run_turns(loop, 2);
+    assert_int_equal(n_got, 0);
+    int b = connect_tcp(AF_INET, listener_port(listener));
+    run_turns(loop, 2);
+    assert_int_equal(n_got, 1);
+    listener_close(&listener); /* the acceptors' hold it */
+    run_turns(second, 2);
+    assert_int_equal(of_second, 1);
+    acceptor_destroy(&other);
+    loop_destroy(&second);
     close(a);
     close(b);
 }
@@ -152,8 +211,9 @@ static void listener_may_be_destroyed_in_its_callback(void **state)
 static void star_listens_on_every_family_with_one_port(void **state)
 {
     (void)state;
-    listener = listener_create_tcp(loop, "*", 0, 16, accepted, &n_got, &err);
+    listener = listener_create_tcp("*", 0, 16, &err);
     assert_non_null(listener);
+    begin_to_accept();
     int a = connect_tcp(AF_INET, listener_port(listener));
     assert_true(a >= 0);
     run_turns(loop, 2);
@@ -177,15 +237,14 @@ static void taken_port_is_an_error_with_a_hint(void **state)
 {
     (void)state;
     listen_local();
-    struct listener *other =
-        listener_create_tcp(loop, "127.0.0.1", listener_port(listener), 16, accepted, &n_got, &err);
+    struct listener *other = listener_create_tcp("127.0.0.1", listener_port(listener), 16, &err);
     assert_null(other);
     assert_string_equal(err.sqlstate, SQLSTATE_CONFIG);
     assert_non_null(strstr(err.message, "in use"));
     assert_true(err.hint[0] != '\0');
-    assert_null(listener_create_tcp(loop, "no.such.host.invalid", 0, 16, accepted, &n_got, &err));
+    assert_null(listener_create_tcp("no.such.host.invalid", 0, 16, &err));
     assert_non_null(strstr(err.message, "no.such.host.invalid"));
-    assert_null(listener_create_tcp(loop, "192.0.2.1", 0, 16, accepted, &n_got, &err)); /* nobody's address */
+    assert_null(listener_create_tcp("192.0.2.1", 0, 16, &err)); /* nobody's address */
     assert_non_null(strstr(err.message, "192.0.2.1"));
 }
 
@@ -236,7 +295,7 @@ static int remove_dir(void **state)
 
 static struct listener *listen_unix(unsigned mode)
 {
-    return listener_create_unix(loop, dir, 7654, mode, 16, accepted, &n_got, &err);
+    return listener_create_unix(dir, 7654, mode, 16, &err);
 }
 
 static void unix_socket_has_the_mode_and_goes_with_its_listener(void **state)
@@ -247,6 +306,7 @@ static void unix_socket_has_the_mode_and_goes_with_its_listener(void **state)
     struct stat st;
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0770);
+    begin_to_accept();
     int fd = connect_unix(path);
     assert_true(fd >= 0);
     run_turns(loop, 2);
@@ -254,8 +314,16 @@ static void unix_socket_has_the_mode_and_goes_with_its_listener(void **state)
     assert_string_equal(last_peer.host, "unix");
     assert_true(last_peer.is_unix);
     assert_int_equal(last_peer.port, 0);
-    listener_destroy(&listener);
+    int waits = connect_unix(path);
+    assert_true(waits >= 0);
+    listener_close(&listener);
     assert_int_equal(stat(path, &st), -1);
+    run_turns(loop, 2);
+    assert_int_equal(n_got, 1);
+    acceptor_destroy(&acceptor);
+    run_turns(loop, 1);
+    assert_not_served(waits);
+    close(waits);
     close(fd);
 }
 
@@ -269,7 +337,7 @@ static void live_socket_is_respected_and_stale_one_replaced(void **state)
     int fd = connect_unix(path); /* the live one still works */
     assert_true(fd >= 0);
     close(fd);
-    listener_destroy(&listener);
+    listener_close(&listener);
 
     int dead = socket(AF_UNIX, SOCK_STREAM, 0);
     struct sockaddr_un a = {.sun_family = AF_UNIX};
@@ -290,11 +358,11 @@ static void a_successors_socket_is_not_removed(void **state)
     assert_int_equal(unlink(path), 0);
     struct listener *successor = listen_unix(0777);
     assert_non_null(successor);
-    listener_destroy(&listener);
+    listener_close(&listener);
     int fd = connect_unix(path);
     assert_true(fd >= 0);
     close(fd);
-    listener_destroy(&successor);
+    listener_close(&successor);
 }
 
 static void other_files_are_not_touched(void **state)
@@ -308,9 +376,9 @@ static void other_files_are_not_touched(void **state)
     char deep[200];
     memset(deep, 'x', sizeof(deep) - 1);
     deep[sizeof(deep) - 1] = '\0';
-    assert_null(listener_create_unix(loop, deep, 1, 0777, 16, accepted, &n_got, &err));
+    assert_null(listener_create_unix(deep, 1, 0777, 16, &err));
     assert_non_null(strstr(err.message, "too long"));
-    assert_null(listener_create_unix(loop, "/nonexistent", 1, 0777, 16, accepted, &n_got, &err));
+    assert_null(listener_create_unix("/nonexistent", 1, 0777, 16, &err));
 }
 
 int main(void)
@@ -318,8 +386,9 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         T(accepts_a_batch_in_one_turn),
-        T(paused_listener_leaves_connections_waiting),
-        T(listener_may_be_destroyed_in_its_callback),
+        T(connections_wait_until_an_acceptor_starts),
+        T(nobody_is_served_after_the_listener_was_closed),
+        T(several_loops_share_a_listener),
         T(star_listens_on_every_family_with_one_port),
         T(taken_port_is_an_error_with_a_hint),
         T(listener_rests_when_descriptors_run_out),

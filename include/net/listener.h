@@ -13,8 +13,9 @@ struct peer_address {
 };
 
 /* Connections wait in the backlog until an acceptor takes them. */
-/* host: an address, a name, or "*" for all; may open several sockets (IPv4 and IPv6). */
-struct listener *listener_create_tcp(const char *host, int port, int backlog,
+/* host: an address, a name, or "*" for all; may open several sockets (IPv4 and IPv6). defer_s: so many seconds a connection
+   is left to the kernel until its first byte comes; 0: it is reported at once. */
+struct listener *listener_create_tcp(const char *host, int port, int backlog, int defer_s,
                                      struct error *error_r) MUST_CHECK;
 /* dir/.s.PGSQL.port, as libpq looks for it. mode: permission bits. A stale socket file of a dead process is
    replaced; a live one is an error. */

@@ -169,7 +169,8 @@ static enum status listen_tcp(struct proxy *p, const char *list, struct error *e
                                MAX_LISTENERS - 1);
             break;
         }
-        struct listener *l = listener_create_tcp(name, s->listen_port, s->listen_backlog, error_r);
+        struct listener *l =
+            listener_create_tcp(name, s->listen_port, s->listen_backlog, s->tcp_defer_accept, error_r);
         if (l)
             p->listeners[p->n_listeners++] = l;
         else

@@ -21,6 +21,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -215,7 +216,7 @@ static int bound_port(int fd)
 }
 
 /* The descriptor, or -1 with errno. */
-static int open_tcp(const struct addrinfo *ai, int port, int backlog)
+static int open_tcp(const struct addrinfo *ai, int port, int backlog, int defer_s)
 {
     struct sockaddr_storage a;
     memcpy(&a, ai->ai_addr, ai->ai_addrlen);
@@ -231,6 +232,8 @@ static int open_tcp(const struct addrinfo *ai, int port, int backlog)
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (ai->ai_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)); /* IPv4 has a socket of its own */
+    if (defer_s > 0)
+        setsockopt(fd, IPPROTO_TCP, TCP_DEFER_ACCEPT, &defer_s, sizeof(defer_s));
     if (bind(fd, (struct sockaddr *)&a, ai->ai_addrlen) != 0 || listen(fd, backlog) != 0) {
         int saved_errno = errno;
         close(fd);
@@ -252,13 +255,13 @@ static bool is_repeated(const struct addrinfo *first, const struct addrinfo *ai)
 /* A family or address that this machine does not have (IPv6, mostly) is an error only if nothing else is
  * left. */
 static enum status open_all(struct listener *l, const struct addrinfo *found, const char *host, int backlog,
-                            struct error *error_r)
+                            int defer_s, struct error *error_r)
 {
     (void)error_set(error_r, SQLSTATE_CONFIG, "no address to listen on for \"%s\"", host);
     for (const struct addrinfo *ai = found; ai && l->n_fds < MAX_SOCKETS; ai = ai->ai_next) {
         if ((ai->ai_family != AF_INET && ai->ai_family != AF_INET6) || is_repeated(found, ai))
             continue;
-        int fd = open_tcp(ai, l->port, backlog);
+        int fd = open_tcp(ai, l->port, backlog, defer_s);
         if (fd >= 0) {
             l->fds[l->n_fds++] = fd;
             if (l->port == 0)
@@ -277,7 +280,8 @@ static enum status open_all(struct listener *l, const struct addrinfo *found, co
     return l->n_fds ? STATUS_OK : STATUS_ERROR;
 }
 
-struct listener *listener_create_tcp(const char *host, int port, int backlog, struct error *error_r)
+struct listener *listener_create_tcp(const char *host, int port, int backlog, int defer_s,
+                                     struct error *error_r)
 {
     const struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM};
     struct addrinfo *found = NULL;
@@ -290,7 +294,7 @@ struct listener *listener_create_tcp(const char *host, int port, int backlog, st
     struct listener *l = create();
     l->port = port;
     struct error why;
-    enum status opened = open_all(l, found, host, backlog, &why);
+    enum status opened = open_all(l, found, host, backlog, defer_s, &why);
     freeaddrinfo(found);
     if (opened != STATUS_OK) {
         *error_r = why;

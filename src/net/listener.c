@@ -55,7 +55,7 @@ struct acceptor {
     struct listener *listener;
     void (*accepted)(void *arg, int fd, const struct peer_address *peer);
     void *arg;
-    struct loop_timer *rest; /* running: resting for want of descriptors */
+    struct loop_timer *rest; /* running: resting for want of descriptors or memory */
     bool started;
     struct entrance entrances[MAX_SOCKETS]; /* one for each of the listener's */
 };
@@ -77,7 +77,8 @@ static void arm(struct acceptor *a)
 {
     bool on = a->started && !loop_timer_pending(a->rest);
     for (int i = 0; i < a->listener->n_fds; i++)
-        source_set(a->loop, &a->entrances[i].source, on ? WATCH_READ | WATCH_EXCLUSIVE : 0);
+        if (!source_set(a->loop, &a->entrances[i].source, on ? WATCH_READ | WATCH_EXCLUSIVE : 0))
+            loop_timer_start(a->rest, REST_US);
 }
 
 static void rested(void *arg)

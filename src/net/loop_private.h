@@ -74,9 +74,10 @@ struct loop {
     size_t n_spare;
 };
 
-/* What to wait for from now on; 0: nothing. No system call if nothing changes. Events that were received but not
-   yet delivered and are no longer waited for are dropped. */
-void source_set(struct loop *loop, struct source *s, int what);
+/* What to wait for from now on; 0: nothing, which cannot fail. No system call if nothing changes. Events that were
+   received but not yet delivered and are no longer waited for are dropped. False, with errno: it stays as it was, as the
+   kernel has no room (fs.epoll.max_user_watches); it has been logged. */
+bool source_set(struct loop *loop, struct source *s, int what);
 /* The same for a descriptor that may have been closed, and opened anew under the same number, since. */
 void source_register_anew(struct loop *loop, struct source *s, int what);
 /* An eventfd for source->fd, registered so that each write to it calls source->ready. It is never read: each write

@@ -59,24 +59,27 @@ static void forget_events(struct poll *p, const struct source *s, int left)
     }
 }
 
-static void set(struct poll *p, struct source *s, int what)
+static bool set(struct poll *p, struct source *s, int what)
 {
     int op = s->what == 0 ? EPOLL_CTL_ADD : what == 0 ? EPOLL_CTL_DEL : EPOLL_CTL_MOD;
     struct epoll_event e = {.events = epoll_bits(what), .data.ptr = s};
     if (epoll_ctl(p->fd, op, s->fd, &e) != 0 && op != EPOLL_CTL_DEL) {
+        int saved_errno = errno;
         log_warning("could not wait for descriptor %d: %m", s->fd);
-        return; /* is tried again with the next change */
+        errno = saved_errno;
+        return false;
     }
     s->what = what;
+    return true;
 }
 
-void source_set(struct loop *loop, struct source *s, int what)
+bool source_set(struct loop *loop, struct source *s, int what)
 {
     if (s->what == what)
-        return;
+        return true;
     if (s->what & ~what)
         forget_events(&loop->poll, s, what);
-    set(&loop->poll, s, what);
+    return set(&loop->poll, s, what);
 }
 
 void source_register_anew(struct loop *loop, struct source *s, int what)
@@ -92,7 +95,8 @@ void source_open_wakeup(struct loop *loop, struct source *s)
         log_error("could not create an eventfd: %m"); /* as poll_open() */
         abort();
     }
-    source_set(loop, s, WATCH_READ | WATCH_EDGE);
+    if (!source_set(loop, s, WATCH_READ | WATCH_EDGE))
+        abort();
 }
 
 /* ---- delivery

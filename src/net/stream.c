@@ -28,6 +28,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -45,11 +46,19 @@ static bool wants_write_event(const struct stream *s)
     return s->send_waits == WAIT_WRITABLE || s->recv_waits == WAIT_WRITABLE;
 }
 
-/* Readiness to read that is no longer wanted is left to on_ready(). */
+static void stream_break(struct stream *s, const struct error *why);
+
+/* Readiness to read that is no longer wanted is left to on_readable(). A socket that cannot be waited for is as good as
+   broken: nobody would ever hear of it again. */
 static void arm(struct stream *s)
 {
     int what = (s->source.what & WATCH_READ) || wants_read_event(s) ? WATCH_READ : 0;
-    source_set(s->loop, &s->source, what | (wants_write_event(s) ? WATCH_WRITE : 0));
+    if (source_set(s->loop, &s->source, what | (wants_write_event(s) ? WATCH_WRITE : 0)) ||
+        s->phase == PHASE_BROKEN)
+        return;
+    struct error why;
+    (void)error_set(&why, SQLSTATE_CONNECTION_FAILURE, "could not wait for data: %s", strerror(errno));
+    stream_break(s, &why);
 }
 
 static void undefer_read(struct stream *s)

@@ -151,7 +151,8 @@ void timers_open(struct timers *h, struct loop *loop)
     }
     *h = (struct timers){.source = {.fd = fd, .ready = expired}, .armed_us = TIMER_OFF};
     list_init(&h->due);
-    source_set(loop, &h->source, WATCH_READ | WATCH_EDGE);
+    if (!source_set(loop, &h->source, WATCH_READ | WATCH_EDGE))
+        abort();
 }
 
 void timers_close(struct timers *h, struct loop *loop)

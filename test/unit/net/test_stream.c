@@ -10,12 +10,17 @@
 #include <sys/syscall.h>
 
 static struct {
-    int epoll_ctl, recv, send;
+    int epoll_ctl, recv, send, waits;
 } calls;
+static bool no_room; /* in the kernel's interest lists: fs.epoll.max_user_watches */
 
 int epoll_ctl(int ep, int op, int fd, struct epoll_event *ev)
 {
     calls.epoll_ctl++;
+    if (no_room && op == EPOLL_CTL_ADD) {
+        errno = ENOSPC;
+        return -1;
+    }
     return (int)syscall(SYS_epoll_ctl, ep, op, fd, ev);
 }
 
@@ -33,6 +38,7 @@ long syscall(long number, ...)
     va_end(args);
     calls.recv += number == SYS_recvfrom;
     calls.send += number == SYS_sendto;
+    calls.waits += number == SYS_epoll_pwait;
     return next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
@@ -425,6 +431,67 @@ static void reset_is_a_read_error(void **state)
     assert_string_equal(e.sqlstate, SQLSTATE_CONNECTION_FAILURE);
 }
 
+static void stop(void *arg)
+{
+    loop_stop(arg);
+}
+
+static int waits_in_20_ms(void)
+{
+    struct loop_timer *t = loop_timer_create(loop, stop, loop);
+    calls.waits = 0;
+    loop_timer_start(t, 20000);
+    loop_run(loop);
+    loop_timer_destroy(&t);
+    return calls.waits;
+}
+
+/* The kernel reports a hang-up whatever it was asked for, again and again. */
+static void a_hang_up_that_nobody_reads_does_not_keep_the_loop_busy(void **state)
+{
+    (void)state;
+    stream_set_reading(near.stream, false);
+    far_sends("unread");
+    assert_int_equal(shutdown(far, SHUT_WR), 0);
+    assert_in_range(waits_in_20_ms(), 1, 4);
+    uint8_t *data = pattern_bytes(0, 1000000);
+    assert_int_equal(stream_forward(near.stream, data, 1000000), IO_AGAIN); /* it waits to become writable */
+    free(data);
+    assert_in_range(waits_in_20_ms(), 1, 4);
+    close(far);
+    far = -1;
+    assert_in_range(waits_in_20_ms(), 1, 4);
+    assert_int_equal(near.failed, 1);
+    assert_int_equal(near.readable, 0);
+}
+
+static void a_descriptor_that_cannot_be_waited_for_is_a_failure(void **state)
+{
+    (void)state;
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
+    no_room = true;
+    struct stream *s = stream_create(loop, fds[0], &events, &near);
+    no_room = false;
+    assert_int_equal(near.failed, 0);
+    run_turns(loop, 1);
+    assert_int_equal(near.failed, 1);
+    assert_non_null(strstr(near.why.message, strerror(ENOSPC)));
+    assert_int_equal(stream_forward(s, "x", 1), IO_ERROR);
+    stream_destroy(&s);
+
+    stream_set_reading(near.stream, false); /* reading on again finds no room */
+    far_sends("x");
+    run_turns(loop, 1);
+    no_room = true;
+    stream_set_reading(near.stream, true);
+    no_room = false;
+    run_turns(loop, 1);
+    assert_int_equal(near.failed, 2);
+    assert_int_equal(near.readable, 0);
+    close(fds[1]);
+}
+
 /* ---- owning and moving ---- */
 
 static void adopted_descriptor_survives_its_stream(void **state)
@@ -561,6 +628,8 @@ int main(void)
         T(destroyed_stream_reports_no_failure),
         T(last_words_can_be_read_after_a_failure),
         T(reset_is_a_read_error),
+        T(a_hang_up_that_nobody_reads_does_not_keep_the_loop_busy),
+        T(a_descriptor_that_cannot_be_waited_for_is_a_failure),
         T(adopted_descriptor_survives_its_stream),
         T(stream_moves_between_loops),
         T(detached_stream_can_be_destroyed),

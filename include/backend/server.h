@@ -51,6 +51,8 @@ struct server_owner_ops {
     void (*end_of_read)(void *owner, struct server *s);
     /* gone; the owner must give it back with server_discard */
     void (*lost)(void *owner, struct server *s, const struct error *why);
+    /* the shard does not take what is sent to it, and it was sent more; drained() follows */
+    void (*behind)(void *owner, struct server *s);
     void (*drained)(void *owner, struct server *s); /* output queue empty again */
 };
 

@@ -3,7 +3,8 @@
  * except loop_stop() and mailboxes (net/mailbox.h).
  *
  * One turn: deliver I/O and due timers, then run what was deferred (once each; a deferred call may defer
- * others, which run in the same turn), then free what was doomed. The time is read once a turn.
+ * others, which run in the same turn), then send what streams were given to send, then free what was doomed. The time
+ * is read once a turn.
  */
 #ifndef PGUNISON_NET_LOOP_H
 #define PGUNISON_NET_LOOP_H

@@ -2,7 +2,7 @@
  * A connected non-blocking socket, plain or TLS, with an output queue.
  *
  *   stream_read()     at most one recv (plain) per call
- *   stream_write()    queues a copy; nothing is sent until stream_flush()
+ *   stream_write()    queues a copy, which is sent at the end of the turn, together with all that is written until then
  *   stream_flush()    at most one send per call for what is queued; what the kernel does not take stays
  * queued, and goes out when the socket is writable, then drained() is called once the queue is empty
  *   stream_forward()  as write + flush, but without a copy of what the kernel takes at once
@@ -28,8 +28,10 @@ enum io { IO_OK, IO_AGAIN, IO_EOF, IO_ERROR };
 
 struct stream;
 struct stream_events {
-    void (*readable)(void *owner);                        /* something to read, or the end */
-    void (*drained)(void *owner);                         /* the output queue became empty after it was not */
+    void (*readable)(void *owner); /* something to read, or the end */
+    void (*drained)(void *owner);  /* the output queue became empty after it was not */
+    /* at the end of a turn in which it was written to: not everything could be sent. Must not write. May be NULL */
+    void (*behind)(void *owner);
     void (*failed)(void *owner, const struct error *why); /* broken for writing; destroy it */
     void (*tls_ready)(void *owner);                       /* the server-side handshake is done; may be NULL */
 };

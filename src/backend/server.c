@@ -38,11 +38,13 @@
 
 static void server_readable(void *arg);
 static void server_drained(void *arg);
+static void server_behind(void *arg);
 static void server_failed(void *arg, const struct error *why);
 
 static const struct stream_events server_stream_events = {
     .readable = server_readable,
     .drained = server_drained,
+    .behind = server_behind,
     .failed = server_failed,
 };
 
@@ -247,6 +249,13 @@ static void server_drained(void *arg)
     struct server *s = arg;
     if (s->ops && s->ops->drained)
         s->ops->drained(s->owner, s);
+}
+
+static void server_behind(void *arg)
+{
+    struct server *s = arg;
+    if (s->ops && s->ops->behind)
+        s->ops->behind(s->owner, s);
 }
 
 /* After ErrorResponse in the extended protocol nothing is answered until Sync. The expectation at the head

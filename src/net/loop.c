@@ -1,7 +1,7 @@
 /*
  * The event loop: turns, deferred work, doomed objects, the time, and spare output buffers.
  *
- *     turn:  wait for I/O and timers, deliver them -> run deferred work -> free what was doomed
+ *     turn:  wait for I/O and timers, deliver them -> run deferred work -> send what was written -> free what was doomed
  *
  * Other threads reach a loop by eventfd alone.
  *
@@ -23,7 +23,6 @@
 
 #define SPARE_BUF_BYTES     ((size_t)16 * 1024)
 #define LARGEST_SPARE_BYTES ((size_t)64 * 1024)
-#define MAX_SPARE_BUFS      64
 
 static void prepare_process(void)
 {
@@ -51,6 +50,7 @@ struct loop *loop_create(void)
     list_init(&loop->later);
     loop->turn = 1;
     list_init(&loop->signals);
+    list_init(&loop->unsent);
     poll_open(&loop->poll);
     timers_open(&loop->timers, loop);
     loop->wake.ready = woken;
@@ -114,8 +114,9 @@ static void run_turn(struct loop *loop)
     list_move_all(&loop->deferred, &loop->later);
     loop->now_us = 0;
 
-    poll_deliver(&loop->poll, list_empty(&loop->deferred));
+    poll_deliver(&loop->poll, list_empty(&loop->deferred) && list_empty(&loop->unsent));
     run_deferred(loop);
+    streams_send(loop);
     free_doomed(loop);
 }
 
@@ -150,11 +151,8 @@ void loop_destroy(struct loop **loop_p)
     timers_close(&loop->timers, loop);
     poll_close(&loop->poll);
     close(loop->wake.fd);
-    while (loop->spare) {
-        struct buf b = {0};
-        loop_borrow_buf(loop, &b);
-        buf_free(&b);
-    }
+    while (loop->n_spare > 0)
+        buf_free(&loop->spare[--loop->n_spare]);
     free(loop);
 }
 
@@ -180,36 +178,24 @@ bool loop_call(struct loop *loop, const void *self, void (*cb)(void *arg), void 
 /* ---- spare buffers
  * ----------------------------------------------------------------------------------------- */
 
-/* Lies at the beginning of the memory that it describes. */
-struct spare_buf {
-    struct spare_buf *next;
-    size_t cap;
-};
-
 void loop_borrow_buf(struct loop *loop, struct buf *b)
 {
     assert(b->data == NULL);
-    struct spare_buf *spare = loop->spare;
-    if (!spare) {
+    if (loop->n_spare > 0)
+        *b = loop->spare[--loop->n_spare];
+    else
         buf_reserve(b, SPARE_BUF_BYTES);
-        return;
-    }
-    loop->spare = spare->next;
-    loop->n_spare--;
-    *b = (struct buf){.cap = spare->cap, .data = (uint8_t *)spare};
 }
 
 void loop_return_buf(struct loop *loop, struct buf *b)
 {
     if (!b->data)
         return;
-    if (b->cap > LARGEST_SPARE_BYTES || loop->n_spare >= MAX_SPARE_BUFS) {
+    if (b->cap > LARGEST_SPARE_BYTES || loop->n_spare >= SPARE_BUFS) {
         buf_free(b);
         return;
     }
-    struct spare_buf *spare = (struct spare_buf *)(void *)b->data; /* malloc()ed, so aligned */
-    *spare = (struct spare_buf){.next = loop->spare, .cap = b->cap};
-    loop->spare = spare;
-    loop->n_spare++;
+    buf_clear(b);
+    loop->spare[loop->n_spare++] = *b;
     buf_init(b);
 }

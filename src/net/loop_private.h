@@ -26,6 +26,7 @@ struct source {
 enum { WATCH_EDGE = 4, WATCH_EXCLUSIVE = 8 };
 
 #define EVENTS_A_TURN 256
+#define SPARE_BUFS    64
 
 /* poll.c: one epoll instance. */
 struct poll {
@@ -70,7 +71,10 @@ struct loop {
        callback knows whether it may still touch the object. */
     const void *current;
 
-    struct spare_buf *spare; /* output memory between two uses */
+    struct list unsent; /* streams that were written to in this turn */
+
+    /* Output memory between two uses. It lies apart from its addresses: whoever borrows has not to wait for it. */
+    struct buf spare[SPARE_BUFS];
     size_t n_spare;
 };
 
@@ -92,6 +96,9 @@ static inline void loop_forget(struct loop *loop, const void *self)
     if (loop->current == self)
         loop->current = NULL;
 }
+
+/* stream.c: sends what was written in this turn. */
+void streams_send(struct loop *loop);
 
 /* Memory for an output queue, from the loop's spares; given back when the queue is empty. */
 void loop_borrow_buf(struct loop *loop, struct buf *b);

@@ -7,7 +7,7 @@
  *
  *     queue (out)   send_waits      what happens
  *     empty         WAIT_NOTHING    write queues, flush has nothing to do, forward sends at once
- *     bytes         WAIT_NOTHING    written since the last flush: flush and forward send them
+ *     bytes         WAIT_NOTHING    written since the last flush: sent at the end of the turn, or by flush and forward
  *     bytes         WAIT_*          the socket was full: everything is queued behind, no send is tried until
  * it is ready; then the queue goes out and drained() follows when it is empty
  *
@@ -155,6 +155,8 @@ static void queue(struct stream *s, struct slice bytes)
     if (!s->out.data)
         loop_borrow_buf(s->loop, &s->out);
     buf_slice_append(&s->out, bytes);
+    if (!list_linked(&s->unsent))
+        list_push_back(&s->loop->unsent, &s->unsent);
 }
 
 /* Sends the queue and, behind it, `more`, whose rest is queued. */
@@ -215,6 +217,25 @@ enum io stream_forward(struct stream *s, const void *data, size_t len)
         return push(s, slice_of(NULL, 0));
     }
     return push(s, slice_of(data, len));
+}
+
+static void call_behind(void *arg)
+{
+    struct stream *s = arg;
+    s->events->behind(s->owner);
+}
+
+void streams_send(struct loop *loop)
+{
+    /* Those that are there now: what is written from now on leaves in the next turn, which comes at once. */
+    struct list_node *n;
+    for (size_t left = loop->unsent.count; left > 0 && (n = list_pop_front(&loop->unsent)) != NULL; left--) {
+        struct stream *s = list_entry(n, struct stream, unsent);
+        if (buf_len(&s->out) == 0)
+            continue; /* somebody has flushed it */
+        if (stream_flush(s) == IO_AGAIN && s->phase == PHASE_OPEN && s->events->behind)
+            (void)loop_call(loop, s, call_behind, s);
+    }
 }
 
 size_t stream_queued(const struct stream *s)
@@ -365,6 +386,8 @@ void stream_attach(struct stream *s, struct loop *loop, const struct stream_even
 static void leave_loop(struct stream *s)
 {
     source_set(s->loop, &s->source, 0);
+    if (list_linked(&s->unsent))
+        list_remove(&s->loop->unsent, &s->unsent);
     undefer_read(s);
     if (s->failure)
         loop_undefer(s->loop, &s->failure->report);

@@ -60,10 +60,11 @@ struct stream {
     enum wait recv_waits; /* WAIT_WRITABLE or WAIT_NOTHING */
 
     struct buf out;                 /* owns memory only while something is queued */
+    struct list_node unsent;        /* linked in loop->unsent: written to since that was emptied */
     struct stream_failure *failure; /* not NULL <=> BROKEN */
     struct deferred *pending_read;  /* NULL: plain */
 };
-static_assert(sizeof(struct stream) <= 144, "the stream of an idle client is small");
+static_assert(sizeof(struct stream) <= 160, "the stream of an idle client is small");
 
 /* What pending_read runs. */
 void stream_deliver_pending_read(void *stream);

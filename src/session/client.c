@@ -6,7 +6,7 @@
  * of the thread share, whole messages are dispatched from there, and the client owns no input memory; only
  * what is left over is kept in c->in.
  *
- * Output, to the client and to shards, is queued and goes out in one send at the end of the loop's turn: all
+ * Output, to the client and to shards, goes out in one send each at the end of the loop's turn: all
  * sockets that are ready are read first. So answers that come together leave together, and code stays in the
  * processor's cache over many clients instead of taking turns with the kernel's.
  *
@@ -24,6 +24,7 @@
 
 static void client_readable(void *arg);
 static void client_drained(void *arg);
+static void client_behind(void *arg);
 static void client_failed(void *arg, const struct error *why);
 static void client_tls_ready(void *arg);
 static void pump_run(void *arg);
@@ -31,6 +32,7 @@ static void pump_run(void *arg);
 static const struct stream_events client_stream_events = {
     .readable = client_readable,
     .drained = client_drained,
+    .behind = client_behind,
     .failed = client_failed,
     .tls_ready = client_tls_ready,
 };
@@ -241,7 +243,6 @@ void client_ready(struct client *c)
     c->simple_open = false;
     if (c->txn.state == TXN_NONE && c->config != c->env->config && c->state == CLIENT_READY)
         client_reconfigure(c);
-    client_flush_later(c);
 }
 
 /* Whoever stopped because the output was full goes on once it is not: when the kernel has taken it here, or
@@ -254,23 +255,18 @@ static void output_room(struct client *c)
     run_client_drained(c);
 }
 
-static void client_flush(struct client *c)
+static void client_make_room(struct client *c)
 {
-    if (stream_queued(c->stream))
-        (void)stream_flush(c->stream); /* failure: client_failed() */
+    (void)stream_flush(c->stream); /* failure: client_failed() */
     output_room(c);
 }
 
 void client_output_full(struct client *c)
 {
+    if (c->state == CLIENT_CLOSING)
+        return;
     c->output_full = true;
-    client_flush_later(c);
-}
-
-void client_flush_later(struct client *c)
-{
-    if (c->state != CLIENT_CLOSING)
-        loop_defer(c->env->loop, &c->pump);
+    loop_defer(c->env->loop, &c->pump);
 }
 
 static void client_drained(void *arg)
@@ -279,6 +275,11 @@ static void client_drained(void *arg)
     output_room(c);
     client_resume(c);
     client_update_reading(c);
+}
+
+static void client_behind(void *arg)
+{
+    client_update_reading(arg);
 }
 
 static void client_failed(void *arg, const struct error *why)
@@ -381,21 +382,13 @@ static size_t client_walk(struct client *c, const uint8_t *p, size_t n)
     return at;
 }
 
-static void client_flush_links(struct client *c)
-{
-    for (unsigned i = 0; i < c->n_links; i++)
-        if (c->links[i]->server && server_queued(c->links[i]->server))
-            server_flush(c->links[i]->server);
-}
-
 /* Whether there is anything to go on with: a message, or a step of the login. */
 static bool input_waits(const struct client *c)
 {
     return c->state != CLIENT_READY || buf_len(&c->in) > 0;
 }
 
-/* After the dispatching of messages, or what a shard had to say: everything that it produced goes out, and
-   what was deferred for that is done. */
+/* After the dispatching of messages that waited: what was deferred for them is done. */
 static void client_finish_batch(struct client *c)
 {
     if (c->state == CLIENT_CLOSING)
@@ -404,8 +397,8 @@ static void client_finish_batch(struct client *c)
         c->resumed = false;
     if (!c->resumed)
         loop_undefer(c->env->loop, &c->pump); /* first: room in the output may make more of it */
-    client_flush_links(c);
-    client_flush(c);
+    if (c->output_full)
+        client_make_room(c);
     client_update_reading(c);
 }
 
@@ -445,8 +438,8 @@ static void pump_run(void *arg)
 
 void client_resume(struct client *c)
 {
-    if (c->state == CLIENT_CLOSING)
-        return;
+    if (c->state == CLIENT_CLOSING || (!c->walking && !input_waits(c) && c->reading))
+        return; /* there is nothing to go on with */
     c->resumed = true;
     loop_defer(c->env->loop, &c->pump);
 }
@@ -473,12 +466,13 @@ static void client_readable(void *arg)
         client_pump(c);
         return;
     }
+    c->walking = true;
     size_t used = client_walk(c, scratch, n);
-    if (c->state == CLIENT_CLOSING)
+    c->walking = false;
+    if (used == n || c->state == CLIENT_CLOSING)
         return;
-    if (used < n)
-        buf_append(&c->in, scratch + used, n - used);
-    client_flush_later(c);
+    buf_append(&c->in, scratch + used, n - used);
+    client_update_reading(c);
 }
 
 static void client_tls_ready(void *arg)
@@ -552,5 +546,4 @@ void client_console_reply(struct client *c, struct slice messages)
     client_write(c, messages.data, messages.len);
     console_replied(c);
     client_resume(c);
-    client_flush_later(c);
 }

@@ -623,11 +623,19 @@ static void link_drained(void *owner, struct server *s)
     }
 }
 
+static void link_behind(void *owner, struct server *s)
+{
+    struct link *l = owner;
+    (void)s;
+    client_update_reading(l->client);
+}
+
 const struct server_owner_ops link_ops = {
     .forward = link_forward,
     .message = link_message,
     .skipped = link_skipped,
     .end_of_read = link_end_of_read,
     .lost = link_lost,
+    .behind = link_behind,
     .drained = link_drained,
 };

@@ -96,7 +96,6 @@ void run_statement_done(struct client *c, bool ok)
     if (c->simple_open)
         simple_statement_done(c, ok);
     client_resume(c);
-    client_flush_later(c);
 }
 
 static enum dispatch answer_error(struct client *c, const struct error *e)
@@ -301,8 +300,6 @@ static void multi_drain(struct client *c)
     }
     if (full)
         client_output_full(c);
-    else
-        client_flush_later(c);
 }
 
 /* All shards are through: the last step of an aggregate, or the end. */
@@ -682,7 +679,6 @@ void run_end_of_read(struct client *c, struct link *l)
         c->copy_pass = COPY_PASS_NONE;
         client_resume(c);
     }
-    client_flush_later(c);
 }
 
 /* --- a shard is lost -------------------------------------------------------------------------- */

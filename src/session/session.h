@@ -238,8 +238,9 @@ struct client {
     bool saw_missing; /* the router asked for a relation that does not exist */
 
     struct deferred
-        pump; /* what is queued goes out; if resumed, the messages that wait are tried again first */
+        pump; /* room is made in the output; if resumed, the messages that wait are tried again */
     bool resumed;
+    bool walking; /* the messages of a read, which are not in `in` yet, are being dispatched */
     uint64_t connected_us, request_us;
     bool reading;
     bool in_request;  /* between a request's first message and ReadyForQuery */
@@ -259,7 +260,6 @@ void client_fatal_torn(struct client *c,
                        const struct error *e); /* half a message has been sent: closes without a word */
 void client_write(struct client *c, const void *data, size_t len);
 void client_send(struct client *c, const struct buf *b);
-void client_flush_later(struct client *c);
 void client_output_full(struct client *c); /* run_client_drained() follows when there is room again */
 void client_resume(struct client *c);      /* goes on with the input, from the loop */
 void client_update_reading(struct client *c);

@@ -407,7 +407,6 @@ void txn_ended(struct client *c, bool committed, const struct error *error)
     }
     error_drop(&c->run_error); /* which `error` may be */
     client_resume(c);
-    client_flush_later(c);
 }
 
 /* --- the verbs -------------------------------------------------------------------------------- */

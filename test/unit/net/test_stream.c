@@ -52,7 +52,7 @@ static struct loop *loop;
 static int far; /* the other end: a plain non-blocking descriptor */
 static struct {
     struct stream *stream;
-    int readable, drained, failed, eof;
+    int readable, drained, behind, failed, eof;
     char got[4096];
     size_t n_got;
     bool keep_unread, destroy_in_readable, destroy_in_drained, destroy_in_failed, detach_in_readable;
@@ -98,6 +98,13 @@ static void on_drained(void *owner)
         stream_destroy(&near.stream);
 }
 
+static void on_behind(void *owner)
+{
+    (void)owner;
+    assert_true(stream_queued(near.stream) > 0);
+    near.behind++;
+}
+
 static void on_failed(void *owner, const struct error *why)
 {
     (void)owner;
@@ -108,7 +115,7 @@ static void on_failed(void *owner, const struct error *why)
 }
 
 static const struct stream_events events = {
-    .readable = on_readable, .drained = on_drained, .failed = on_failed};
+    .readable = on_readable, .drained = on_drained, .behind = on_behind, .failed = on_failed};
 
 static int setup(void **state)
 {
@@ -262,21 +269,72 @@ static void steady_state_is_one_recv_and_one_send(void **state)
 
 /* ---- sending ---- */
 
-static void nothing_is_sent_before_flush(void **state)
+static void what_is_written_leaves_in_one_send_at_the_end_of_the_turn(void **state)
 {
     (void)state;
-    stream_write(near.stream, "abc", 3);
+    stream_write(near.stream, "ab", 2);
+    stream_write(near.stream, "c", 1);
     stream_write(near.stream, "", 0);
-    run_turns(loop, 2);
     assert_far_gets("");
     assert_int_equal(stream_queued(near.stream), 3);
     assert_non_null(near.stream->out.data);
-    assert_int_equal(stream_flush(near.stream), IO_OK);
+    calls.send = 0;
+    run_turns(loop, 1);
+    assert_int_equal(calls.send, 1);
     assert_far_gets("abc");
     assert_int_equal(stream_queued(near.stream), 0);
     assert_null(near.stream->out.data); /* memory only while something is queued */
+    assert_int_equal(near.drained, 0);  /* nobody had to wait */
+    assert_int_equal(near.behind, 0);
+
+    stream_write(near.stream, "now", 3);
     assert_int_equal(stream_flush(near.stream), IO_OK);
-    assert_int_equal(near.drained, 0); /* nobody had to wait */
+    assert_far_gets("now");
+    assert_int_equal(stream_flush(near.stream), IO_OK);
+    run_turns(loop, 1);
+    assert_int_equal(calls.send, 2);
+}
+
+/* Written by deferred work of the turn, and before the loop ran at all. */
+static void write_late(void *arg)
+{
+    stream_write(near.stream, arg, strlen(arg));
+}
+
+static void writes_of_deferred_work_leave_in_the_same_turn(void **state)
+{
+    (void)state;
+    struct deferred late = {.run = write_late, .arg = "late"};
+    loop_defer(loop, &late);
+    run_turns(loop, 1);
+    assert_far_gets("late");
+}
+
+/* Told once in each turn in which more was written. */
+static void who_writes_to_a_full_socket_is_told(void **state)
+{
+    (void)state;
+    enum { N = 3000000 };
+    uint8_t *data = pattern_bytes(0, N);
+    stream_write(near.stream, data, N - 2000);
+    run_turns(loop, 1);
+    assert_int_equal(near.behind, 1);
+    run_turns(loop, 3);
+    assert_int_equal(near.behind, 1);
+    stream_write(near.stream, data + N - 2000, 1000);
+    stream_write(near.stream, data + N - 1000, 1000);
+    run_turns(loop, 1);
+    assert_int_equal(near.behind, 2);
+    far_gets_pattern(N);
+    run_turns(loop, 2);
+    assert_int_equal(near.behind, 2);
+    assert_int_equal(near.drained, 1);
+    free(data);
+
+    /* A stream that goes away with something to send is not looked at. */
+    stream_write(near.stream, "x", 1);
+    stream_destroy(&near.stream);
+    run_turns(loop, 1);
 }
 
 static void forward_goes_behind_what_was_written(void **state)
@@ -618,7 +676,9 @@ int main(void)
         T(paused_reading_delivers_nothing_until_resumed),
         T(pausing_costs_system_calls_only_if_unwanted_bytes_come),
         T(steady_state_is_one_recv_and_one_send),
-        T(nothing_is_sent_before_flush),
+        T(what_is_written_leaves_in_one_send_at_the_end_of_the_turn),
+        T(writes_of_deferred_work_leave_in_the_same_turn),
+        T(who_writes_to_a_full_socket_is_told),
         T(forward_goes_behind_what_was_written),
         T(full_socket_queues_then_drains_in_order),
         T(stream_may_be_destroyed_in_drained),

@@ -17,6 +17,9 @@ struct recovery_ops {
     void (*helper)(void *port, unsigned s, unsigned helper, const char *sql);
     bool (*owned)(void *port, const char *txid); /* a live coordinator of this process works on it */
     uint64_t (*now_us)(void *port);              /* monotonic */
+    /* recovery_tick(), after_us from now. Once for each call; at most one is outstanding, and only in a sweep. Not
+       needed without options.spread_us. */
+    void (*wake)(void *port, uint64_t after_us);
     /* one line worth a WARNING: what could not be understood or done, and where */
     void (*log)(void *port, const char *text);
     /* One entry was brought to its end. */
@@ -35,6 +38,11 @@ struct recovery_options {
     unsigned helpers;    /* connections more that help to end prepared transactions of a shard; at most
                             RECOVERY_HELPERS_MAX */
     size_t helpers_from; /* ... while so many of them wait there */
+    /* Transactions that one shard lists, and that are due, are spread over this time, so that others hardly notice.
+       0: as fast as possible. */
+    uint64_t spread_us;
+    uint64_t step_us; /* ... a few over less: the next one follows this soon */
+    uint64_t tick_us; /* ... and those of so long go together */
 };
 
 /* What the last sweep saw, for SHOW UNRESOLVED and metrics. Strings live until the next sweep ends. */
@@ -58,6 +66,10 @@ struct recovery *recovery_create(const struct recovery_options *options, const c
    NULL: all that are past resolve_after. sweep_done() ends it. */
 bool recovery_sweep(struct recovery *r, const char *txid);
 bool recovery_sweeping(const struct recovery *r);
+void recovery_tick(struct recovery *r);
+/* How long to rest after a sweep: interval_us, or until something that it saw falls due, but at least a tenth of
+   interval_us. */
+uint64_t recovery_rest_us(const struct recovery *r, uint64_t interval_us);
 void recovery_reply(struct recovery *r, unsigned s, const struct txn_reply *reply);
 void recovery_helper_reply(struct recovery *r, unsigned s, unsigned helper, const struct txn_reply *reply);
 size_t recovery_entries(const struct recovery *r, const struct recovery_entry **entries_r);

@@ -3,7 +3,8 @@
  *
  *     IDLE --timer, request--> SWEEPING --sweep_done--> IDLE
  *
- * The timer: resolve_interval; at once if somebody asked meanwhile.
+ * The timer: resolve_interval, or less if something that was seen falls due before (recovery_rest_us()); at once if
+ * somebody asked meanwhile.
  *
  * A request is served by a sweep that began after it. A reload throws a running sweep away: a resolver may
  * end anywhere, what it has begun is found by the next one.
@@ -25,6 +26,11 @@
 #define COLLECT_BATCH    1000
 #define HELPERS          RECOVERY_HELPERS_MAX
 #define HELPERS_FROM     8
+/* What falls due while a sweep runs waits for the next one. So twice the spread, and work that is slow, stay within
+   two seconds. */
+#define SPREAD_US ((uint64_t)800 * 1000)
+#define STEP_US   ((uint64_t)2 * 1000)
+#define TICK_US   ((uint64_t)10 * 1000)
 
 struct request {
     struct list_node node;
@@ -50,7 +56,7 @@ struct resolver {
     struct recovery *recovery;
     struct shard_port *ports;
     size_t n_ports;
-    struct loop_timer *timer;
+    struct loop_timer *timer, *tick;
     struct deferred go;           /* sweeps begin here: never from inside the recovery's own calls */
     struct list waiting, serving; /* requests: for a sweep to come; of the one that runs */
 };
@@ -112,6 +118,18 @@ static uint64_t port_now_us(void *port)
     return loop_now_us(r->loop);
 }
 
+static void port_wake(void *port, uint64_t after_us)
+{
+    struct resolver *r = port;
+    loop_timer_start(r->tick, after_us);
+}
+
+static void tick(void *arg)
+{
+    struct resolver *r = arg;
+    recovery_tick(r->recovery);
+}
+
 static void port_log(void *port, const char *text)
 {
     (void)port;
@@ -142,7 +160,7 @@ static void port_sweep_done(void *port)
 {
     struct resolver *r = port;
     finish(&r->serving, true);
-    loop_timer_start(r->timer, r->config->settings.resolve_interval_us);
+    loop_timer_start(r->timer, recovery_rest_us(r->recovery, r->config->settings.resolve_interval_us));
     if (!list_empty(&r->waiting))
         loop_defer(r->loop, &r->go);
 }
@@ -152,6 +170,7 @@ static const struct recovery_ops ops = {
     .helper = port_helper,
     .owned = port_owned,
     .now_us = port_now_us,
+    .wake = port_wake,
     .log = port_log,
     .resolved = port_resolved,
     .sweep_done = port_sweep_done,
@@ -229,6 +248,9 @@ static void begin(struct resolver *r, struct config *config)
         .collect_batch = COLLECT_BATCH,
         .helpers = HELPERS,
         .helpers_from = HELPERS_FROM,
+        .spread_us = SPREAD_US,
+        .step_us = STEP_US,
+        .tick_us = TICK_US,
     };
     r->config = config_ref(config);
     r->n_ports = t->n_shards;
@@ -252,6 +274,7 @@ static void leave(struct resolver *r)
         for (unsigned k = 0; k < HELPERS; k++)
             control_forget(r->helpers[k], &r->ports[i].helpers[k]);
     }
+    loop_timer_stop(r->tick);
     recovery_destroy(&r->recovery);
     free(r->ports);
     config_unref(&r->config);
@@ -268,6 +291,7 @@ struct resolver *resolver_create(struct loop *loop, struct config *config, struc
     list_init(&r->serving);
     r->go = (struct deferred){.run = go, .arg = r};
     r->timer = loop_timer_create(loop, go, r);
+    r->tick = loop_timer_create(loop, tick, r);
     for (unsigned i = 0; i < HELPERS; i++)
         r->helpers[i] = control_create(loop, config);
     begin(r, config);
@@ -300,6 +324,7 @@ void resolver_destroy(struct resolver **rr)
     for (unsigned i = 0; i < HELPERS; i++)
         control_destroy(&r->helpers[i]);
     loop_timer_destroy(&r->timer);
+    loop_timer_destroy(&r->tick);
     loop_undefer(r->loop, &r->go);
     free(r);
 }

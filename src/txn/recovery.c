@@ -47,11 +47,13 @@ static void check(const struct recovery *r)
         TXN_ASSERT(busy || (list_empty(&s->fences) && list_empty(&s->finishes)));
         TXN_ASSERT(r->state == SWEEP_RESOLVING || !helped(s));
     }
+    TXN_ASSERT(r->waking == pace_waiting(r) && (!r->waking || r->state == SWEEP_RESOLVING));
 }
 
 struct recovery *recovery_create(const struct recovery_options *options, const char *const *shards,
                                  unsigned n_shards, const struct recovery_ops *ops, void *port)
 {
+    TXN_ASSERT(options->spread_us == 0 || (options->tick_us > 0 && ops->wake));
     TXN_ASSERT(gid_name_valid(slice_str(options->cluster)) && options->collect_batch > 0);
     TXN_ASSERT(options->helpers == 0 ||
                (options->helpers <= RECOVERY_HELPERS_MAX && options->helpers_from > 0 && ops->helper));
@@ -65,10 +67,12 @@ struct recovery *recovery_create(const struct recovery_options *options, const c
     r->ops = ops;
     r->port = port;
     r->n = n_shards;
+    r->next_due_us = UINT64_MAX;
     r->shards = arena_zalloc(&r->names, n_shards * sizeof *r->shards);
     for (unsigned i = 0; i < n_shards; i++) {
         struct shard *s = &r->shards[i];
         s->name = arena_strdup(&r->names, shards[i]);
+        list_init(&s->waiting);
         list_init(&s->fences);
         list_init(&s->finishes);
         list_init(&s->asked);
@@ -182,7 +186,7 @@ static void advance(struct recovery *r)
 {
     if (r->state == SWEEP_RESOLVING) {
         give_work(r);
-        if (!busy_anywhere(r)) {
+        if (!busy_anywhere(r) && !pace_waiting(r)) {
             set_state(r, SWEEP_COLLECTING);
             for (unsigned i = 0; i < r->n && r->only[0] == '\0'; i++) {
                 struct shard *s = &r->shards[i];
@@ -205,6 +209,7 @@ bool recovery_sweep(struct recovery *r, const char *txid)
     r->arena = r->arena == &r->arenas[0] ? &r->arenas[1] : &r->arenas[0];
     arena_reset(r->arena);
     r->reporting = false;
+    r->next_due_us = UINT64_MAX;
     entries_begin(r);
     for (unsigned i = 0; i < r->n; i++) {
         struct shard *s = &r->shards[i];
@@ -224,6 +229,20 @@ bool recovery_sweep(struct recovery *r, const char *txid)
 bool recovery_sweeping(const struct recovery *r)
 {
     return r->state != SWEEP_IDLE;
+}
+
+void recovery_tick(struct recovery *r)
+{
+    TXN_ASSERT(r->waking);
+    pace_tick(r);
+    advance(r);
+}
+
+uint64_t recovery_rest_us(const struct recovery *r, uint64_t interval_us)
+{
+    uint64_t now_us = r->ops->now_us(r->port), least_us = interval_us / 10;
+    uint64_t left_us = r->next_due_us > now_us ? r->next_due_us - now_us : 0;
+    return left_us < least_us ? least_us : left_us < interval_us ? left_us : interval_us;
 }
 
 /* The table is missing, or not for this role: what is prepared can be seen all the same. */
@@ -259,6 +278,7 @@ static void listed(struct recovery *r, struct shard *s, const struct txn_reply *
     for (size_t i = 0; i < reply->n_rows; i++)
         if (strcmp(reply->rows[i][SWEEP_KIND], "p") == 0)
             entries_listed(r, s, reply->rows[i][SWEEP_NAME], strtod(reply->rows[i][SWEEP_AGE_S], NULL));
+    pace_begin(r, s);
     if (rows)
         rows_listed(r, s, reply);
 }

@@ -20,6 +20,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define FOREVER_US 1e15 /* ages are what somebody's clock says */
+
 void entries_begin(struct recovery *r)
 {
     list_init(&r->doubts);
@@ -80,10 +82,10 @@ static bool decided(const struct doubt *d)
     return d->decision == DECISION_COMMITTED || d->decision == DECISION_ABORTED;
 }
 
-static void ask(struct recovery *r, struct doubt *d)
+void entries_ask(struct recovery *r, struct doubt *d)
 {
     struct shard *decider = recovery_find_shard(r, slice_str(d->decider));
-    TXN_ASSERT(decider && d->decision == DECISION_NOT_ASKED);
+    TXN_ASSERT(decider && d->decision == DECISION_WAITING);
     if (decider->state == SHARD_UNREACHABLE) {
         d->decision = DECISION_UNREACHABLE;
         d->why = "the decider cannot be reached";
@@ -101,6 +103,20 @@ static const char *not_ours_to_finish(struct recovery *r, const struct entry *e)
     if (!recovery_find_shard(r, slice_str(e->gid.decider)))
         return "its decider is not a shard of this configuration";
     return NULL;
+}
+
+/* Otherwise notes when it will be. */
+static bool due(struct recovery *r, const struct entry *e)
+{
+    double left_us = (double)r->options.resolve_after_us - e->age_s * 1e6;
+    if (r->only[0] ? strcmp(r->only, e->gid.txid) == 0 : left_us <= 0)
+        return true;
+    uint64_t at_us = r->ops->now_us(r->port);
+    if (left_us > 0)
+        at_us += left_us < FOREVER_US ? (uint64_t)left_us : (uint64_t)FOREVER_US;
+    if (at_us < r->next_due_us)
+        r->next_due_us = at_us;
+    return false;
 }
 
 void entries_listed(struct recovery *r, struct shard *s, const char *text, double age_s)
@@ -129,14 +145,12 @@ void entries_listed(struct recovery *r, struct shard *s, const char *text, doubl
         if (age_s > s->now.oldest_prepared_s)
             s->now.oldest_prepared_s = age_s;
     }
-    bool due =
-        r->only[0] ? strcmp(r->only, gid.txid) == 0 : age_s * 1e6 >= (double)r->options.resolve_after_us;
     if (why_not || e->owned)
         return;
     if (decided(e->doubt))
         queue_finish(r, e);
-    else if (due && e->doubt->decision == DECISION_NOT_ASKED)
-        ask(r, e->doubt);
+    else if (e->doubt->decision == DECISION_NOT_ASKED && due(r, e))
+        pace_add(s, e->doubt);
 }
 
 /* --- jobs ------------------------------------------------------------------------------------- */
@@ -342,6 +356,7 @@ static bool listed_by_its_own_shard(const struct recovery *r, const struct entry
 static struct recovery_entry published(struct recovery *r, const struct entry *e)
 {
     static const char *const decisions[] = {[DECISION_NOT_ASKED] = "not yet asked",
+                                            [DECISION_WAITING] = "not yet asked",
                                             [DECISION_ASKING] = "not yet asked",
                                             [DECISION_COMMITTED] = "committed",
                                             [DECISION_ABORTED] = "aborted",

@@ -15,9 +15,8 @@
  *  IDLE --> RESOLVING --> COLLECTING --> IDLE
  *
  *  IDLE        nothing is outstanding
- *  RESOLVING   every shard is asked what is prepared there; what is due is brought to its end as soon as it
- * is known COLLECTING  every shard was asked; rows of the decision table that are not needed any more are
- * deleted
+ *  RESOLVING   every shard is asked what is prepared there; what is due is brought to its end when its turn comes
+ *  COLLECTING  every shard was asked; rows of the decision table that are not needed any more are deleted
  */
 enum sweep_state { SWEEP_IDLE, SWEEP_RESOLVING, SWEEP_COLLECTING };
 
@@ -42,13 +41,16 @@ enum shard_state {
 };
 
 /*
- *  NOT_ASKED --> ASKING --+--> COMMITTED    final
- *                         +--> ABORTED      final, and durable on the decider before anyone acts on it
- *                         +--> NONE         the decider is just committing: the next sweep asks again
- *                         +--> UNREACHABLE  no answer, or one that is none
+ *  NOT_ASKED --> WAITING --> ASKING --+--> COMMITTED    final
+ *                                     +--> ABORTED      final, and durable on the decider before anyone acts on it
+ *                                     +--> NONE         the decider is just committing: the next sweep asks again
+ *                                     +--> UNREACHABLE  no answer, or one that is none
+ *
+ *  WAITING: it is due, and others have their turn first.
  */
 enum decision {
     DECISION_NOT_ASKED,
+    DECISION_WAITING,
     DECISION_ASKING,
     DECISION_COMMITTED,
     DECISION_ABORTED,
@@ -65,7 +67,8 @@ struct doubt {
     const char *decider;
     struct list entries;
     struct list_node in_order; /* of discovery */
-    struct list_node in_queue; /* of its decider's shard: to be fenced, then asked */
+    struct list_node
+        in_queue; /* of the shard that listed it: waiting; of its decider's: to be fenced, then asked */
     enum decision decision;
     const char *why;    /* NONE, UNREACHABLE */
     const char *shards; /* once it is asked about: what the fence says of its participants */
@@ -99,12 +102,15 @@ struct row {
 struct shard {
     const char *name;
     enum shard_state state;
-    bool bare;               /* LISTING: without decision rows, because there is no table */
-    bool listed;             /* in this sweep: its prepared transactions are known */
-    bool rows_due;           /* in this sweep: rows were seen in an earlier one */
-    struct list fences;      /* doubts */
-    struct list finishes;    /* entries */
-    struct list asked;       /* FENCING: doubts */
+    bool bare;                  /* LISTING: without decision rows, because there is no table */
+    bool listed;                /* in this sweep: its prepared transactions are known */
+    bool rows_due;              /* in this sweep: rows were seen in an earlier one */
+    struct list waiting;        /* doubts */
+    uint64_t began_us, step_us; /* the schedule of those: the k-th has its turn at began + k * step */
+    uint64_t turns;             /* that were had */
+    struct list fences;         /* doubts */
+    struct list finishes;       /* entries */
+    struct list asked;          /* FENCING: doubts */
     size_t one_by_one;       /* so many at the head of fences are asked about alone: together they failed */
     struct entry *finishing; /* FINISHING */
     struct helper helpers[RECOVERY_HELPERS_MAX];
@@ -134,6 +140,9 @@ struct recovery {
     struct hashmap doubt_of;       /* "<decider>/<txid>" -> struct doubt */
     struct recovery_entry *entries;
     size_t n_entries;
+    bool waking; /* a tick will come */
+    uint64_t
+        next_due_us; /* when the first of those falls due that the last sweep left alone; UINT64_MAX: none */
     struct buf sql;
     struct hashmap reported; /* lines already logged; emptied by a sweep that has nothing to report */
     bool reporting;          /* this sweep has something */
@@ -159,6 +168,13 @@ void entries_finish_reply(struct recovery *r, struct shard *s, struct entry *e,
 void entries_help(struct recovery *r, struct shard *s);
 void entries_shard_lost(struct shard *s);
 void entries_publish(struct recovery *r);
+void entries_ask(struct recovery *r, struct doubt *d); /* its turn has come */
+
+/* recovery_pace.c: turns */
+void pace_add(struct shard *s, struct doubt *d);
+void pace_begin(struct recovery *r, struct shard *s); /* those that s listed are all added */
+void pace_tick(struct recovery *r);
+bool pace_waiting(const struct recovery *r);
 
 /* recovery_rows.c: decision rows */
 bool rows_wanted(const struct recovery *r, const struct shard *s); /* look at the table in this sweep */

@@ -218,6 +218,13 @@ static uint64_t port_resolver_now(void *port)
     return ((struct proxy *)port)->w->now_us;
 }
 
+static void port_wake(void *port, uint64_t after_us)
+{
+    struct proxy *p = port;
+    world_at(p->w, after_us,
+             (struct event){.kind = EVENT_WAKE, .index = p->index, .incarnation = p->incarnation});
+}
+
 static void port_log(void *port, const char *text)
 {
     struct proxy *p = port;
@@ -236,7 +243,8 @@ static void port_resolved(void *port, const char *txid, const char *shard, bool 
 static void port_sweep_done(void *port)
 {
     struct proxy *p = port;
-    uint64_t after_us = SECOND + (p->w->scenario.random ? world_random(p->w, SECOND / 2) : p->index * 100000);
+    uint64_t after_us = recovery_rest_us(p->recovery, SECOND) +
+                        (p->w->scenario.random ? world_random(p->w, SECOND / 2) : p->index * 100000);
     world_at(p->w, after_us,
              (struct event){.kind = EVENT_SWEEP, .index = p->index, .incarnation = p->incarnation});
 }
@@ -245,6 +253,7 @@ static const struct recovery_ops recovery_ops = {.control = port_resolver_contro
                                                  .helper = port_helper,
                                                  .owned = port_owned,
                                                  .now_us = port_resolver_now,
+                                                 .wake = port_wake,
                                                  .log = port_log,
                                                  .resolved = port_resolved,
                                                  .sweep_done = port_sweep_done};
@@ -256,6 +265,11 @@ void proxy_sweep(struct world *w, unsigned index)
         world_fail(w, "proxy %u is asked to sweep while it does", index);
 }
 
+void proxy_wake(struct world *w, unsigned index)
+{
+    recovery_tick(w->proxies[index].recovery);
+}
+
 void proxy_start(struct world *w, unsigned index)
 {
     struct proxy *p = &w->proxies[index];
@@ -264,7 +278,10 @@ void proxy_start(struct world *w, unsigned index)
                                        .fence_keep_us = 4 * SECOND,
                                        .collect_batch = 8,
                                        .helpers = 2,
-                                       .helpers_from = 1};
+                                       .helpers_from = 1,
+                                       .spread_us = 3 * SECOND,
+                                       .step_us = SECOND,
+                                       .tick_us = 300000};
     world_trace(w, "proxy %u starts", index);
     p->up = true;
     p->dying = p->holding = false;

@@ -176,6 +176,7 @@ enum event_kind {
     EVENT_REPLY, /* from here on: to a proxy, so not while it is paused */
     EVENT_TIMER,
     EVENT_CANCEL,
+    EVENT_WAKE,
     EVENT_SWEEP
 };
 
@@ -230,6 +231,7 @@ const char *fault_name(enum fault_kind kind);
 void proxy_start(struct world *w, unsigned index);
 void proxy_crash(struct world *w, unsigned index);
 void proxy_sweep(struct world *w, unsigned index);
+void proxy_wake(struct world *w, unsigned index);
 void proxy_reply(struct conn *c, const struct reply *reply);
 void txn_start(struct txn *t);
 

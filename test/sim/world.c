@@ -97,7 +97,7 @@ static bool earlier(const struct event *a, const struct event *b)
 
 static bool must_happen(enum event_kind kind)
 {
-    return kind != EVENT_SWEEP && kind != EVENT_LOCK_TIMEOUT && kind != EVENT_TIMER;
+    return kind != EVENT_SWEEP && kind != EVENT_WAKE && kind != EVENT_LOCK_TIMEOUT && kind != EVENT_TIMER;
 }
 
 void world_at(struct world *w, uint64_t after_us, struct event e)
@@ -414,6 +414,8 @@ static void to_proxy(struct world *w, struct event *e)
         coordinator_timer(e->txn->coordinator);
     } else if (e->kind == EVENT_CANCEL && e->txn->coordinator && !e->txn->done) {
         coordinator_cancel(e->txn->coordinator);
+    } else if (e->kind == EVENT_WAKE) {
+        proxy_wake(w, index);
     } else if (e->kind == EVENT_SWEEP) {
         proxy_sweep(w, index);
     }
@@ -471,6 +473,7 @@ static void happen(struct world *w, struct event *e)
     case EVENT_REPLY:
     case EVENT_TIMER:
     case EVENT_CANCEL:
+    case EVENT_WAKE:
     case EVENT_SWEEP:
         to_proxy(w, e);
         return;

@@ -112,7 +112,7 @@ static bool due(struct recovery *r, const struct entry *e)
     if (r->only[0] ? strcmp(r->only, e->gid.txid) == 0 : left_us <= 0)
         return true;
     uint64_t at_us = r->ops->now_us(r->port);
-    if (left_us > 0)
+    if (!(left_us <= 0)) /* not a number, even */
         at_us += left_us < FOREVER_US ? (uint64_t)left_us : (uint64_t)FOREVER_US;
     if (at_us < r->next_due_us)
         r->next_due_us = at_us;
@@ -355,13 +355,11 @@ static bool listed_by_its_own_shard(const struct recovery *r, const struct entry
 
 static struct recovery_entry published(struct recovery *r, const struct entry *e)
 {
-    static const char *const decisions[] = {[DECISION_NOT_ASKED] = "not yet asked",
-                                            [DECISION_WAITING] = "not yet asked",
-                                            [DECISION_ASKING] = "not yet asked",
-                                            [DECISION_COMMITTED] = "committed",
-                                            [DECISION_ABORTED] = "aborted",
-                                            [DECISION_NONE] = "none",
-                                            [DECISION_UNREACHABLE] = "unreachable"};
+    static const char *const decisions[] = {
+        [DECISION_NOT_ASKED] = "not yet asked", [DECISION_WAITING] = "not yet asked",
+        [DECISION_ASKING] = "not yet asked",    [DECISION_COMMITTED] = "committed",
+        [DECISION_ABORTED] = "aborted",         [DECISION_NONE] = "none",
+        [DECISION_UNREACHABLE] = "unreachable"};
     struct recovery_entry p = {.txid = e->doubt->txid,
                                .shard = r->shards[e->shard].name,
                                .decider = e->doubt->decider,

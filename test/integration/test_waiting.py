@@ -20,13 +20,13 @@ from pgharness import eventually, tool
 TABLES = {"notes": "hash(id)", "counters": "hash(id)"}
 SHARDS, ORPHANS, BATCH = 2, 1000, 200
 USERS = h.Proxy.USERS + '"doomed" ""\n'
-RESOLVE_AFTER = 2
-ALLOWED = 2  # seconds beyond it
+RESOLVE_AFTER, SEEN_FOR = 2, 5  # where somebody is told to sweep; where nobody is
+ALLOWED, LATE = 2, 0.1  # seconds beyond it; a sweep may begin a tenth of resolve_interval late
 IDLE_SECONDS, IDLE_SHARE = 20, 0.01
 CLIENTS, RATE, KEYS = 4, 250, 1000
 # p99 while orphans are resolved: at most twice the median p99 of WINDOWS seconds before, or of those after, and a little
 # more: where milliseconds are the p99, a few time slices of a scheduler are more than that.
-WINDOWS, FACTOR, SLACK_MS = 4, 2, 10
+WINDOWS, FACTOR, SLACK_MS = 4, 2, 5
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def healthy(workspace, shards, dbname):
 @pytest.fixture
 def sweeping(workspace, shards, dbname, healthy):
     """One that sweeps by itself. The tables are there."""
-    proxy = h.Proxy(workspace, shards, dbname, tables=TABLES, settings=settings("%ds" % RESOLVE_AFTER))
+    proxy = h.Proxy(workspace, shards, dbname, tables=TABLES, settings=settings("%ds" % SEEN_FOR))
     yield proxy
     proxy.stop()
 
@@ -112,8 +112,12 @@ class Orphans:
         self.clients = [self.proxy.wire(user="doomed") for _ in range(BATCH)]
         for client, number in zip(self.clients, self.numbers):
             values = ["INSERT INTO notes VALUES (%d, %d)" % (next(k), number) for k in self.keys]
-            client.send(h.query(";".join(["BEGIN", *values, "COMMIT"])))
-        eventually(lambda: self.prepared() == total and self.deciding() == BATCH, 60, 0.2)
+            client.send(h.query(";".join(["BEGIN", *values])))
+        for client in self.clients:
+            client.until_ready()
+        for client in self.clients:
+            client.send(h.query("COMMIT"))
+        eventually(lambda: self.prepared() == total and self.deciding() == BATCH, 60, 0.05)
 
     def kill(self):
         """When it happened. Every second decider goes, too."""
@@ -143,6 +147,8 @@ class Orphans:
     def close(self):
         for db in self.sessions:
             db.close()
+        if self.proxy.process:
+            self.proxy.kill()
 
 
 def traffic_script(folder):
@@ -231,8 +237,28 @@ def test_orphans_are_over_soon_after_their_proxy_was_killed(workspace, sweeping,
     finally:
         orphans.close()
     with capfd.disabled():
-        print("\n%d orphans: resolved %.2f s after the kill, resolve_after is %d s" % (BATCH, took, RESOLVE_AFTER))
-    assert took <= RESOLVE_AFTER + ALLOWED
+        print("\n%d orphans: resolved %.2f s after the kill, resolve_after is %d s" % (BATCH, took, SEEN_FOR))
+    assert took <= SEEN_FOR + ALLOWED
+
+
+def test_a_reload_in_the_middle_of_it_leaves_nobody_behind(workspace, healthy, shards, dbname, keys):
+    """It throws the sweep away, and with it those who wait for their turn. RESOLVE is answered when all are over."""
+    orphans = Orphans(workspace, shards, dbname, keys)
+    try:
+        orphans.make(2 * BATCH)
+        killed = orphans.kill()
+        eventually(lambda: time.monotonic() >= killed + RESOLVE_AFTER)
+        with healthy.console() as console:
+            asking = threading.Thread(target=console.run, args=("RESOLVE",))
+            asking.start()
+            eventually(lambda: orphans.prepared() < 2 * BATCH, 10, 0.005)
+            healthy.reload()
+            assert orphans.prepared() > 0
+            asking.join()
+        assert orphans.prepared() == 0
+        assert orphans.outcomes()[1] == 0
+    finally:
+        orphans.close()
 
 
 def measure(workspace, healthy, shards, dbname, keys):
@@ -275,7 +301,7 @@ def test_a_thousand_orphans_are_resolved_soon_and_others_hardly_notice(workspace
         took, before, during, after = measure(workspace, healthy, shards, dbname, keys)
         with capfd.disabled():
             print("\n%d orphans: resolved in %.2f s; p99 of other clients %.1f ms before, %.1f ms meanwhile, %.1f ms after" % (ORPHANS, took, before, during, after))
-        if took <= ALLOWED and during <= FACTOR * max(before, after) + SLACK_MS:
+        if took + LATE <= ALLOWED and during <= FACTOR * max(before, after) + SLACK_MS:
             return
-    assert took <= ALLOWED
+    assert took + LATE <= ALLOWED
     assert during <= FACTOR * max(before, after) + SLACK_MS

@@ -24,8 +24,8 @@ RESOLVE_AFTER, SEEN_FOR = 2, 5  # where somebody is told to sweep; where nobody 
 ALLOWED, LATE = 2, 0.1  # seconds beyond it; a sweep may begin a tenth of resolve_interval late
 IDLE_SECONDS, IDLE_SHARE = 20, 0.01
 CLIENTS, RATE, KEYS = 4, 250, 1000
-# p99 while orphans are resolved: at most twice the median p99 of WINDOWS seconds before, or of those after, and a little
-# more: where milliseconds are the p99, a few time slices of a scheduler are more than that.
+# p99 while orphans are resolved: at most FACTOR times the median p99 of WINDOWS seconds before, or of those after, and a time
+# slice of a busy scheduler more: where the p99 is some milliseconds, one is as long.
 WINDOWS, FACTOR, SLACK_MS = 4, 2, 5
 
 

@@ -12,6 +12,10 @@
  * MESSAGE: every message is delivered whole. DROP: only those that somebody must look at. After ErrorResponse
  * the server skips to Sync (extended protocol): expectations up to the next SYNC are reported through
  * skipped() and forgotten.
+ *
+ * HOLD (kind TURN) is not answered by anything: while it is at the head, what comes is kept, a bounded amount of
+ * it, and handed over after server_pass(). So an owner of several servers can have them work at the same time
+ * and speak in turns.
  */
 #ifndef PGUNISON_BACKEND_SERVER_H
 #define PGUNISON_BACKEND_SERVER_H
@@ -31,9 +35,10 @@ enum expect_kind {
     EXPECT_DESCRIBE_PORTAL,
     EXPECT_EXECUTE,
     EXPECT_CLOSE,
-    EXPECT_SYNC
+    EXPECT_SYNC,
+    EXPECT_TURN
 };
-enum expect_sink { SINK_FORWARD, SINK_MESSAGE, SINK_DROP };
+enum expect_sink { SINK_FORWARD, SINK_MESSAGE, SINK_DROP, SINK_HOLD };
 struct expect {
     uint8_t kind, sink;
     uint16_t tag; /* the owner's */
@@ -102,6 +107,20 @@ static inline uint32_t server_outstanding(const struct server *s)
 {
     return s->ring_count;
 }
+/* The i-th of what is outstanding. */
+static inline struct expect *server_expectation(const struct server *s, uint32_t i)
+{
+    return &s->ring[(s->ring_head + i) & (s->ring_cap - 1)];
+}
+static inline bool server_holds(const struct server *s)
+{
+    return s->ring_count && server_expectation(s, 0)->sink == SINK_HOLD;
+}
+bool server_sync_due(const struct server *s); /* the answer to a Sync is among what is outstanding */
+void server_unhold(struct server *s);         /* every HOLD is forgotten; server_go_on() is to follow */
+void server_go_on(struct server *s);          /* reads, and hands over what was kept; no end_of_read() */
+void server_pass(struct server *s);           /* the HOLD at the head is over: goes on */
+void server_forget_replies(struct server *s); /* of one that is lost */
 void server_write(struct server *s, const void *data, size_t len); /* queues; server_flush() sends */
 void server_flush(struct server *s);
 /* queues and sends, without a copy where it can */

@@ -11,7 +11,8 @@
  *     a message's begin    forwarded too, forward_left counting the rest; or kept in s->in
  *                          until it is whole, if somebody must look at it
  *
- * While a cancel request is under way, ReadyForQuery waits in s->in (ready_held): see backend/server.h.
+ * While a cancel request is under way, ReadyForQuery waits in s->in (ready_held): see backend/server.h. So does
+ * everything while a HOLD is at the ring's head; above HOLD_BYTES the socket is not read any more.
  *
  * Invariants (server_check): at most one of forward_left, drop_left, buf_len(in) is not zero between reads;
  * the ring's head is the expectation that the next message answers.
@@ -33,6 +34,8 @@
 #define READ_BYTES 65536
 /* A server's message may be as large as PostgreSQL itself allows (1 GB and a header). */
 #define MAX_MESSAGE_BYTES 0x40000400u
+/* Kept of answers whose turn has not come; what one read brings may come on top. */
+#define HOLD_BYTES 65536u
 /* Kept as expectation rings between uses; deep pipelines give theirs back. */
 #define RING_KEEP 64
 
@@ -160,11 +163,34 @@ static void ring_pop(struct server *s)
     }
 }
 
+bool server_sync_due(const struct server *s)
+{
+    for (uint32_t i = 0; i < s->ring_count; i++)
+        if (server_expectation(s, i)->kind == EXPECT_SYNC)
+            return true;
+    return false;
+}
+
+void server_unhold(struct server *s)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < s->ring_count; i++)
+        if (server_expectation(s, i)->sink != SINK_HOLD)
+            *server_expectation(s, kept++) = *server_expectation(s, i);
+    s->ring_count = kept;
+}
+
+void server_forget_replies(struct server *s)
+{
+    assert(s->dead);
+    s->ring_count = 0;
+}
+
 /* What a message's type says: which kinds of expectation it ends (error answers aside), whether somebody must
    look at it, whatever the sink, and whether it may come at any time. */
 #define ENDS(kind)   (1u << (kind))
-#define MUST_BE_SEEN (1u << 8)
-#define ASYNCHRONOUS (1u << 9)
+#define MUST_BE_SEEN (1u << 9)
+#define ASYNCHRONOUS (1u << 10)
 
 static const uint16_t type_facts[256] = {
     [MSG_READY] = ENDS(EXPECT_QUERY) | ENDS(EXPECT_SYNC) | MUST_BE_SEEN,
@@ -328,18 +354,26 @@ static bool deliver(struct server *s, const struct frame *f)
 }
 
 /* What becomes of a message that is not whole yet, or need not be assembled. */
-enum way { WAY_FORWARD, WAY_DROP, WAY_DELIVER };
+enum way { WAY_FORWARD, WAY_DROP, WAY_DELIVER, WAY_HOLD };
 
 static enum way way_of(struct server *s, uint8_t type)
 {
     struct expect *e = ring_first(s);
     if (must_be_seen(type))
-        return WAY_DELIVER;
+        return e && e->sink == SINK_HOLD ? WAY_HOLD : WAY_DELIVER;
     if (!e || !s->ops)
         return WAY_DROP;
-    if (e->sink == SINK_MESSAGE)
+    switch ((enum expect_sink)e->sink) {
+    case SINK_FORWARD:
+        return WAY_FORWARD;
+    case SINK_MESSAGE:
         return WAY_DELIVER;
-    return e->sink == SINK_FORWARD ? WAY_FORWARD : WAY_DROP;
+    case SINK_DROP:
+        return WAY_DROP;
+    case SINK_HOLD:
+        return WAY_HOLD;
+    }
+    return WAY_DROP;
 }
 
 static void forward_run(struct server *s, const uint8_t *from, const uint8_t *to)
@@ -409,6 +443,8 @@ static size_t walk(struct server *s, const uint8_t *p, size_t n)
         run = at;
         if (s->dead)
             return n;
+        if (way == WAY_HOLD)
+            break;
         if (way == WAY_DROP) {
             struct expect *e = ring_first(s);
             bool ends = e && ends_expectation(e->kind, *at);
@@ -450,6 +486,8 @@ static void process_read(struct server *s, const uint8_t *p, size_t n)
         return;
     }
     buf_append(&s->in, p, n);
+    if (server_holds(s))
+        return;
     if (buf_len(&s->in) >= FRAME_HEADER_BYTES) {
         size_t total = (size_t)load_u32(buf_head(&s->in) + 1) + 1;
         if (buf_len(&s->in) < total && total <= MAX_MESSAGE_BYTES)
@@ -471,8 +509,26 @@ static void end_read(struct server *s)
     if (s->dead)
         return;
     server_check(s);
+    if (buf_len(&s->in) >= HOLD_BYTES && server_holds(s))
+        stream_set_reading(s->stream, false);
     if (s->ops && s->ops->end_of_read)
         s->ops->end_of_read(s->owner, s);
+}
+
+void server_go_on(struct server *s)
+{
+    if (s->dead)
+        return;
+    stream_set_reading(s->stream, true);
+    if (buf_len(&s->in))
+        process_read(s, NULL, 0);
+}
+
+void server_pass(struct server *s)
+{
+    assert(server_holds(s));
+    ring_pop(s);
+    server_go_on(s);
 }
 
 /* --- cancelling ------------------------------------------------------------------------------- */

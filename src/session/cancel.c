@@ -65,7 +65,9 @@ void client_cancel(struct session_env *env, uint32_t pid, uint32_t secret)
             error_set(&e, SQLSTATE_QUERY_CANCELED, "canceling statement due to user request");
             pool_cancel_wait(&c->links[i]->wait);
             link_acquire_failed(c, &e);
-            return;
+            if (c->run != RUN_PIPELINE)
+                return;
+            break; /* what a pipeline has sent to other shards before runs */
         }
     link_cancel_all(c);
 }

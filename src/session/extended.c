@@ -2,12 +2,12 @@
  * The extended query protocol.
  *
  * Messages for one shard pass to it, as a pipeline: as many as the client sends, answers as they come
- * (RUN_PIPELINE). Whatever needs another shard, several of them, or the proxy itself waits until the pipeline
- * has run dry (Flush makes the shard answer). In this way the order of answers is the order of messages
+ * (RUN_PIPELINE). pipeline.c says when those for another may follow. Whatever needs several shards at once, or the
+ * proxy itself, waits until the pipeline has run dry. In this way the order of answers is the order of messages
  * without a queue of them.
  *
- * A pipeline up to Sync is one transaction. While it stays on one shard, that is the server's own implicit
- * transaction, at no cost. When it spreads, the first shard's becomes a block after the fact
+ * A pipeline up to Sync is one transaction. While it stays on one shard, or only reads, that is the server's own
+ * implicit transaction, at no cost. When it spreads otherwise, the first shard's becomes a block after the fact
  * (link_begin_implicit), and Sync commits over all.
  *
  * Errors: everything up to Sync is skipped, here and on the shard.
@@ -17,21 +17,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-/* --- order ------------------------------------------------------------------------------------ */
-
-/* Nothing is outstanding; or it is made to come, and the message waits. */
-static bool drained(struct client *c)
-{
-    static const uint8_t flush[5] = {MSG_FLUSH, 0, 0, 0, 4};
-    struct link *l = c->run_link;
-    if (c->run == RUN_NONE)
-        return true;
-    if (c->run == RUN_PIPELINE && l && !c->sync_pending && !l->flush_sent) {
-        server_write(l->server, flush, sizeof flush);
-        l->flush_sent = true;
-    }
-    return false;
-}
+/* --- what many need ---------------------------------------------------------------------------- */
 
 static enum dispatch failed(struct client *c, const struct error *e)
 {
@@ -43,7 +29,7 @@ static enum dispatch failed(struct client *c, const struct error *e)
 /* An error of planning, once the answers before it are there; planning again then gives it again. */
 static enum dispatch failed_in_order(struct client *c, const struct error *e)
 {
-    if (drained(c))
+    if (pipeline_drained(c))
         return failed(c, e);
     error_keep(&c->plan_error, e);
     return DISPATCH_AGAIN;
@@ -86,7 +72,7 @@ static enum plan_result plan_statement(struct client *c, struct statement_def *d
                PLAN_FAILED;
     enum plan_result r = session_plan(c, t, def->n_oids, def->oids, plan_r, error_r);
     if (r == PLAN_AGAIN && c->run == RUN_PIPELINE)
-        (void)drained(c);
+        (void)pipeline_drained(c);
     return r;
 }
 
@@ -107,43 +93,6 @@ static void bind_get(const void *arg, uint32_t i, struct slice *value_r, int16_t
     }
     msg_bind_param(b->m, (uint16_t)i, value_r, format_r);
     *type_oid_r = i < b->def->n_oids ? b->def->oids[i] : 0;
-}
-
-/* The one link that messages for `shard` go to: acquired, joined, and the only one that may be outstanding.
-   DISPATCH_AGAIN: not yet; STATUS through *ok_r. */
-static struct link *target_link(struct client *c, unsigned shard, enum acquire *result_r,
-                                struct error *error_r)
-{
-    struct shard_set one;
-    *result_r = ACQUIRE_WAIT;
-    if (c->sync_pending || (c->run != RUN_NONE && c->run != RUN_PIPELINE))
-        return NULL;
-    if (c->run == RUN_PIPELINE && c->run_link && c->run_link->shard != shard && !drained(c))
-        return NULL;
-    for (unsigned i = 0; c->txn.state == TXN_NONE && i < c->n_links; i++)
-        if (c->links[i]->open_pipeline && c->links[i]->shard != shard) {
-            if (c->commit || !drained(c))
-                return NULL;
-            link_begin_implicit(c);
-        }
-    shard_set_clear(&one);
-    shard_set_add(&one, shard);
-    *result_r = links_acquire(c, &one, error_r);
-    if (*result_r != ACQUIRE_READY)
-        return NULL;
-    struct link *l = link_find(c, shard);
-    link_prepare(l);
-    return l;
-}
-
-static void pipeline_on(struct client *c, struct link *l)
-{
-    if (c->run == RUN_NONE)
-        c->run_failed = c->preamble_failed = false;
-    c->run = RUN_PIPELINE;
-    c->run_link = l;
-    l->open_pipeline = true;
-    l->flush_sent = false;
 }
 
 /* --- Parse ------------------------------------------------------------------------------------ */
@@ -201,7 +150,7 @@ static enum dispatch parse_now(struct client *c, struct client_statement *st, co
     case PLAN_AGAIN:
         return DISPATCH_AGAIN;
     case PLAN_FAILED:
-        if (drained(c))
+        if (pipeline_drained(c))
             statement_drop(c, name);
         return failed_in_order(c, &e);
     case PLAN_READY:
@@ -209,26 +158,26 @@ static enum dispatch parse_now(struct client *c, struct client_statement *st, co
     }
     if (check_failed_state(c, p, &e) != STATUS_OK ||
         (p->kind == PLAN_REFUSE && !c->guc_pgunison && (e = *p->refusal, true))) {
-        if (drained(c)) {
+        if (pipeline_drained(c)) {
             statement_drop(c, name);
             d = failed(c, &e);
         } else {
             d = DISPATCH_AGAIN;
         }
     } else if (local_verb(p)) {
-        if (!drained(c)) {
+        if (!pipeline_drained(c)) {
             d = DISPATCH_AGAIN;
         } else {
             st->acknowledged = true;
             client_send_empty(c, MSG_PARSE_COMPLETE);
         }
     } else {
-        struct link *l = target_link(c, parsing_shard(c, p), &got, &e);
+        struct link *l = pipeline_target(c, parsing_shard(c, p), &got, &e);
         if (!l && got == ACQUIRE_FAILED) {
             statement_drop(c, name);
             d = failed(c, &e);
         } else if (!l || (c->run == RUN_PIPELINE && prepared_set_use(l->server->prepared, st->def) &&
-                          !st->unnamed && !drained(c))) {
+                          !st->unnamed && !pipeline_drained(c))) {
             d = DISPATCH_AGAIN;
         } else if (statement_on_server(l, st)) {
             client_send_empty(c, MSG_PARSE_COMPLETE);
@@ -254,7 +203,7 @@ static enum dispatch on_parse(struct client *c, const struct frame *f)
     if (!st) {
         if (*m.name && statement_find(c, m.name)) {
             error_set(&e, SQLSTATE_DUPLICATE_STATEMENT, "prepared statement \"%s\" already exists", m.name);
-            return drained(c) ? failed(c, &e) : DISPATCH_AGAIN;
+            return pipeline_drained(c) ? failed(c, &e) : DISPATCH_AGAIN;
         }
         uint32_t *oids = m.n_oids ? xmalloc(m.n_oids * sizeof *oids) : NULL;
         for (uint16_t i = 0; i < m.n_oids; i++)
@@ -294,7 +243,7 @@ static void send_bind(struct link *l, struct client_statement *st, const struct 
 static enum dispatch bind_later(struct client *c, struct client_statement *st, const struct msg_bind *m,
                                 const struct frame *f, struct plan *p)
 {
-    if (!drained(c))
+    if (!pipeline_drained(c))
         return DISPATCH_AGAIN;
     struct client_portal *portal = portal_put(c, m->portal, p, st->def, NULL);
     portal->local = local_verb(p);
@@ -310,7 +259,7 @@ static enum dispatch bind_later(struct client *c, struct client_statement *st, c
 /* Bind is refused; its Parse, if it has not been answered yet, was right. */
 static enum dispatch bind_failed(struct client *c, struct client_statement *st, const struct error *e)
 {
-    if (!drained(c))
+    if (!pipeline_drained(c))
         return DISPATCH_AGAIN; /* it will be found again */
     if (!st->acknowledged) {
         st->acknowledged = true;
@@ -329,7 +278,7 @@ static enum dispatch bind_planned(struct client *c, struct client_statement *st,
     struct bind_params bp = {.m = m, .def = st->def};
     struct route_params params = {.n = m->n_params, .get = bind_get, .arg = &bp};
     if (check_failed_state(c, p, &e) != STATUS_OK) {
-        if (!drained(c))
+        if (!pipeline_drained(c))
             return DISPATCH_AGAIN;
         if (!st->acknowledged)
             statement_drop(c, m->statement); /* it was Parse that failed */
@@ -351,7 +300,9 @@ static enum dispatch bind_planned(struct client *c, struct client_statement *st,
         *kept_r = d == DISPATCH_DONE;
         return d;
     }
-    struct link *l = target_link(c, (unsigned)shard_set_next(&shards, 0), &got, &e);
+    if (!pipeline_may_run_ahead(p) && !pipeline_alone(c))
+        return DISPATCH_AGAIN;
+    struct link *l = pipeline_target(c, (unsigned)shard_set_next(&shards, 0), &got, &e);
     if (!l)
         return got == ACQUIRE_FAILED ? bind_failed(c, st, &e) : DISPATCH_AGAIN;
     pipeline_on(c, l);
@@ -375,7 +326,7 @@ static enum dispatch on_bind(struct client *c, const struct frame *f)
     }
     struct client_statement *st = statement_find(c, m.statement);
     if (!st) {
-        if (!drained(c))
+        if (!pipeline_drained(c))
             return DISPATCH_AGAIN;
         if (*m.statement)
             error_set(&e, SQLSTATE_INVALID_STATEMENT_NAME, "prepared statement \"%s\" does not exist",
@@ -388,7 +339,7 @@ static enum dispatch on_bind(struct client *c, const struct frame *f)
     case PLAN_AGAIN:
         return DISPATCH_AGAIN;
     case PLAN_FAILED:
-        if (drained(c) && !st->acknowledged)
+        if (pipeline_drained(c) && !st->acknowledged)
             statement_drop(c, m.statement); /* it was Parse that failed */
         return failed_in_order(c, &e);
     case PLAN_READY:
@@ -404,7 +355,7 @@ static enum dispatch on_bind(struct client *c, const struct frame *f)
 
 static enum dispatch describe_local(struct client *c, const struct plan *p, bool statement)
 {
-    if (!drained(c))
+    if (!pipeline_drained(c))
         return DISPATCH_AGAIN;
     if (statement) {
         struct buf *b = client_scratch(c);
@@ -429,7 +380,7 @@ static enum dispatch describe_statement(struct client *c, const char *name)
     struct client_statement *st = statement_find(c, name);
     if (!st) {
         error_set(&e, SQLSTATE_INVALID_STATEMENT_NAME, "prepared statement \"%s\" does not exist", name);
-        return drained(c) ? failed(c, &e) : DISPATCH_AGAIN;
+        return pipeline_drained(c) ? failed(c, &e) : DISPATCH_AGAIN;
     }
     switch (plan_statement(c, st->def, &p, &e)) {
     case PLAN_AGAIN:
@@ -442,7 +393,7 @@ static enum dispatch describe_statement(struct client *c, const char *name)
     if (local_verb(p)) {
         d = describe_local(c, p, true);
     } else {
-        struct link *l = target_link(c, parsing_shard(c, p), &got, &e);
+        struct link *l = pipeline_target(c, parsing_shard(c, p), &got, &e);
         if (l) {
             struct buf b;
             pipeline_on(c, l);
@@ -468,7 +419,7 @@ static enum dispatch describe_spread(struct client *c, struct client_portal *por
     struct frame f;
     size_t need;
     enum acquire got;
-    struct link *l = target_link(c, parsing_shard(c, portal->plan), &got, &e);
+    struct link *l = pipeline_target(c, parsing_shard(c, portal->plan), &got, &e);
     if (!l)
         return got == ACQUIRE_FAILED ? failed(c, &e) : DISPATCH_AGAIN;
     if (frame_next(buf_slice(&portal->bind), UINT32_MAX, &f, &need) != FRAME_OK ||
@@ -496,7 +447,7 @@ static enum dispatch describe_spread(struct client *c, struct client_portal *por
 static enum dispatch no_portal(struct client *c, const char *name)
 {
     struct error e;
-    if (!drained(c))
+    if (!pipeline_drained(c))
         return DISPATCH_AGAIN;
     error_set(&e, SQLSTATE_INVALID_CURSOR_NAME, "portal \"%s\" does not exist", name);
     return failed(c, &e);
@@ -506,7 +457,7 @@ static enum dispatch no_portal(struct client *c, const char *name)
 static enum dispatch describe_spent(struct client *c)
 {
     struct error e;
-    if (!drained(c))
+    if (!pipeline_drained(c))
         return DISPATCH_AGAIN;
     error_set(&e, SQLSTATE_FEATURE_NOT_SUPPORTED,
               "a portal that was run to its end on several shards, or by the proxy, cannot be described");
@@ -534,8 +485,7 @@ static enum dispatch on_describe(struct client *c, const struct frame *f)
     if (!portal->link)
         return describe_spread(c, portal);
     struct link *l = portal->link;
-    if ((c->run == RUN_PIPELINE && c->run_link != l && !drained(c)) ||
-        (c->run != RUN_NONE && c->run != RUN_PIPELINE))
+    if (!pipeline_turn_to(c, l))
         return DISPATCH_AGAIN;
     pipeline_on(c, l);
     server_write(l->server, f->whole.data, f->whole.len);
@@ -566,7 +516,7 @@ static enum dispatch execute_local(struct client *c, struct client_portal *porta
     struct error e;
     bool handled;
     enum dispatch d;
-    if (!drained(c))
+    if (!pipeline_drained(c))
         return DISPATCH_AGAIN;
     const struct template *t = statement_template(portal->statement, &e);
     if (!t)
@@ -652,7 +602,7 @@ static enum dispatch execute_spread(struct client *c, struct client_portal *port
     size_t need;
     struct shard_set shards;
     uint8_t *row_shards = NULL;
-    if (!drained(c) || c->commit)
+    if (!pipeline_drained(c) || c->commit)
         return DISPATCH_AGAIN;
     if (portal->done) {
         error_set(&e, "55000", "portal cannot be run again");
@@ -729,14 +679,13 @@ static enum dispatch on_execute(struct client *c, const struct frame *f)
         return execute_spread(c, portal, &m);
     assert(portal->plan);
     struct link *l = portal->link;
-    if ((c->run == RUN_PIPELINE && c->run_link != l && !drained(c)) ||
-        (c->run != RUN_NONE && c->run != RUN_PIPELINE))
+    if (!pipeline_turn_to(c, l))
         return DISPATCH_AGAIN;
     if (portal->plan->verb == VERB_COPY_IN && portal->plan->kind != PLAN_SINGLE && portal->plan->table) {
         error_set(&e, SQLSTATE_FEATURE_NOT_SUPPORTED,
                   "COPY FROM STDIN into a sharded table is not supported in the extended protocol");
         error_hint(&e, "Send it as a simple query.");
-        return drained(c) ? failed(c, &e) : DISPATCH_AGAIN;
+        return pipeline_drained(c) ? failed(c, &e) : DISPATCH_AGAIN;
     }
     if (portal->plan->changes_catalog)
         plan_catalog_changed(c);
@@ -761,9 +710,7 @@ static enum dispatch on_close(struct client *c, const struct frame *f)
     }
     if (m.kind == 'P') {
         struct client_portal *portal = portal_find(c, m.name);
-        if (portal && portal->link &&
-            (c->run == RUN_NONE ||
-             (c->run == RUN_PIPELINE && c->run_link == portal->link && !c->sync_pending))) {
+        if (portal && portal->link && pipeline_turn_to(c, portal->link)) {
             struct link *l = portal->link;
             pipeline_on(c, l);
             server_write(l->server, f->whole.data, f->whole.len);
@@ -772,7 +719,7 @@ static enum dispatch on_close(struct client *c, const struct frame *f)
             return DISPATCH_DONE;
         }
     }
-    if (!drained(c))
+    if (!pipeline_drained(c))
         return DISPATCH_AGAIN;
     if (m.kind == 'P')
         portal_drop(c, m.name);
@@ -786,7 +733,7 @@ static enum dispatch on_close(struct client *c, const struct frame *f)
 static enum dispatch has_body(struct client *c)
 {
     struct error e;
-    if (!drained(c))
+    if (!pipeline_drained(c))
         return DISPATCH_AGAIN;
     error_set(&e, SQLSTATE_PROTOCOL_VIOLATION, "invalid message format");
     return failed(c, &e);
@@ -795,7 +742,7 @@ static enum dispatch has_body(struct client *c)
 static enum dispatch on_flush(struct client *c)
 {
     if (c->run == RUN_PIPELINE && !c->sync_pending)
-        (void)drained(c);
+        (void)pipeline_drained(c);
     return DISPATCH_DONE;
 }
 
@@ -807,6 +754,7 @@ static void end_cycle(struct client *c)
     c->extended_open = false;
     c->run = RUN_NONE;
     c->run_link = NULL;
+    c->order = ORDER_ONE;
     if (c->txn.state == TXN_NONE) {
         extended_forget_portals(c);
         plan_txn_ended(c, true);
@@ -833,7 +781,7 @@ static enum dispatch on_sync(struct client *c)
     if (c->skip_till_sync)
         forget_skipped(c);
     if (c->txn.state == TXN_IMPLICIT || c->txn.state == TXN_IMPLICIT_FAILED) {
-        if (!drained(c) || c->commit)
+        if (!pipeline_drained(c) || c->commit)
             return DISPATCH_AGAIN;
         c->sync_pending = true;
         txn_end(c, !c->skip_till_sync, AFTER_SYNC, "COMMIT", false);
@@ -842,7 +790,7 @@ static enum dispatch on_sync(struct client *c)
     c->control_due = 0;
     for (unsigned i = 0; i < c->n_links; i++) {
         struct link *l = c->links[i];
-        if (!l->open_pipeline || l->lost)
+        if (!l->open_pipeline || (l->lost && !pipeline_owes(l)))
             continue;
         server_write(l->server, sync, sizeof sync);
         server_expect(l->server, EXPECT_SYNC, SINK_MESSAGE, TAG_SYNC, NULL);
@@ -861,7 +809,7 @@ static enum dispatch on_sync(struct client *c)
 /* A simple Query after extended messages without Sync: what they did stands as it would after one. */
 bool extended_close_pipeline(struct client *c)
 {
-    if (!drained(c) || !pipelines_join(c))
+    if (!pipeline_drained(c) || !pipelines_join(c))
         return false;
     for (unsigned i = 0; i < c->n_links; i++)
         if (c->links[i]->open_pipeline)
@@ -884,7 +832,8 @@ enum dispatch extended_message(struct client *c, const struct frame *f)
     if (c->skip_till_sync && f->type != MSG_SYNC)
         return DISPATCH_DONE;
     if (!c->extended_open) {
-        c->extended_open = true;
+        c->extended_open = c->reads_only = true;
+        c->run_failed = false;
         client_request_begins(c);
     }
     if (f->body.len > 0 && (f->type == MSG_FLUSH || (f->type == MSG_SYNC && !c->skip_till_sync))) {
@@ -926,6 +875,10 @@ static void note_stale_plan(struct client *c, const struct frame *f)
 static void pipeline_error(struct client *c, struct link *l, const struct expect *e, const struct frame *f,
                            bool sync_due)
 {
+    if (c->run_failed && !c->preamble_failed) { /* the pipeline has ended in an error already */
+        extended_parse_skipped(c, l, e);
+        return;
+    }
     if (e->tag == TAG_BIND_ACK)
         client_send_empty(c, MSG_PARSE_COMPLETE); /* Parse had been right */
     if (!c->preamble_failed)
@@ -935,6 +888,7 @@ static void pipeline_error(struct client *c, struct link *l, const struct expect
     note_stale_plan(c, f);
     c->run_failed = true;
     c->copy_pass = COPY_PASS_NONE;
+    pipeline_void(c, l);
     if (e->tag != TAG_BIND_ACK)
         extended_parse_skipped(c, l, e);
     if (!sync_due)
@@ -975,22 +929,28 @@ void extended_reply(struct client *c, struct link *l, const struct expect *e, co
 void extended_link_lost(struct client *c, struct link *l, const struct error *e)
 {
     struct server *s = l->server;
-    bool was_sync = c->sync_pending, was_due = was_sync && server_outstanding(s) > 0;
-    run_error_answer(c, e, false);
-    for (uint32_t i = 0; i < s->ring_count; i++)
-        extended_parse_skipped(c, l, &s->ring[(s->ring_head + i) & (s->ring_cap - 1)]);
+    bool sync_due = server_sync_due(s);
+    if (!c->run_failed)
+        run_error_answer(c, e, false);
+    c->run_failed = true;
+    pipeline_void(c, l);
+    for (uint32_t i = 0; i < server_outstanding(s); i++)
+        extended_parse_skipped(c, l, server_expectation(s, i));
+    server_forget_replies(s);
     l->open_pipeline = false;
     c->copy_pass = COPY_PASS_NONE;
     extended_forget_portals(c);
     if (c->txn.state == TXN_NONE)
         link_put(l, false);
-    if (was_sync) {
-        if (was_due)
-            c->control_due--;
+    if (sync_due)
+        c->control_due--;
+    if (c->sync_pending) {
         if (c->control_due == 0)
             end_cycle(c);
         return;
     }
+    if (c->order == ORDER_VOID)
+        return; /* others are still to be drained */
     c->run = RUN_NONE;
     c->run_link = NULL;
     client_resume(c);

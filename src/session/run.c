@@ -52,14 +52,6 @@ void run_shard_error(struct client *c, struct link *l, const struct frame *f)
     txn_fail(c);
 }
 
-static bool has_sync_due(const struct server *s)
-{
-    for (uint32_t i = 0; i < s->ring_count; i++)
-        if (s->ring[(s->ring_head + i) & (s->ring_cap - 1)].kind == EXPECT_SYNC)
-            return true;
-    return false;
-}
-
 /* BEGIN or the replay failed: the statement behind it fails too; its error would say less. */
 void run_preamble_error(struct client *c, struct link *l, const struct frame *f)
 {
@@ -69,8 +61,9 @@ void run_preamble_error(struct client *c, struct link *l, const struct frame *f)
             forward_error(c, l, f);
         c->run_failed = true;
         c->preamble_failed = true;
-        if (c->run == RUN_PIPELINE && !has_sync_due(l->server))
+        if (c->run == RUN_PIPELINE && !server_sync_due(l->server))
             c->skip_till_sync = true;
+        pipeline_void(c, l);
         txn_fail(c);
     } else if (c->run == RUN_CATALOG) {
         struct error why, bad;
@@ -631,7 +624,7 @@ void run_message(struct client *c, struct link *l, const struct expect *e, const
         return;
     }
     if (e->kind != EXPECT_QUERY) {
-        extended_reply(c, l, e, f, has_sync_due(l->server));
+        extended_reply(c, l, e, f, server_sync_due(l->server));
         return;
     }
     switch (f->type) {
@@ -673,11 +666,8 @@ void run_end_of_read(struct client *c, struct link *l)
     if (c->run == RUN_MULTI) {
         if (c->control_due > 0)
             multi_drain(c);
-    } else if (c->run == RUN_PIPELINE && c->run_link == l && !c->sync_pending &&
-               server_outstanding(l->server) == 0) {
-        c->run = RUN_NONE;
-        c->copy_pass = COPY_PASS_NONE;
-        client_resume(c);
+    } else if (c->run == RUN_PIPELINE) {
+        pipeline_answered(c, l);
     }
 }
 
@@ -758,10 +748,8 @@ void run_link_lost(struct client *c, struct link *l, const struct error *why)
         }
         break;
     case RUN_PIPELINE:
-        if (c->run_link == l || l->open_pipeline || (c->sync_pending && server_outstanding(l->server))) {
-            extended_link_lost(c, l, &e);
+        if (pipeline_lost(c, l, &e))
             return;
-        }
         break;
     case RUN_NONE:
     case RUN_LOGIN:

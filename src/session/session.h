@@ -2,8 +2,8 @@
  * Private to the session layer: a client and its parts.
  *
  * The way of a message: client.c frames it; simple.c or extended.c dispatch it; plan.c finds its plan; link.c
- * gets the servers of the shards; run.c sends it and handles the answers; txn.c ends transactions, with
- * txn_port.c when two phases are needed.
+ * gets the servers of the shards; run.c sends it and handles the answers, pipeline.c keeps their order; txn.c ends
+ * transactions, with txn_port.c when two phases are needed.
  *
  * A dispatch either has handled its message (DISPATCH_DONE), or could not yet begin, has had no effect, and
  * has seen to it that client_resume() will be called (DISPATCH_AGAIN): the message stays in the input and is
@@ -68,6 +68,9 @@ enum run_kind {
     RUN_CONTROL,  /* SAVEPOINT, SET, ...: the same text on every link, one answer */
     RUN_ENDING    /* COMMIT or ROLLBACK */
 };
+
+/* RUN_PIPELINE: whose answers go to the client: pipeline.c */
+enum pipeline_order { ORDER_ONE, ORDER_TURNS, ORDER_VOID };
 
 enum dispatch { DISPATCH_DONE, DISPATCH_AGAIN };
 
@@ -185,9 +188,11 @@ struct client {
 
     enum run_kind run;
     struct link *run_link;       /* RUN_SINGLE, RUN_PIPELINE, RUN_CATALOG */
+    struct link *turn;           /* ORDER_TURNS: who answers */
     struct scatter *scatter;     /* RUN_MULTI */
     struct plan *plan;           /* pinned: of the statement that runs */
     unsigned control_due;        /* RUN_CONTROL, RUN_ENDING, RUN_COPY_IN: answers still to come */
+    unsigned turns_left;         /* ORDER_TURNS: how many follow the one of c->turn */
     struct error *plan_error;    /* of a catalog query: for the statement that needed it; NULL: none */
     struct error *acquire_error; /* of a wait for a server, likewise */
     uint64_t user_hash;
@@ -224,6 +229,8 @@ struct client {
     struct client_names *names;                /* NULL: none */
     struct client_statement unnamed_statement; /* def NULL: none */
     struct client_portal *unnamed_portal;      /* NULL: none */
+    enum pipeline_order order;
+    bool reads_only; /* nothing but reads since the last Sync */
     bool skip_till_sync;
     bool parse_retry; /* the Parse at hand has put its statement already */
     bool console_extended;
@@ -318,6 +325,8 @@ void extended_link_lost(struct client *c, struct link *l, const struct error *e)
 void extended_forget_portals(struct client *c);
 void extended_deinit(struct client *c);
 void extended_parse_skipped(struct client *c, struct link *l, const struct expect *e);
+/* The client is not to hear the answer, nor to know of what was parsed: an error came before. */
+void extended_forget_answer(struct client *c, struct link *l, struct expect *e);
 bool extended_close_pipeline(
     struct client *c); /* a Query comes without Sync before: false: not yet, client_resume() follows */
 void extended_deallocate(struct client *c, const char *name);
@@ -380,6 +389,27 @@ extern const struct server_owner_ops link_ops;
 void link_cancel_all(struct client *c);
 void link_mark(struct link *l, const struct plan *p);
 void session_replay_clear(struct client *c);
+
+/* pipeline.c */
+static inline bool pipeline_may_run_ahead(const struct plan *p)
+{
+    return p->verb == VERB_QUERY && !p->writes && !p->changes_catalog && !p->pins_session &&
+           !p->cannot_prepare;
+}
+bool pipeline_drained(struct client *c); /* nothing is outstanding; or it is made to come, and client_resume()
+                                            follows */
+bool pipeline_owes(const struct link *l);
+void pipeline_on(struct client *c, struct link *l); /* a message has been, or will be, written to l */
+bool pipeline_turn_to(struct client *c,
+                      struct link *to); /* messages may go to `to` now; false as pipeline_drained() */
+/* Nothing runs ahead until Sync, because of what comes; false as pipeline_drained(). */
+bool pipeline_alone(struct client *c);
+/* The link that messages for `shard` go to: acquired, joined. NULL: not yet (ACQUIRE_WAIT), or not at all. */
+struct link *pipeline_target(struct client *c, unsigned shard, enum acquire *result_r, struct error *error_r);
+void pipeline_void(struct client *c, struct link *failed); /* nothing that is outstanding is told */
+void pipeline_answered(struct client *c, const struct link *l);
+/* False: nothing of the pipeline is. */
+bool pipeline_lost(struct client *c, struct link *l, const struct error *e);
 
 /* txn.c */
 void txn_begin(struct client *c, const struct transaction_modes *modes);

@@ -246,6 +246,33 @@ void extended_parse_skipped(struct client *c, struct link *l, const struct expec
     }
 }
 
+void extended_forget_answer(struct client *c, struct link *l, struct expect *e)
+{
+    if (e->kind == EXPECT_QUERY || e->kind == EXPECT_SYNC)
+        return;
+    e->sink = SINK_DROP;
+    switch (e->tag) {
+    case TAG_PARSE: { /* the shard will know it, the client will not */
+        struct client_statement *st = e->arg;
+        e->arg = prepared_set_use(l->server->prepared, st->def) ? st->def : NULL;
+        e->tag = TAG_PARSE_AGAIN;
+        statement_drop_pointer(c, st);
+        break;
+    }
+    case TAG_BIND_ACK:
+        e->tag = TAG_STATEMENT;
+        statement_drop_pointer(c, e->arg);
+        break;
+    case TAG_PARSE_UNNAMED:
+        e->tag = TAG_PARSE_AGAIN;
+        e->arg = NULL;
+        statement_drop(c, "");
+        break;
+    default:
+        break;
+    }
+}
+
 /* --- portals ---------------------------------------------------------------------------------- */
 
 static void portal_clear(struct client *c, struct client_portal *p)

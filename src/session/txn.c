@@ -197,7 +197,7 @@ bool txn_may_span(const struct client *c, struct error *error_r)
 {
     static const char *const names[] = {"repeatable read", "serializable"};
     const char *set = c->vars ? varset_get(c->vars, "default_transaction_isolation") : NULL;
-    int level = c->txn.modes.isolation;
+    int level = c->txn.state == TXN_NONE ? -1 : c->txn.modes.isolation;
     for (int i = 0; level < 0 && set && i < 2; i++)
         if (strcasestr(set, names[i]))
             level = 2 + i;

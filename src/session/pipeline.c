@@ -226,6 +226,15 @@ void pipeline_void(struct client *c, struct link *failed)
     }
 }
 
+void pipeline_take_back(struct client *c)
+{
+    bool wrote = false;
+    for (unsigned i = 0; !c->reads_only && i < c->n_links; i++)
+        wrote |= c->links[i]->open_pipeline && !c->links[i]->lost;
+    if (wrote && c->txn.state == TXN_NONE && c->run == RUN_NONE)
+        link_begin_implicit(c);
+}
+
 static void void_go_on(struct client *c)
 {
     bool due = false;

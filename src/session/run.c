@@ -25,9 +25,11 @@ void run_error_answer(struct client *c, const struct error *e, bool at_end)
     client_send_error(c, e);
     if (at_end)
         return;
-    txn_fail(c);
-    if (!c->simple_open && !c->sync_pending)
+    if (!c->simple_open && !c->sync_pending) {
+        pipeline_take_back(c);
         c->skip_till_sync = true;
+    }
+    txn_fail(c);
 }
 
 void run_error_add_shard(struct error *e, const char *shard)

@@ -407,6 +407,9 @@ bool pipeline_alone(struct client *c);
 /* The link that messages for `shard` go to: acquired, joined. NULL: not yet (ACQUIRE_WAIT), or not at all. */
 struct link *pipeline_target(struct client *c, unsigned shard, enum acquire *result_r, struct error *error_r);
 void pipeline_void(struct client *c, struct link *failed); /* nothing that is outstanding is told */
+/* The proxy's own error: Sync must not commit what a shard has done in its own implicit transaction, of which that
+   shard knows no error. */
+void pipeline_take_back(struct client *c);
 void pipeline_answered(struct client *c, const struct link *l);
 /* False: nothing of the pipeline is. */
 bool pipeline_lost(struct client *c, struct link *l, const struct error *e);

@@ -150,3 +150,19 @@ def test_random_pipelines(proxy, oracle, reads, seed):
                 w.ask(h.query("DEALLOCATE ALL"))
             everything = "SELECT id, v, t FROM items ORDER BY id"
             assert p.rows(everything) == o.rows(everything)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [h.bind(name="unknown"), h.execute("unknown"), h.parse("SAVEPOINT a") + h.bind() + h.execute(), h.parse("SELECT", "taken"), h.describe("S", "unknown")],
+    ids=["statement", "portal", "savepoint", "name", "describe"],
+)
+def test_an_error_of_the_proxys_own_takes_the_pipeline_back(proxy, oracle, error):
+    with proxy.session() as p, oracle.session() as o, proxy.wire() as pw, oracle.wire() as ow:
+        refill(p, o)
+        for s, w in ((o, ow), (p, pw)):
+            w.ask(h.parse("SELECT 1", "taken"), h.SYNC)
+            for key in range(3):  # of whatever shard
+                answers = w.ask(h.parse(UPDATE), h.bind(key), h.execute(), h.parse(READ), h.bind(key), h.execute(), error, h.SYNC)
+                assert [m[0] for m in answers if m[0] in "EZ"] == ["E", "Z"] and answers[-1] == ("Z", "I")
+                assert s.one("SELECT v FROM items WHERE id = %s", key) == key

@@ -679,7 +679,7 @@ static enum dispatch on_execute(struct client *c, const struct frame *f)
         return execute_spread(c, portal, &m);
     assert(portal->plan);
     struct link *l = portal->link;
-    if (!pipeline_turn_to(c, l))
+    if ((!pipeline_may_run_ahead(portal->plan) && !pipeline_alone(c)) || !pipeline_turn_to(c, l))
         return DISPATCH_AGAIN;
     if (portal->plan->verb == VERB_COPY_IN && portal->plan->kind != PLAN_SINGLE && portal->plan->table) {
         error_set(&e, SQLSTATE_FEATURE_NOT_SUPPORTED,

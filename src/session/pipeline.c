@@ -218,9 +218,11 @@ void pipeline_void(struct client *c, struct link *failed)
     c->turn = NULL;
     for (unsigned i = 0; i < c->n_links; i++) {
         struct link *l = c->links[i];
-        if (l == failed || !l->server)
-            continue; /* the shard itself ignores what follows */
+        if (!l->server)
+            continue;
         server_unhold(l->server);
+        if (l == failed)
+            continue; /* the shard itself ignores what follows */
         for (uint32_t k = 0; k < server_outstanding(l->server); k++)
             extended_forget_answer(c, l, server_expectation(l->server, k));
     }

@@ -121,6 +121,27 @@ def test_nothing_runs_ahead_of_a_write(proxy, ids, locked, shards, dbname, waiti
         assert told(ready(w)) == [b, "I"]
 
 
+def test_a_write_that_was_bound_long_ago_does_not_run_ahead(proxy, ids, locked, shards, dbname, waiting):
+    a, b = ids
+    with proxy.wire() as w:
+        w.ask(h.query("BEGIN"))
+        assert told(w.ask(run(READ, a), h.parse(UPDATE), h.bind(b, portal="w"), h.SYNC)) == [a, "T"]
+        with shards[0].session(dbname=dbname) as db:
+            pid = db.one("SELECT pid FROM pg_stat_activity WHERE datname = %s AND state = 'idle in transaction'", dbname)
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                w.send(run(READ, a), h.execute("w"), run(READ, a), h.SYNC)
+                with proxy.wire() as other:  # behind what was sent before it
+                    other.ask(run(READ, b), h.SYNC)
+                with shards[1].session(dbname=dbname) as free:
+                    free.run("SET lock_timeout = '5s'")
+                    free.run("UPDATE t SET v = v WHERE id = %s", b)
+            finally:
+                os.kill(pid, signal.SIGCONT)
+        assert told(ready(w)) == [a, a, "T"]
+        assert told(w.ask(h.query("ROLLBACK"))) == ["I"]
+
+
 @pytest.mark.parametrize("block", [False, True])
 @pytest.mark.parametrize("sync", [False, True])
 def test_a_shard_lost_before_its_turn_is_told_in_its_turn(proxy, ids, locked, waiting, shards, dbname, block, sync):

@@ -872,9 +872,9 @@ static void note_stale_plan(struct client *c, const struct frame *f)
         atomic_fetch_add_explicit(&c->env->shared->catalog_version, 1, memory_order_acq_rel);
 }
 
-static void pipeline_error(struct client *c, struct link *l, const struct expect *e, const struct frame *f,
-                           bool sync_due)
+static void pipeline_error(struct client *c, struct link *l, const struct expect *e, const struct frame *f)
 {
+    bool sync_due = server_sync_due(l->server);
     if (c->run_failed && !c->preamble_failed) { /* the pipeline has ended in an error already */
         extended_parse_skipped(c, l, e);
         return;
@@ -895,12 +895,11 @@ static void pipeline_error(struct client *c, struct link *l, const struct expect
         c->skip_till_sync = true;
 }
 
-void extended_reply(struct client *c, struct link *l, const struct expect *e, const struct frame *f,
-                    bool sync_due)
+void extended_reply(struct client *c, struct link *l, const struct expect *e, const struct frame *f)
 {
     switch (f->type) {
     case MSG_ERROR:
-        pipeline_error(c, l, e, f, sync_due);
+        pipeline_error(c, l, e, f);
         return;
     case MSG_BIND_COMPLETE:
         if (e->tag == TAG_BIND_ACK)

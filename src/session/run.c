@@ -626,7 +626,7 @@ void run_message(struct client *c, struct link *l, const struct expect *e, const
         return;
     }
     if (e->kind != EXPECT_QUERY) {
-        extended_reply(c, l, e, f, server_sync_due(l->server));
+        extended_reply(c, l, e, f);
         return;
     }
     switch (f->type) {

@@ -319,8 +319,7 @@ enum dispatch session_execute_verb(struct client *c, struct plan *p, const struc
 struct client_names *client_names(struct client *c);
 bool extended_has_statement(struct client *c, const char *name);
 enum dispatch extended_message(struct client *c, const struct frame *f);
-void extended_reply(struct client *c, struct link *l, const struct expect *e, const struct frame *f,
-                    bool sync_due);
+void extended_reply(struct client *c, struct link *l, const struct expect *e, const struct frame *f);
 void extended_link_lost(struct client *c, struct link *l, const struct error *e);
 void extended_forget_portals(struct client *c);
 void extended_deinit(struct client *c);

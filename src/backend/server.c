@@ -363,17 +363,11 @@ static enum way way_of(struct server *s, uint8_t type)
         return e && e->sink == SINK_HOLD ? WAY_HOLD : WAY_DELIVER;
     if (!e || !s->ops)
         return WAY_DROP;
-    switch ((enum expect_sink)e->sink) {
-    case SINK_FORWARD:
+    if (e->sink == SINK_FORWARD)
         return WAY_FORWARD;
-    case SINK_MESSAGE:
+    if (e->sink == SINK_MESSAGE)
         return WAY_DELIVER;
-    case SINK_DROP:
-        return WAY_DROP;
-    case SINK_HOLD:
-        return WAY_HOLD;
-    }
-    return WAY_DROP;
+    return e->sink == SINK_HOLD ? WAY_HOLD : WAY_DROP;
 }
 
 static void forward_run(struct server *s, const uint8_t *from, const uint8_t *to)

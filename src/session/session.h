@@ -392,8 +392,7 @@ void session_replay_clear(struct client *c);
 /* pipeline.c */
 static inline bool pipeline_may_run_ahead(const struct plan *p)
 {
-    return p->verb == VERB_QUERY && !p->writes && !p->changes_catalog && !p->pins_session &&
-           !p->cannot_prepare;
+    return p->verb == VERB_QUERY && !p->writes; /* locks and functions it knows nothing of count as writes */
 }
 bool pipeline_drained(struct client *c); /* nothing is outstanding; or it is made to come, and client_resume()
                                             follows */

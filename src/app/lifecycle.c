@@ -65,8 +65,8 @@ void proxy_drain(struct proxy *p)
     log_info("shutting down when clients' transactions have ended");
     p->state = PROXY_DRAINING;
     p->drain_by_us = wait_us ? loop_now_us(p->loop) + wait_us : 0;
+    atomic_store(&p->shared.draining, true); /* first: workers may accept until listening has ended */
     proxy_unlisten(p);
-    atomic_store(&p->shared.draining, true);
     loop_timer_start(p->look, 0);
 }
 

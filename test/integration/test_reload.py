@@ -88,14 +88,20 @@ def test_new_users_may_log_in_after_a_reload(make_proxy):
 
 
 def test_term_lets_open_transactions_end(make_proxy):
+    def nobody_gets_in():
+        try:
+            proxy.session().close()
+        except psycopg2.OperationalError:
+            return True
+        return False
+
     proxy = make_proxy()
     s = proxy.session()
     s.run("BEGIN")
     s.run("UPDATE items SET v = 500")
     process = proxy.process
     process.send_signal(signal.SIGTERM)
-    with pytest.raises((psycopg2.OperationalError, AssertionError)):
-        eventually(lambda: not proxy.session().close(), 5)  # no new ones
+    eventually(nobody_gets_in, 5)  # who came before the signal did may still be let in
     s.run("COMMIT")
     assert process.wait(20) == 0
     proxy.workspace.running.remove(proxy)

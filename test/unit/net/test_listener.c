@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -13,7 +15,7 @@
 
 #define MAX_GOT 1000
 
-static int accept_calls;
+static atomic_int accept_calls;
 int accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 {
     accept_calls++;
@@ -206,6 +208,72 @@ static void several_loops_share_a_listener(void **state)
     loop_destroy(&second);
     close(a);
     close(b);
+}
+
+/* Loops on threads of their own, which wait in the kernel: every connection wakes one of them, and none is left over. */
+#define LOOPS        4
+#define CONNECTIONS  2000
+#define MOST_AT_ONCE 32
+
+struct door {
+    struct loop *loop;
+    struct acceptor *acceptor;
+    pthread_t thread;
+    int taken;
+};
+
+static void greet(void *arg, int fd, const struct peer_address *peer)
+{
+    struct door *d = arg;
+    (void)peer;
+    d->taken += write(fd, "h", 1) == 1;
+    close(fd);
+}
+
+static void *run_door(void *arg)
+{
+    struct door *d = arg;
+    acceptor_start(d->acceptor);
+    loop_run(d->loop);
+    acceptor_destroy(&d->acceptor);
+    return NULL;
+}
+
+static void no_connection_is_left_waiting_by_loops_on_threads(void **state)
+{
+    (void)state;
+    struct door doors[LOOPS];
+    listener = listener_create_tcp("127.0.0.1", 0, 128, 0, &err);
+    assert_non_null(listener);
+    for (int i = 0; i < LOOPS; i++) {
+        doors[i] = (struct door){.loop = loop_create()};
+        doors[i].acceptor = acceptor_create(doors[i].loop, listener, greet, &doors[i]);
+        pthread_create(&doors[i].thread, NULL, run_door, &doors[i]);
+    }
+    for (int n = 0;
+         n < CONNECTIONS;) { /* one at a time, then some at once: each is answered, or alarm() ends this */
+        int fds[MOST_AT_ONCE], at_once = n % 3 ? MOST_AT_ONCE : 1;
+        char c;
+        for (int i = 0; i < at_once; i++)
+            assert_true((fds[i] = connect_tcp(AF_INET, listener_port(listener))) >= 0);
+        for (int i = 0; i < at_once; i++) {
+            assert_int_equal(recv(fds[i], &c, 1, 0), 1);
+            close(fds[i]);
+        }
+        n += at_once;
+    }
+    int late = connect_tcp(AF_INET, listener_port(listener)), port = listener_port(listener);
+    listener_close(&listener); /* while the others accept */
+    assert_int_equal(connect_tcp(AF_INET, port), -1);
+    close(late);
+    int taken = 0;
+    for (int i = 0; i < LOOPS; i++) {
+        loop_stop(doors[i].loop);
+        pthread_join(doors[i].thread, NULL);
+        taken += doors[i].taken;
+        loop_destroy(&doors[i].loop);
+    }
+    assert_in_range(taken, CONNECTIONS, CONNECTIONS + MOST_AT_ONCE);
 }
 
 static void star_listens_on_every_family_with_one_port(void **state)
@@ -406,6 +474,7 @@ int main(void)
         T(connections_wait_until_an_acceptor_starts),
         T(nobody_is_served_after_the_listener_was_closed),
         T(several_loops_share_a_listener),
+        T(no_connection_is_left_waiting_by_loops_on_threads),
         T(star_listens_on_every_family_with_one_port),
         T(taken_port_is_an_error_with_a_hint),
         T(listener_rests_when_descriptors_run_out),

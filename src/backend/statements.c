@@ -2,9 +2,9 @@
  * The registry of statement texts of one worker, and what each of its servers has prepared of them.
  *
  * A definition lives as long as somebody refers to it: a client's statement name, or a server on which it is
- * prepared. After that it is idle: found again, or forgotten when there are too many. Ids are never used twice, so "pgunison_<id>" on a server always means the text that it was
- * prepared from. Both structures belong to one thread; a server that moves to another worker is cleared
- * first.
+ * prepared. After that it is idle: found again, or forgotten when there are too many. Ids are never used twice, so
+ * "pgunison_<id>" on a server always means the text that it was prepared from. Both structures belong to one thread;
+ * a server that moves to another worker is cleared first.
  *
  * Not responsible for: sending Parse or Close, clients' own statement names.
  */

@@ -66,6 +66,45 @@ static void ids_are_never_used_again(void **state)
     statement_registry_destroy(&r);
 }
 
+static void what_was_asked_for_last_is_not_taken_for_something_else(void **state)
+{
+    (void)state;
+    struct statement_registry *r = statement_registry_create();
+    const uint32_t int4[] = {23}, text[] = {25};
+    char large[10000];
+    struct statement_def *a = statement_intern(r, slice_str("select $1"), 1, int4);
+    struct statement_def *typed = statement_intern(r, slice_str("select $1"), 1, text);
+    struct statement_def *untyped = statement_intern(r, slice_str("select $1"), 0, NULL);
+    assert_ptr_not_equal(a, typed);
+    assert_ptr_not_equal(typed, untyped);
+    statement_unref(r, &typed);
+    statement_unref(r, &untyped);
+    struct statement_def *again = statement_intern(r, slice_str("select $1"), 1, int4);
+    assert_ptr_equal(again, a);
+    statement_registry_renew(r); /* it stays, being held, but is not what the text means now */
+    struct statement_def *renewed = statement_intern(r, slice_str("select $1"), 1, int4);
+    assert_ptr_not_equal(renewed, a);
+    statement_unref(r, &again);
+    statement_unref(r, &a);
+    uint64_t id = renewed->id;
+    statement_unref(r, &renewed);
+    renewed = statement_intern(r, slice_str("select $1"), 1, int4);
+    assert_int_equal(renewed->id, id);
+    statement_registry_renew(r);
+    statement_unref(r, &renewed); /* the last one asked for is gone */
+    renewed = statement_intern(r, slice_str("select $1"), 1, int4);
+    assert_int_not_equal(renewed->id, id);
+    statement_unref(r, &renewed);
+    memset(large, 'x', sizeof(large)); /* not kept: gone at once, its memory used again */
+    for (uint64_t before = 0, i = 0; i < 3; i++) {
+        struct statement_def *d = statement_intern(r, slice_of(large, sizeof(large)), 0, NULL);
+        assert_true(d->id > before);
+        before = d->id;
+        statement_unref(r, &d);
+    }
+    statement_registry_destroy(&r);
+}
+
 static void count_freed(void *extra)
 {
     ++*(int *)extra;
@@ -171,6 +210,7 @@ int main(void)
         cmocka_unit_test(equal_texts_and_types_share_one_definition),
         cmocka_unit_test(types_and_text_cannot_be_confused),
         cmocka_unit_test(ids_are_never_used_again),
+        cmocka_unit_test(what_was_asked_for_last_is_not_taken_for_something_else),
         cmocka_unit_test(what_nobody_holds_is_kept_for_a_while),
         cmocka_unit_test(least_recently_used_leaves),
         cmocka_unit_test(a_server_keeps_what_it_has_prepared_known),

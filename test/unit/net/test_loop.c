@@ -382,6 +382,61 @@ static void many_timers_started_moved_and_destroyed_at_random(void **state)
     loop_timer_destroy(&end.timer);
 }
 
+/* Nothing else wakes this loop: were the timerfd set to the wrong time once, it would sleep for ever. */
+static struct {
+    struct loop_timer *timer, *decoys[3];
+    unsigned seed;
+    int left;
+} chain;
+
+static void decoy_fired(void *arg)
+{
+    struct loop_timer **own = arg;
+    if (rand_r(&chain.seed) % 2)
+        loop_timer_start(*own, (uint64_t)(rand_r(&chain.seed) % 100));
+}
+
+static void next_link(void *arg)
+{
+    (void)arg;
+    if (--chain.left == 0) {
+        loop_stop(loop);
+        return;
+    }
+    for (int i = 0; i < 6; i++) {
+        struct loop_timer **decoy = &chain.decoys[rand_r(&chain.seed) % 3];
+        switch (rand_r(&chain.seed) % 4) {
+        case 0:
+            loop_timer_stop(*decoy);
+            break;
+        case 1:
+            loop_timer_destroy(decoy);
+            *decoy = loop_timer_create(loop, decoy_fired, decoy);
+            break;
+        default:
+            loop_timer_start(*decoy, (uint64_t)(rand_r(&chain.seed) % 400));
+        }
+        if (i == 3)
+            loop_timer_start(chain.timer, (uint64_t)(rand_r(&chain.seed) % 200));
+    }
+}
+
+static void no_time_is_missed_when_timers_start_stop_and_destroy_others(void **state)
+{
+    (void)state;
+    chain.seed = 20261123;
+    chain.left = 5000;
+    chain.timer = loop_timer_create(loop, next_link, NULL);
+    for (int i = 0; i < 3; i++)
+        chain.decoys[i] = loop_timer_create(loop, decoy_fired, &chain.decoys[i]);
+    loop_timer_start(chain.timer, 0);
+    loop_run(loop);
+    assert_int_equal(chain.left, 0);
+    loop_timer_destroy(&chain.timer);
+    for (int i = 0; i < 3; i++)
+        loop_timer_destroy(&chain.decoys[i]);
+}
+
 /* ---- watches ---- */
 
 struct watcher {
@@ -611,6 +666,7 @@ int main(void)
         T(timer_that_restarts_itself_does_not_starve_io),
         T(a_due_timer_can_still_be_stopped_destroyed_or_moved),
         T(many_timers_started_moved_and_destroyed_at_random),
+        T(no_time_is_missed_when_timers_start_stop_and_destroy_others),
         T(watch_reports_what_it_was_set_to),
         T(a_destroyed_watch_does_not_hear_of_what_was_received_already),
         T(a_new_socket_is_not_ready_because_the_old_one_was),

@@ -33,10 +33,12 @@
 #define MAX_SOCKETS    16
 #define ACCEPTS_A_TURN 256
 #define REST_US        100000
+#define COMPLAIN_US    10000000
 
 struct listener {
     atomic_uint refs;   /* the owner's, and each acceptor's; the last one out closes the sockets */
     atomic_bool closed; /* connections that wait in the queues of the sockets are nobody's any more */
+    _Atomic uint64_t complained_us; /* last, of want of descriptors, by any of its acceptors; 0: never */
     int fds[MAX_SOCKETS];
     int n_fds;
     int port;
@@ -108,6 +110,14 @@ static void describe_peer(const struct sockaddr_storage *from, struct peer_addre
     }
 }
 
+/* Every acceptor finds the same want ten times a second. */
+static bool may_complain(struct listener *l, uint64_t now_us)
+{
+    uint64_t last_us = atomic_load(&l->complained_us);
+    return (last_us == 0 || now_us >= last_us + COMPLAIN_US) &&
+           atomic_compare_exchange_strong(&l->complained_us, &last_us, now_us);
+}
+
 static void accept_failed(struct acceptor *a)
 {
     switch (errno) {
@@ -115,7 +125,8 @@ static void accept_failed(struct acceptor *a)
     case ENFILE:
     case ENOBUFS:
     case ENOMEM:
-        log_warning("could not accept a connection: %m; trying again in %d ms", REST_US / 1000);
+        if (may_complain(a->listener, loop_now_us(a->loop)))
+            log_warning("could not accept a connection: %m; trying again every %d ms", REST_US / 1000);
         loop_timer_start(a->rest, REST_US);
         arm(a);
         break;

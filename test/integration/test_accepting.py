@@ -1,6 +1,7 @@
 """Workers accept clients themselves: what must hold of all of them together."""
 import collections
 import os
+import resource
 import signal
 import socket
 import threading
@@ -110,13 +111,34 @@ def test_no_descriptor_is_lost(make_proxy):
     proxy.stop()
 
 
+def ticks(proxy):
+    """Of the processor's time, 100 a second."""
+    with open("/proc/%d/stat" % proxy.process.pid, encoding="ascii") as f:
+        return sum(int(x) for x in f.read().rsplit(")", 1)[1].split()[11:13])
+
+
+def test_want_of_descriptors_is_waited_for_in_peace(make_proxy):
+    proxy = make_proxy(settings={"workers": WORKERS})
+    limit = descriptors(proxy) + 10
+    resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE, (limit, limit))
+    waiting = [socket.create_connection(("127.0.0.1", proxy.port)) for _ in range(40)]
+    for s in waiting:
+        s.sendall(b"\0")
+    eventually(lambda: "could not accept" in proxy.tail(10))
+    before = ticks(proxy)
+    time.sleep(1)
+    assert ticks(proxy) - before < 20
+    assert proxy.tail(100).count("could not accept") == 1  # of all the workers
+    for s in waiting:
+        s.close()
+    with proxy.wire() as w:
+        assert w.ask(h.query("SELECT 1"))[-1] == ("Z", "I")
+    proxy.stop()
+
+
 def test_who_hangs_up_while_nobody_reads_from_him_costs_nothing(make_proxy):
     """The kernel reports it over and over, whatever it was asked for."""
     proxy = make_proxy(settings={"workers": 1})
-
-    def ticks():
-        with open("/proc/%d/stat" % proxy.process.pid, encoding="ascii") as f:
-            return sum(int(x) for x in f.read().rsplit(")", 1)[1].split()[11:13])
 
     with proxy.wire() as w:
         # The answer cannot be sent, and what follows the query is not read.
@@ -124,9 +146,9 @@ def test_who_hangs_up_while_nobody_reads_from_him_costs_nothing(make_proxy):
         w._need(1000)
         w.socket.shutdown(socket.SHUT_WR)
         for _ in range(20):  # quiet for a second, sooner or later
-            before = ticks()
+            before = ticks(proxy)
             time.sleep(1)
-            if ticks() - before < 20:
+            if ticks(proxy) - before < 20:
                 break
         else:
             raise AssertionError("the proxy does not come to rest")

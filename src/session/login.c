@@ -155,8 +155,9 @@ static enum dispatch login_welcome(struct client *c)
     }
     assert(c->db);
     struct varset *known = hashmap_get(&c->env->welcomes, welcome_key(c, &c->env->scratch2));
-    /* Its own variables are tried where they will be used: a bad one ends the login, as on a server. */
-    if (!known || (c->vars && c->vars->n > 1)) {
+    /* Its own variables are tried where they will be used: a bad one ends the login, as on a server. Who has asked for
+       a server before another client's told what it says must still take it, and give it back. */
+    if (!known || (c->vars && c->vars->n > 1) || c->n_links > 0) {
         shard_set_clear(&home);
         shard_set_add(&home, c->db->home);
         switch (links_acquire(c, &home, &e)) {
@@ -174,6 +175,7 @@ static enum dispatch login_welcome(struct client *c)
         link_put(l, true);
         known = hashmap_get(&c->env->welcomes, welcome_key(c, &c->env->scratch2));
     }
+    error_drop(&c->acquire_error); /* of a wait that was not needed any more */
     apply_welcome(c, known);
     welcome_send(c);
     return DISPATCH_DONE;

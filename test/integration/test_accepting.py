@@ -1,5 +1,6 @@
 """Workers accept clients themselves: what must hold of all of them together."""
 import collections
+import contextlib
 import os
 import resource
 import signal
@@ -152,4 +153,35 @@ def test_who_hangs_up_while_nobody_reads_from_him_costs_nothing(make_proxy):
                 break
         else:
             raise AssertionError("the proxy does not come to rest")
+    proxy.stop()
+
+
+def test_logins_that_waited_together_keep_no_server(make_proxy):
+    """All get a server in the same moment, but only the first of them needs what it says."""
+    together = 4
+    proxy = make_proxy(settings={"workers": 1, "default_pool_size": together, "reserve_pool_size": 0})
+
+    def pool():
+        return next(row for row in console.dicts("SHOW POOLS") if row["user"] == "app")
+
+    with contextlib.ExitStack() as stack:
+        console = stack.enter_context(proxy.console())
+        busy = [proxy.wire() for _ in range(together)]
+        for w in busy:
+            w.ask(h.query("BEGIN"))
+            w.ask(h.query("SELECT pg_backend_pid()"))
+        for w in busy:
+            w.close()
+        eventually(lambda: pool()["sv_idle"] == together)
+        console.run("RELOAD")  # forgets what servers say of themselves
+        console.run("PAUSE")
+        logins = [stack.enter_context(h.Wire(proxy.port)) for _ in range(together)]
+        for w in logins:
+            w.startup(user="app", database=h.DATABASE)
+        eventually(lambda: pool()["cl_waiting"] == together)
+        console.run("RESUME")
+        for w in logins:
+            w.until_ready()
+        eventually(lambda: pool()["sv_active"] == 0)
+        assert pool()["sv_idle"] == together
     proxy.stop()

@@ -159,102 +159,103 @@ enum after_end {
 };
 
 struct client {
-    struct list_node node; /* env->clients */
+    /* What every statement looks at comes first: with many clients the first look at a line of memory is what costs. */
     struct session_env *env;
     struct stream *stream;
-    enum client_state state;
-    struct buf in;
     struct config *config; /* a reference: what this session runs under; moves between transactions */
     const struct database_def *db;
-    bool console, admin, console_waiting;
-    char *user, *database, *password;
-    struct peer_address peer;
-    struct auth *auth;
-    uint32_t pid, secret;
-    struct varset *vars;     /* what it has SET */
-    struct varset *reported; /* ParameterStatus values that it was told and that differ from the welcome */
-    struct datum_style style;
-    bool transcoded;      /* client_encoding differs from the shards': bytes do not sort as the shards' do */
-    bool unsafe_encoding; /* client_encoding whose second bytes may be ASCII: statements cannot be read */
-    bool nonstandard_strings;    /* standard_conforming_strings = off: statements cannot be read */
-    struct varset *vars_startup; /* of its startup packet: what RESET goes back to */
-    struct varset *guc_pgunison; /* SET pgunison.* */
-    struct varset *guc_before;   /* before the first SET LOCAL pgunison.* of this transaction */
-    bool guc_local;
-
     struct link **links;
     unsigned n_links, cap_links;
     struct server_pool **pools; /* [db->n_shards], found when first needed */
+    struct link *run_link;      /* RUN_SINGLE, RUN_PIPELINE, RUN_CATALOG */
 
+    enum client_state state;
     enum run_kind run;
-    struct link *run_link;       /* RUN_SINGLE, RUN_PIPELINE, RUN_CATALOG */
-    struct link *turn;           /* ORDER_TURNS: who answers */
-    struct scatter *scatter;     /* RUN_MULTI */
-    struct plan *plan;           /* pinned: of the statement that runs */
-    unsigned control_due;        /* RUN_CONTROL, RUN_ENDING, RUN_COPY_IN: answers still to come */
-    unsigned turns_left;         /* ORDER_TURNS: how many follow the one of c->turn */
-    struct error *plan_error;    /* of a catalog query: for the statement that needed it; NULL: none */
-    struct error *acquire_error; /* of a wait for a server, likewise */
-    uint64_t user_hash;
-    struct error *run_error; /* of the catalog query, or of the COMMIT, that is under way; NULL: none yet */
+    enum copy_pass copy_pass;
+    bool console, admin, console_waiting;
+    bool transcoded;      /* client_encoding differs from the shards': bytes do not sort as the shards' do */
+    bool unsafe_encoding; /* client_encoding whose second bytes may be ASCII: statements cannot be read */
+    bool nonstandard_strings; /* standard_conforming_strings = off: statements cannot be read */
     bool run_failed;
     bool preamble_failed; /* BEGIN or the replay failed: the statement's own error would say less */
+    bool reading;
+    bool walking; /* the messages of a read, which are not in `in` yet, are being dispatched */
+    bool resumed;
+    bool in_request;    /* between a request's first message and ReadyForQuery */
+    bool output_full;   /* somebody waits for room in the output */
+    bool simple_retry;  /* the Query could not begin yet and is dispatched again */
+    bool skip_query;    /* the Query that is dispatched again has been answered: it goes */
+    bool simple_open;   /* a Query message is being answered: ends with ReadyForQuery */
+    bool multi;         /* the Query has several statements: parts */
+    bool sync_pending;  /* Sync has been dispatched, its answer is due */
+    bool extended_open; /* messages since the last Sync */
+    bool skip_till_sync;
+    bool parse_retry; /* the Parse at hand has put its statement already */
+    bool reads_only;  /* nothing but reads since the last Sync */
+    bool console_extended;
+    bool guc_local;
+
+    struct varset *vars;         /* what it has SET */
+    struct varset *guc_pgunison; /* SET pgunison.* */
+    struct plan *plan;           /* pinned: of the statement that runs */
+    const struct frame *frame;   /* the Query that is being dispatched */
+    struct error *plan_error;    /* of a catalog query: for the statement that needed it; NULL: none */
+    struct error *acquire_error; /* of a wait for a server, likewise */
+    struct slice rest;           /* what follows the message that is being dispatched */
+    size_t need_input;           /* bytes of the message under way, as far as they are known */
+    struct buf in;
+    struct txn_commit *commit; /* two-phase commit under way: txn_port.c */
+    struct scatter *scatter;   /* RUN_MULTI */
+    uint64_t request_us;
+    struct client_names *names;                /* NULL: none */
+    struct client_statement unnamed_statement; /* def NULL: none */
+    struct client_portal *unnamed_portal;      /* NULL: none */
+    struct client_txn txn;
+
+    enum pipeline_order order;
+    unsigned turns_left;     /* ORDER_TURNS: how many follow the one of c->turn */
+    struct link *turn;       /* ORDER_TURNS: who answers */
+    unsigned control_due;    /* RUN_CONTROL, RUN_ENDING, RUN_COPY_IN: answers still to come */
+    struct error *run_error; /* of the catalog query, or of the COMMIT, that is under way; NULL: none yet */
     bool multi_cancelled, multi_final, multi_rows_done;
-    struct link *multi_first;  /* the first shard that was through: does an aggregate's last step */
-    const struct frame *frame; /* the Query that is being dispatched */
+    struct link *multi_first; /* the first shard that was through: does an aggregate's last step */
     struct buf held; /* what may be sent only after the commit: CommandComplete of an implicit transaction */
     const char *control_tag; /* RUN_CONTROL: the tag to answer with */
     void (*control_done)(struct client *c, bool ok);
     struct varset *control_vars; /* SET under way: the session's variables if it succeeds */
     bool control_has_vars;
 
-    struct client_txn txn;
     enum after_end after_end;
     bool commit_failed, committing;
-    const char *end_tag;
     bool end_chain;
-    struct txn_commit *commit; /* two-phase commit under way: txn_port.c */
-    const char *last_commit;   /* SHOW pgunison.last_commit: its words, NULL: none yet */
-    char *last_txid;           /* ... of a two-phase one, else NULL */
+    const char *end_tag;
+    const char *last_commit; /* SHOW pgunison.last_commit: its words, NULL: none yet */
+    char *last_txid;         /* ... of a two-phase one, else NULL */
 
     /* simple query of several statements: where it stands */
-    bool multi;
     size_t *part_ends; /* [2 * n_parts]: where each begins and ends in the text of the query */
     size_t n_parts, part;
-    bool simple_retry; /* the Query could not begin yet and is dispatched again */
-    bool skip_query;   /* the Query that is dispatched again has been answered: it goes */
-    bool simple_open;  /* a Query message is being answered: ends with ReadyForQuery */
-
-    /* extended */
-    struct client_names *names;                /* NULL: none */
-    struct client_statement unnamed_statement; /* def NULL: none */
-    struct client_portal *unnamed_portal;      /* NULL: none */
-    enum pipeline_order order;
-    bool reads_only; /* nothing but reads since the last Sync */
-    bool skip_till_sync;
-    bool parse_retry; /* the Parse at hand has put its statement already */
-    bool console_extended;
-    enum copy_pass copy_pass;
-    bool sync_pending;  /* Sync has been dispatched, its answer is due */
-    bool extended_open; /* messages since the last Sync */
 
     struct copy_in *copy; /* RUN_COPY_IN */
 
     struct catalog_load *loading;
     char *load_schema, *load_name;
     bool saw_missing; /* the router asked for a relation that does not exist */
-
-    struct deferred
-        pump; /* room is made in the output; if resumed, the messages that wait are tried again */
-    bool resumed;
-    bool walking; /* the messages of a read, which are not in `in` yet, are being dispatched */
-    uint64_t connected_us, request_us;
-    bool reading;
-    bool in_request;  /* between a request's first message and ReadyForQuery */
-    bool output_full; /* somebody waits for room in the output */
     bool freed;
-    size_t need_input; /* bytes of the message under way, as far as they are known */
-    struct slice rest; /* what follows the message that is being dispatched */
+
+    struct deferred pump; /* room is made in the output; if resumed, the messages that wait are tried again */
+
+    struct list_node node; /* env->clients */
+    char *user, *database, *password;
+    uint64_t user_hash;
+    struct peer_address peer;
+    struct auth *auth;
+    uint32_t pid, secret;
+    uint64_t connected_us;
+    struct varset *reported; /* ParameterStatus values that it was told and that differ from the welcome */
+    struct datum_style style;
+    struct varset *vars_startup; /* of its startup packet: what RESET goes back to */
+    struct varset *guc_before;   /* before the first SET LOCAL pgunison.* of this transaction */
 };
 /* Thousands of them idle at once: what a client needs rarely, or only while it runs something, has memory of
    its own. test/integration/test_memory.py measures the whole. */

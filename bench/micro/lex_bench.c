@@ -4,8 +4,8 @@
  *
  * make bench BENCH='--suite lex'
  *
- * Instructions: `lex_bench PIECE ROUNDS` does one piece (lex, hit, route) so many times and nothing else;
- * under valgrind --tool=callgrind the difference of two runs, divided by the difference of their rounds, is
+ * Instructions: `lex_bench PIECE ROUNDS` does one piece (lex, hit, route, or one of the long texts) so many
+ * times and nothing else; under valgrind --tool=callgrind the difference of two runs, divided by the difference of their rounds, is
  * its cost.
  */
 #include "route/bucket_map.h"
@@ -161,6 +161,152 @@ static void time_pieces(void)
     }
 }
 
+/* ---- long texts ---------------------------------------------------------------------------------------- */
+
+/* Up to 1 to 8 digits, each as often as the others. */
+static int short_number(int i)
+{
+    static const int below[] = {10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000};
+    uint32_t scattered = (uint32_t)i * 2654435761U;
+    return (int)(scattered >> 3) % below[scattered % 8];
+}
+
+static void wide_rows(struct buf *sql)
+{
+    buf_str(sql, "INSERT INTO orders (id, customer, note, amount) VALUES ");
+    for (int i = 0; i < 5000; i++)
+        buf_printf(sql, "%s(%d, %d, 'the quick brown fox jumps over the lazy dog', %d.%02d)", i ? ", " : "",
+                   i * 7919, i, i, i % 100);
+}
+
+static void long_string(struct buf *sql)
+{
+    buf_str(sql, "INSERT INTO files VALUES (1, '\\x");
+    for (int i = 0; i < 1000000; i++)
+        buf_str(sql, "0a");
+    buf_str(sql, "')");
+}
+
+static void long_escape_string(struct buf *sql)
+{
+    buf_str(sql, "INSERT INTO files VALUES (1, E'");
+    for (int i = 0; i < 100000; i++)
+        buf_str(sql, "some text of a line\\n");
+    buf_str(sql, "')");
+}
+
+static void digits(struct buf *sql)
+{
+    buf_str(sql, "SELECT * FROM orders WHERE id IN (1");
+    for (int i = 0; i < 20000; i++)
+        buf_printf(sql, ",%d", i * 7 % 10);
+    buf_str(sql, ")");
+}
+
+static void integers(struct buf *sql)
+{
+    buf_str(sql, "SELECT * FROM orders WHERE id IN (1");
+    for (int i = 0; i < 20000; i++)
+        buf_printf(sql, ",%d", short_number(i));
+    buf_str(sql, ")");
+}
+
+static void integers_and_blanks(struct buf *sql)
+{
+    buf_str(sql, "SELECT * FROM orders WHERE id IN (1");
+    for (int i = 0; i < 20000; i++)
+        buf_printf(sql, ", %d", short_number(i));
+    buf_str(sql, ")");
+}
+
+static void short_strings(struct buf *sql)
+{
+    buf_str(sql, "SELECT * FROM orders WHERE state IN ('ab'");
+    for (int i = 0; i < 20000; i++)
+        buf_printf(sql, ",'%c%c'", 'a' + i % 26, 'a' + i % 25);
+    buf_str(sql, ")");
+}
+
+static void short_rows(struct buf *sql)
+{
+    buf_str(sql, "INSERT INTO t VALUES ");
+    for (int i = 0; i < 5000; i++)
+        buf_printf(sql, "%s(%d, '%.*s', %d)", i ? "," : "", i * 7919 % 100003, i % 12, "abcdefghijklmnop",
+                   i % 5);
+}
+
+static void rows_in_lines(struct buf *sql)
+{
+    buf_str(sql, "INSERT INTO t VALUES");
+    for (int i = 0; i < 5000; i++)
+        buf_printf(sql, "%s\n(%d, -%d.%02d, '%.*s', NULL)", i ? "," : "", short_number(i), i % 1000, i % 100,
+                   i % 12, "abcdefghijklmnop");
+}
+
+static void expressions(struct buf *sql)
+{
+    buf_str(sql, "SELECT a.id");
+    for (int i = 0; i < 500; i++)
+        buf_printf(sql, ", coalesce(a.column_%d, b.other_column_%d) AS name_%d", i, i, i);
+    buf_str(sql, " FROM first_table a JOIN second_table b ON a.id = b.id WHERE a.id = 42");
+}
+
+static void quoted_identifiers(struct buf *sql)
+{
+    buf_str(sql, "SELECT \"orders\".\"id\"");
+    for (int i = 0; i < 500; i++)
+        buf_printf(sql, ", \"orders\".\"column_%d\" AS \"name_%d\"", i, i);
+    buf_str(sql, " FROM \"orders\" WHERE \"orders\".\"id\" = 42");
+}
+
+static const struct text {
+    const char *name, *what;
+    void (*make)(struct buf *sql);
+} texts[] = {
+    {"wide-rows", "INSERT of 5000 rows", wide_rows},
+    {"string", "one long string", long_string},
+    {"escape-string", "one long escape string", long_escape_string},
+    {"digits", "IN list 1,2,...", digits},
+    {"integers", "IN list of 1-8 digits, \",\"", integers},
+    {"integers-blanks", "IN list of 1-8 digits, \", \"", integers_and_blanks},
+    {"short-strings", "IN list 'ab','cd',...", short_strings},
+    {"short-rows", "INSERT of 5000 short rows", short_rows},
+    {"lines", "INSERT of 5000 rows in lines", rows_in_lines},
+    {"expressions", "SELECT of 500 expressions", expressions},
+    {"identifiers", "SELECT of 500 quoted columns", quoted_identifiers},
+};
+#define N_TEXTS (sizeof(texts) / sizeof(texts[0]))
+
+static void time_texts(void)
+{
+    struct buf sql;
+    buf_init(&sql);
+    for (size_t i = 0; i < N_TEXTS; i++) {
+        buf_clear(&sql);
+        texts[i].make(&sql);
+        lex(texts[i].what, buf_slice(&sql));
+    }
+    buf_free(&sql);
+}
+
+static void lex_text(const struct text *text, uint64_t rounds)
+{
+    struct template t;
+    struct error error;
+    struct buf sql;
+    template_init(&t);
+    buf_init(&sql);
+    text->make(&sql);
+    for (uint64_t i = 0; i < rounds; i++) {
+        if (template_lex(&t, buf_slice(&sql), &error) != STATUS_OK)
+            die(&error);
+        sink += t.hash;
+    }
+    printf("%zu bytes\n", buf_len(&sql));
+    buf_free(&sql);
+    template_free(&t);
+}
+
 static int count_piece(const char *name, const char *rounds)
 {
     for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
@@ -169,50 +315,14 @@ static int count_piece(const char *name, const char *rounds)
             return sink == 1;
         }
     }
+    for (size_t i = 0; i < N_TEXTS; i++) {
+        if (strcmp(texts[i].name, name) == 0) {
+            lex_text(&texts[i], strtoull(rounds, NULL, 10));
+            return sink == 1;
+        }
+    }
     fprintf(stderr, "no piece \"%s\"\n", name);
     return 2;
-}
-
-static void long_ones(void)
-{
-    struct buf sql;
-    buf_init(&sql);
-    buf_str(&sql, "INSERT INTO orders (id, customer, note, amount) VALUES ");
-    for (int i = 0; i < 5000; i++)
-        buf_printf(&sql, "%s(%d, %d, 'the quick brown fox jumps over the lazy dog', %d.%02d)", i ? ", " : "",
-                   i * 7919, i, i, i % 100);
-    lex("INSERT of 5000 rows", buf_slice(&sql));
-    buf_clear(&sql);
-    buf_str(&sql, "INSERT INTO files VALUES (1, '\\x");
-    for (int i = 0; i < 1000000; i++)
-        buf_str(&sql, "0a");
-    buf_str(&sql, "')");
-    lex("one long string", buf_slice(&sql));
-    buf_clear(&sql);
-    buf_str(&sql, "INSERT INTO files VALUES (1, E'");
-    for (int i = 0; i < 100000; i++)
-        buf_str(&sql, "some text of a line\\n");
-    buf_str(&sql, "')");
-    lex("one long escape string", buf_slice(&sql));
-    buf_clear(&sql);
-    buf_str(&sql, "SELECT * FROM orders WHERE id IN (1");
-    for (int i = 0; i < 20000; i++)
-        buf_printf(&sql, ", %d", i * 7919 % 1000003);
-    buf_str(&sql, ")");
-    lex("IN list of 20000 integers", buf_slice(&sql));
-    buf_clear(&sql);
-    buf_str(&sql, "INSERT INTO t VALUES ");
-    for (int i = 0; i < 5000; i++)
-        buf_printf(&sql, "%s(%d, '%.*s', %d)", i ? "," : "", i * 7919 % 100003, i % 12, "abcdefghijklmnop",
-                   i % 5);
-    lex("INSERT of 5000 short rows", buf_slice(&sql));
-    buf_clear(&sql);
-    buf_str(&sql, "SELECT a.id");
-    for (int i = 0; i < 500; i++)
-        buf_printf(&sql, ", coalesce(a.column_%d, b.other_column_%d) AS name_%d", i, i, i);
-    buf_str(&sql, " FROM first_table a JOIN second_table b ON a.id = b.id WHERE a.id = 42");
-    lex("SELECT of 500 expressions", buf_slice(&sql));
-    buf_free(&sql);
 }
 
 int main(int argc, char **argv)
@@ -236,7 +346,7 @@ int main(int argc, char **argv)
         snprintf(what, sizeof(what), "lex, get: %s", statements[i]);
         hit(what, slice_str(statements[i]));
     }
-    long_ones();
+    time_texts();
     time_pieces();
     return sink == 1;
 }

@@ -13,6 +13,10 @@
 #define LEX_SSE2 1
 #include <emmintrin.h>
 #endif
+/* PGUNISON_SSE2: as on a machine without AVX2. */
+#if defined(LEX_SSE2) && defined(__x86_64__) && !defined(PGUNISON_SSE2)
+#define LEX_AVX2 1
+#endif
 
 /* Up to CLASS_DOLLAR: may continue an identifier. */
 enum char_class {

@@ -115,6 +115,35 @@ static inline const uint8_t *lexer_mask(struct lexer *lx, const uint8_t *from, c
     return lexer_put_mask(lx, lx->out + n, from, to, kind);
 }
 
+/* ---- long texts ---------------------------------------------------------------------------------------- */
+
+/* p: at a byte that may not be plain text; low: the beginning of a token at or before it, behind the last
+   literal. Returns where to go on: p if it is plain text, the end of the last token if the statement ended
+   (lx->stopped), NULL: error. */
+RARE const uint8_t *lexer_at_stop(struct lexer *lx, const uint8_t *low, const uint8_t *p);
+
+#define LEX_LONG      256 /* so many bytes and more are a long text */
+#define LEX_LONG_REST 128 /* fewer are left to the caller */
+
+/* As tokens_in_windows() (template.c) does, but for the last bytes. *low_r and *base_r: from and to where it
+   goes on. Returns *base_r, or as lexer_at_stop(). */
+RARE const uint8_t *lexer_long_sse2(struct lexer *lx, const uint8_t **low_r, const uint8_t **base_r);
+RARE const uint8_t *lexer_long_avx2(struct lexer *lx, const uint8_t **low_r, const uint8_t **base_r);
+
+static inline const uint8_t *lexer_long(struct lexer *lx, const uint8_t **low_r, const uint8_t **base_r)
+{
+#ifdef LEX_AVX2
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2"))
+        return lexer_long_avx2(lx, low_r, base_r);
+#endif
+#ifdef LEX_SSE2
+    return lexer_long_sse2(lx, low_r, base_r);
+#else
+    (void)lx, (void)low_r; /* never called */
+    return *base_r;
+#endif
+}
+
 /* ---- literals ------------------------------------------------------------------------------------------ */
 
 /* p: at a dollar that does not continue an identifier: $1, $tag$...$tag$, or just a dollar. */

@@ -309,6 +309,29 @@ RARE static const uint8_t *other_stop(struct lexer *lx, const uint8_t *low, cons
     return p;
 }
 
+/* p: at a digit. */
+static inline const uint8_t *digit(struct lexer *lx, const uint8_t *low, const uint8_t *p)
+{
+    uint8_t before = p > low ? lex_class[p[-1]] : CLASS_SPACE;
+    if (before <= CLASS_DOLLAR)
+        return p;
+    return lexer_number(lx, before == CLASS_DOT ? point_before(low, p) : p);
+}
+
+const uint8_t *lexer_at_stop(struct lexer *lx, const uint8_t *low, const uint8_t *p)
+{
+    uint8_t class = lex_class[*p];
+    if (class == CLASS_DIGIT)
+        return digit(lx, low, p);
+    if (class == CLASS_QUOTE)
+        return quote(lx, low, p);
+    if (class == CLASS_SEMICOLON && !lx->whole) {
+        lx->stopped = p;
+        return last_before(lx, p);
+    }
+    return other_stop(lx, low, p);
+}
+
 /*
  * As tokens(), for texts of PLAIN_SHORTEST bytes and more that do not begin with CREATE: only stops are
  * looked at (plain.h). Parentheses are not counted: who finds anything behind the semicolon must ask
@@ -320,6 +343,11 @@ RARE static const uint8_t *other_stop(struct lexer *lx, const uint8_t *low, cons
 static const uint8_t *tokens_in_windows(struct lexer *lx, const uint8_t *p)
 {
     const uint8_t *end = lx->end, *low = p, *base = p;
+    if (end - p >= LEX_LONG) {
+        const uint8_t *to = lexer_long(lx, &low, &base);
+        if (!to || lx->stopped)
+            return to;
+    }
     uint64_t stops = plain_stops(lx->begin, base, end);
     for (;;) {
         if (stops == 0) {

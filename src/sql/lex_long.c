@@ -1,0 +1,289 @@
+/*
+ * Long texts: the literals of a window of 64 bytes are found all at once, as sets of positions, and masked in
+ * a loop that looks at no byte of the text.
+ *
+ *     text      id IN (12, 'a b', x3,  5.25, E'\n')
+ *     begins    .......*...*..........*.*.........     of numbers, strings and gaps (white space that becomes
+ *     ends      .........*......*.......*...*......     one blank), and where they end
+ *     special   .............................*....     what the lexer must see to itself
+ *
+ * The first special one ends what is known of the window: sets are right only up to it, since it may be the
+ * beginning of anything (a comment with quotes inside). The lexer handles it, and the rest of the window is
+ * looked at again. A literal that reaches the last two bytes of a window, behind which nothing can be seen,
+ * is the beginning of the next one.
+ *
+ * Special are: comments, semicolons, dollars other than plain parameters, control characters, strings with a
+ * prefix or perhaps with a continuation, numbers that begin with a point or may have an exponent, and what is
+ * longer than a window. Whatever is called special without need costs time, nothing else.
+ *
+ * This file is compiled twice (lex_long_avx2.c). Not responsible for: short texts and the last bytes of long
+ * ones (template.c).
+ */
+#include "lexer.h"
+
+#ifdef LEX_SSE2
+#include "window.h"
+#include <stddef.h>
+
+#ifndef LEXER_LONG
+#define LEXER_LONG lexer_long_sse2
+#endif
+
+/* Literals are at least two bytes long, but for integers of one digit, of which no two are adjacent. */
+#define WINDOW_LITERALS ((ptrdiff_t)WINDOW)
+/* The text of a window with its masks, and what copying in blocks writes behind it. */
+#define WINDOW_OUTPUT ((size_t)4 * WINDOW)
+#define LAST          (WINDOW - 2) /* up to which a literal may end */
+
+/* Where a constant parameter makes two functions of one. */
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
+struct view {
+    const struct lexer *lx;
+    const uint8_t *base;
+    struct window w;
+    uint64_t digits, words, quotes, dquotes, blanks, minuses, rare; /* of the whole window */
+    bool word_before, point_before, amp_before;                     /* the byte before it */
+};
+
+/* What the lexer knows of a part of the window. */
+struct marks {
+    uint64_t begins, ends;
+    /* Begins of strings and gaps; ends of numbers with a point and of gaps. */
+    uint64_t high, low;
+    uint64_t special;
+    uint64_t part;   /* what was not lexed yet, without the inside of strings and quoted identifiers */
+    uint64_t joined; /* positions that belong to what is before them; not the first behind a literal */
+};
+
+static inline void look(struct view *v, const uint8_t *low, const uint8_t *base)
+{
+    v->base = base;
+    v->w = window_at(base);
+    v->digits = window_between(&v->w, '0', '9');
+    v->quotes = window_is(&v->w, '\'');
+    v->dquotes = window_is(&v->w, '"');
+    v->blanks = window_is(&v->w, ' ');
+    v->minuses = window_is(&v->w, '-');
+    v->rare = window_rare(&v->w);
+    v->words = window_words(&v->w) | v->digits;
+    uint8_t before = base > low ? base[-1] : ' ';
+    v->word_before = lex_continues_identifier(before);
+    v->point_before = before == '.';
+    v->amp_before = before == '&';
+}
+
+/* ---- what is in a window ------------------------------------------------------------------------------- */
+
+/* Opening quotes with what may be a prefix before them. */
+static inline uint64_t prefixed(const struct view *v, const struct marks *m, uint64_t opening)
+{
+    uint64_t before = v->words | window_is(&v->w, '&');
+    return opening & m->joined & (before << 1 | (v->word_before | v->amp_before));
+}
+
+/* Strings and quoted identifiers. Returns the last quotes of strings. */
+static inline uint64_t find_quoted(const struct view *v, struct marks *m)
+{
+    uint64_t quotes = v->quotes & m->part, dquotes = v->dquotes & m->part;
+    if (!(quotes | dquotes))
+        return 0;
+    uint64_t inside = set_between(quotes), named = set_between(dquotes);
+    if ((quotes & named) | (dquotes & inside)) { /* one inside of the other */
+        m->special |= dquotes & ~inside;
+    } else if (dquotes) {
+        uint64_t opening = dquotes & named;
+        opening &= ~((dquotes & ~named) << 1); /* "" */
+        if ((named | dquotes) & WINDOW_TOP) /* it may go on in the next window */
+            m->special |= WINDOW_TOP >> __builtin_clzll(opening);
+        m->special |= prefixed(v, m, opening);
+        m->part &= ~named;
+    }
+    if (!quotes)
+        return 0;
+    m->part &= ~inside;
+    uint64_t opening = quotes & inside, closing = quotes & ~inside, doubled = closing & opening >> 1;
+    opening &= ~(doubled << 1);
+    closing &= ~doubled;
+    m->special |= prefixed(v, m, opening);
+    m->begins |= opening;
+    m->high |= opening;
+    m->ends |= closing << 1;
+    return closing;
+}
+
+/* White space other than single blanks; strings that end at `closing` may go on behind it. */
+static inline void find_gaps(const struct view *v, struct marks *m, uint64_t closing)
+{
+    uint64_t blanks = v->blanks & m->part, rare = v->rare & m->part, minuses = v->minuses & m->part;
+    uint64_t comments = minuses & (v->minuses >> 1 | WINDOW_TOP), space = blanks;
+    if (rare) {
+        uint64_t slashes = rare & window_is(&v->w, '/'), dollars = rare & window_is(&v->w, '$');
+        uint64_t controls = rare & window_between(&v->w, '\t', '\r') & ~window_is(&v->w, '\v');
+        if (slashes)
+            comments |= slashes & (window_is(&v->w, '*') >> 1 | WINDOW_TOP);
+        if (dollars) {
+            /* $1 that nothing is joined to is plain text. */
+            uint64_t plain = dollars & v->digits >> 1 & ~(m->joined & (v->words << 1 | v->word_before));
+            uint64_t numbers = plain << 1, ends = set_ends(v->digits, numbers);
+            if (!(ends & v->words) && v->digits + numbers >= v->digits)
+                dollars &= ~plain;
+        }
+        space |= controls;
+        m->special |= (rare & ~slashes & ~controls & ~window_is(&v->w, '$')) | dollars;
+    }
+    m->special |= comments;
+    uint64_t begins = space & ~(space << 1);
+    begins &= ~(blanks & ~(space >> 1 | WINDOW_TOP));
+    m->special |= closing & (comments >> 1 | (blanks >> 1 & comments >> 2));
+    if (begins) {
+        uint64_t ends = set_ends(space, begins);
+        m->special |= closing & begins >> 1;
+        m->special |= (ends & (comments | (rare & window_is(&v->w, ';')))) >> 1;
+        m->begins |= begins;
+        m->high |= begins;
+        m->ends |= ends;
+        m->low |= ends;
+    }
+}
+
+static inline void find_numbers(const struct view *v, struct marks *m)
+{
+    uint64_t digits = v->digits & m->part;
+    uint64_t begins = digits & ~(m->joined & (v->words << 1 | v->word_before));
+    if (!begins)
+        return;
+    uint64_t points = window_is(&v->w, '.') & m->part;
+    uint64_t behind_point = begins & m->joined & (points << 1 | v->point_before);
+    begins &= ~behind_point;
+    uint64_t ends = set_ends(digits, begins);
+    uint64_t fractions = ends & points & ~(points >> 1); /* 1..2 is 1, .., 2 */
+    if (fractions | behind_point) {
+        uint64_t first = fractions << 1;
+        uint64_t behind = set_ends(digits, first & digits) | (first & ~digits);
+        ends = (ends & ~fractions) | behind;
+        m->low |= behind;
+        m->special |= behind_point & ~first;
+    }
+    m->begins |= begins;
+    m->ends |= ends;
+    uint64_t exponents = ends & v->words;
+    if (exponents)
+        m->special |= (exponents & window_letter(&v->w, 'e')) >> 1;
+}
+
+/* From bit `from` on; low: as in tokens_in_windows(). */
+static inline struct marks find(const struct view *v, const uint8_t *low, size_t from)
+{
+    struct marks m = {.part = ~UINT64_C(0) << from, .joined = ~UINT64_C(0)};
+    if (low >= v->base)
+        m.joined = ~UINT64_C(1) << (low - v->base);
+    uint64_t closing = find_quoted(v, &m);
+    find_gaps(v, &m, closing);
+    find_numbers(v, &m);
+    return m;
+}
+
+/* ---- output -------------------------------------------------------------------------------------------- */
+
+/* Ends the run at the window's beginning at least, and makes room for all that the window can have. Returns
+   the offset at which output goes on. */
+static inline size_t begin_window(struct lexer *lx, const uint8_t *base)
+{
+    while (lx->literals_end - lx->literal <= WINDOW_LITERALS)
+        lexer_grow_literals(lx);
+    const uint8_t *to = lx->run > base ? lx->run : base;
+    uint8_t *out = lexer_end_run(lx, to, WINDOW_OUTPUT);
+    lx->run = to;
+    return (size_t)(out - lx->t->text.data);
+}
+
+/* In two stores. */
+static inline void put_literal(struct literal *l, size_t at, size_t len, size_t template_at, uint8_t kind)
+{
+    _Static_assert(sizeof(*l) == 16 && offsetof(struct literal, len) == 4 &&
+                       offsetof(struct literal, template_at) == 8 && offsetof(struct literal, kind) == 12,
+                   "two fields make eight bytes");
+    const uint64_t halves[2] = {at | (uint64_t)len << 32, template_at | (uint64_t)kind << 32};
+    memcpy(l, halves, sizeof(*l));
+}
+
+/* Masks what ends at `ends`. Returns the end of the last one. */
+static ALWAYS_INLINE const uint8_t *put_window(struct lexer *lx, const uint8_t *base, const struct marks *m,
+                                               uint64_t ends, bool all_integers)
+{
+    /* by what marks say of begins and ends, "high" and "low" */
+    static const uint8_t masks[2][2][2] = {{{'#', 1 + LITERAL_INTEGER}, {'#', 1 + LITERAL_NUMERIC}},
+                                           {{'\'', 1 + LITERAL_STRING}, {' ', 0}}};
+    static const uint8_t kinds[2][2] = {{LITERAL_INTEGER, LITERAL_NUMERIC}, {LITERAL_STRING, 0}};
+    size_t out = begin_window(lx, base), run = (size_t)(lx->run - base);
+    uint8_t *const text = lx->t->text.data;
+    const size_t at = (size_t)(base - lx->begin);
+    struct literal *literal = lx->literal;
+    uint64_t begins = m->begins;
+    do {
+        size_t from = set_first(begins), to = set_first(ends), high = 0, low = 0;
+        if (!all_integers) {
+            high = m->high >> from & 1;
+            low = m->low >> to & 1;
+        }
+        memcpy(text + out, base + run, SHORT);
+        if (from - run > SHORT)
+            memcpy(text + out + SHORT, base + run + SHORT, WINDOW - SHORT);
+        out += from - run;
+        memcpy(text + out, masks[high][low], 2);
+        put_literal(literal, at + from, to - from, out, kinds[high][low]);
+        size_t gap = high & low;
+        literal += 1 - gap;
+        out += 2 - gap;
+        run = to;
+        begins &= begins - 1;
+        ends &= ends - 1;
+    } while (ends);
+    lx->literal = literal;
+    lx->out = text + out;
+    return lx->run = base + run;
+}
+
+/* ---- the loop ------------------------------------------------------------------------------------------ */
+
+const uint8_t *LEXER_LONG(struct lexer *lx, const uint8_t **low_r, const uint8_t **base_r)
+{
+    const uint8_t *low = *low_r, *base = *base_r, *to;
+    while ((size_t)(lx->end - base) >= LEX_LONG_REST) {
+        struct view v;
+        size_t from = 0;
+        look(&v, low, base);
+        while (from < WINDOW) {
+            struct marks m = find(&v, low, from);
+            unsigned last = set_first(m.special | UINT64_C(1) << LAST);
+            uint64_t ends = m.ends & ((UINT64_C(2) << last) - 1);
+            if (ends)
+                low = m.high | m.low ? put_window(lx, base, &m, ends, false)
+                                     : put_window(lx, base, &m, ends, true);
+            uint64_t left = m.begins & (low > base ? ~UINT64_C(0) << (low - base) : ~UINT64_C(0));
+            if (!m.special && (left == 0 || set_first(left) > 0)) {
+                from = left ? set_first(left) : WINDOW;
+                break;
+            }
+            const uint8_t *p = base + set_first(m.special | left);
+            to = lexer_at_stop(lx, low, p);
+            if (!to || lx->stopped)
+                return to;
+            if (to != p)
+                low = to;
+            else
+                to++;
+            if (lx->verbatim) {
+                *low_r = low;
+                return *base_r = to;
+            }
+            from = (size_t)(to - base);
+        }
+        base += from;
+    }
+    *low_r = low;
+    return *base_r = base;
+}
+
+#endif

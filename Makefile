@@ -46,7 +46,7 @@ $(BUILD)/obj/%.o: src/%.c
 
 # The code in it runs only where the processor has them.
 ifneq ($(filter x86_64%,$(shell $(CC) -dumpmachine)),)
-$(BUILD)/obj/sql/lex_long_avx2.o: CFLAGS += -mavx2 -mbmi -mbmi2
+$(BUILD)/obj/sql/lex_long_avx2.o: CFLAGS += -mavx2 -mbmi -mbmi2 -mpclmul
 endif
 
 # Libraries of a layer and of every layer before it, highest first, for the linker.

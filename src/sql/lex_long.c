@@ -42,8 +42,9 @@ struct view {
     const struct lexer *lx;
     const uint8_t *base;
     struct window w;
-    uint64_t digits, words, quotes, dquotes, blanks, minuses, rare; /* of the whole window */
-    bool word_before, point_before, amp_before;                     /* the byte before it */
+    uint64_t digits, words, quotes, blanks, rare; /* of the whole window */
+    uint64_t dquotes, minuses, amps;              /* which are rare, too */
+    bool word_before, point_before, amp_before;   /* the byte before it */
 };
 
 /* What the lexer knows of a part of the window. */
@@ -51,6 +52,7 @@ struct marks {
     uint64_t begins, ends;
     /* Begins of strings and gaps; ends of numbers with a point and of gaps. */
     uint64_t high, low;
+    bool gaps; /* there are any */
     uint64_t special;
     uint64_t part;   /* what was not lexed yet, without the inside of strings and quoted identifiers */
     uint64_t joined; /* positions that belong to what is before them; not the first behind a literal */
@@ -62,10 +64,14 @@ static inline void look(struct view *v, const uint8_t *low, const uint8_t *base)
     v->w = window_at(base);
     v->digits = window_between(&v->w, '0', '9');
     v->quotes = window_is(&v->w, '\'');
-    v->dquotes = window_is(&v->w, '"');
     v->blanks = window_is(&v->w, ' ');
-    v->minuses = window_is(&v->w, '-');
     v->rare = window_rare(&v->w);
+    v->dquotes = v->minuses = v->amps = 0;
+    if (v->rare) {
+        v->dquotes = window_is(&v->w, '"');
+        v->minuses = window_is(&v->w, '-');
+        v->amps = window_is(&v->w, '&');
+    }
     v->words = window_words(&v->w) | v->digits;
     uint8_t before = base > low ? base[-1] : ' ';
     v->word_before = lex_continues_identifier(before);
@@ -78,8 +84,8 @@ static inline void look(struct view *v, const uint8_t *low, const uint8_t *base)
 /* Opening quotes with what may be a prefix before them. */
 static inline uint64_t prefixed(const struct view *v, const struct marks *m, uint64_t opening)
 {
-    uint64_t before = v->words | window_is(&v->w, '&');
-    return opening & m->joined & (before << 1 | (v->word_before | v->amp_before));
+    uint64_t before = (v->words | v->amps) << 1 | (v->word_before | v->amp_before);
+    return opening & m->joined & before;
 }
 
 /* Strings and quoted identifiers. Returns the last quotes of strings. */
@@ -94,7 +100,7 @@ static inline uint64_t find_quoted(const struct view *v, struct marks *m)
     } else if (dquotes) {
         uint64_t opening = dquotes & named;
         opening &= ~((dquotes & ~named) << 1); /* "" */
-        if ((named | dquotes) & WINDOW_TOP) /* it may go on in the next window */
+        if ((named | dquotes) & WINDOW_TOP)    /* it may go on in the next window */
             m->special |= WINDOW_TOP >> __builtin_clzll(opening);
         m->special |= prefixed(v, m, opening);
         m->part &= ~named;
@@ -112,39 +118,36 @@ static inline uint64_t find_quoted(const struct view *v, struct marks *m)
     return closing;
 }
 
-/* White space other than single blanks; strings that end at `closing` may go on behind it. */
-static inline void find_gaps(const struct view *v, struct marks *m, uint64_t closing)
+/* The dollars that are special. $1 that nothing is joined to is plain text. */
+static inline uint64_t special_dollars(const struct view *v, const struct marks *m)
 {
-    uint64_t blanks = v->blanks & m->part, rare = v->rare & m->part, minuses = v->minuses & m->part;
-    uint64_t comments = minuses & (v->minuses >> 1 | WINDOW_TOP), space = blanks;
-    if (rare) {
-        uint64_t slashes = rare & window_is(&v->w, '/'), dollars = rare & window_is(&v->w, '$');
-        uint64_t controls = rare & window_between(&v->w, '\t', '\r') & ~window_is(&v->w, '\v');
-        if (slashes)
-            comments |= slashes & (window_is(&v->w, '*') >> 1 | WINDOW_TOP);
-        if (dollars) {
-            /* $1 that nothing is joined to is plain text. */
-            uint64_t plain = dollars & v->digits >> 1 & ~(m->joined & (v->words << 1 | v->word_before));
-            uint64_t numbers = plain << 1, ends = set_ends(v->digits, numbers);
-            if (!(ends & v->words) && v->digits + numbers >= v->digits)
-                dollars &= ~plain;
-        }
-        space |= controls;
-        m->special |= (rare & ~slashes & ~controls & ~window_is(&v->w, '$')) | dollars;
-    }
-    m->special |= comments;
+    uint64_t dollars = m->part & window_is(&v->w, '$');
+    uint64_t plain = dollars & v->digits >> 1 & ~(m->joined & (v->words << 1 | v->word_before));
+    uint64_t numbers = plain << 1, ends = set_ends(v->digits, numbers);
+    bool whole = v->digits + numbers >= v->digits; /* none reaches the top */
+    return whole && !(ends & v->words) ? dollars & ~plain : dollars;
+}
+
+/* White space other than single blanks; strings that end at `closing` may go on behind it. */
+static RARE void find_gaps(const struct view *v, struct marks *m, uint64_t closing)
+{
+    uint64_t blanks = v->blanks & m->part, rare = v->rare & m->part;
+    uint64_t comments = v->minuses & m->part & (v->minuses >> 1 | WINDOW_TOP);
+    uint64_t controls = rare & window_between(&v->w, 0, 0x1f), semicolons = rare & window_is(&v->w, ';');
+    uint64_t space = controls & window_between(&v->w, '\t', '\r') & ~window_is(&v->w, '\v');
+    comments |= rare & window_is(&v->w, '/') & (window_is(&v->w, '*') >> 1 | WINDOW_TOP);
+    m->special |= comments | semicolons | (controls & ~space) | special_dollars(v, m);
+    space |= blanks;
     uint64_t begins = space & ~(space << 1);
     begins &= ~(blanks & ~(space >> 1 | WINDOW_TOP));
-    m->special |= closing & (comments >> 1 | (blanks >> 1 & comments >> 2));
-    if (begins) {
-        uint64_t ends = set_ends(space, begins);
-        m->special |= closing & begins >> 1;
-        m->special |= (ends & (comments | (rare & window_is(&v->w, ';')))) >> 1;
-        m->begins |= begins;
-        m->high |= begins;
-        m->ends |= ends;
-        m->low |= ends;
-    }
+    uint64_t ends = set_ends(space, begins);
+    m->special |= closing & (comments >> 1 | (blanks >> 1 & comments >> 2) | begins >> 1);
+    m->special |= (ends & (comments | semicolons)) >> 1;
+    m->begins |= begins;
+    m->high |= begins;
+    m->ends |= ends;
+    m->low |= ends;
+    m->gaps = begins != 0;
 }
 
 static inline void find_numbers(const struct view *v, struct marks *m)
@@ -179,7 +182,8 @@ static inline struct marks find(const struct view *v, const uint8_t *low, size_t
     if (low >= v->base)
         m.joined = ~UINT64_C(1) << (low - v->base);
     uint64_t closing = find_quoted(v, &m);
-    find_gaps(v, &m, closing);
+    if (((v->blanks & (v->blanks >> 1 | WINDOW_TOP)) | v->rare) & m.part)
+        find_gaps(v, &m, closing);
     find_numbers(v, &m);
     return m;
 }
@@ -210,7 +214,7 @@ static inline void put_literal(struct literal *l, size_t at, size_t len, size_t 
 
 /* Masks what ends at `ends`. Returns the end of the last one. */
 static ALWAYS_INLINE const uint8_t *put_window(struct lexer *lx, const uint8_t *base, const struct marks *m,
-                                               uint64_t ends, bool all_integers)
+                                               uint64_t ends, bool integers, bool gaps)
 {
     /* by what marks say of begins and ends, "high" and "low" */
     static const uint8_t masks[2][2][2] = {{{'#', 1 + LITERAL_INTEGER}, {'#', 1 + LITERAL_NUMERIC}},
@@ -223,7 +227,7 @@ static ALWAYS_INLINE const uint8_t *put_window(struct lexer *lx, const uint8_t *
     uint64_t begins = m->begins;
     do {
         size_t from = set_first(begins), to = set_first(ends), high = 0, low = 0;
-        if (!all_integers) {
+        if (!integers) {
             high = m->high >> from & 1;
             low = m->low >> to & 1;
         }
@@ -233,7 +237,7 @@ static ALWAYS_INLINE const uint8_t *put_window(struct lexer *lx, const uint8_t *
         out += from - run;
         memcpy(text + out, masks[high][low], 2);
         put_literal(literal, at + from, to - from, out, kinds[high][low]);
-        size_t gap = high & low;
+        size_t gap = gaps ? high & low : 0;
         literal += 1 - gap;
         out += 2 - gap;
         run = to;
@@ -259,8 +263,9 @@ const uint8_t *LEXER_LONG(struct lexer *lx, const uint8_t **low_r, const uint8_t
             unsigned last = set_first(m.special | UINT64_C(1) << LAST);
             uint64_t ends = m.ends & ((UINT64_C(2) << last) - 1);
             if (ends)
-                low = m.high | m.low ? put_window(lx, base, &m, ends, false)
-                                     : put_window(lx, base, &m, ends, true);
+                low = m.gaps             ? put_window(lx, base, &m, ends, false, true)
+                      : (m.high | m.low) ? put_window(lx, base, &m, ends, false, false)
+                                         : put_window(lx, base, &m, ends, true, false);
             uint64_t left = m.begins & (low > base ? ~UINT64_C(0) << (low - base) : ~UINT64_C(0));
             if (!m.special && (left == 0 || set_first(left) > 0)) {
                 from = left ? set_first(left) : WINDOW;

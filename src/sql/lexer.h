@@ -133,7 +133,8 @@ RARE const uint8_t *lexer_long_avx2(struct lexer *lx, const uint8_t **low_r, con
 static inline const uint8_t *lexer_long(struct lexer *lx, const uint8_t **low_r, const uint8_t **base_r)
 {
 #ifdef LEX_AVX2
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2"))
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
+        __builtin_cpu_supports("pclmul"))
         return lexer_long_avx2(lx, low_r, base_r);
 #endif
 #ifdef LEX_SSE2

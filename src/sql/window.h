@@ -12,16 +12,18 @@
 
 #ifdef __AVX2__
 #include <immintrin.h>
-#define VECTOR          __m256i
-#define VECTOR_OP(op)   _mm256_##op
-#define vector_load(p)  _mm256_loadu_si256(p)
-#define vector_or(a, b) _mm256_or_si256(a, b)
+#define VECTOR              __m256i
+#define VECTOR_OP(op)       _mm256_##op
+#define vector_load(p)      _mm256_loadu_si256(p)
+#define vector_or(a, b)     _mm256_or_si256(a, b)
+#define vector_andnot(a, b) _mm256_andnot_si256(a, b)
 #else
 #include <emmintrin.h>
-#define VECTOR          __m128i
-#define VECTOR_OP(op)   _mm_##op
-#define vector_load(p)  _mm_loadu_si128(p)
-#define vector_or(a, b) _mm_or_si128(a, b)
+#define VECTOR              __m128i
+#define VECTOR_OP(op)       _mm_##op
+#define vector_load(p)      _mm_loadu_si128(p)
+#define vector_or(a, b)     _mm_or_si128(a, b)
+#define vector_andnot(a, b) _mm_andnot_si128(a, b)
 #endif
 #define VECTOR_BYTES ((unsigned)sizeof(VECTOR))
 #define VECTORS      (WINDOW / VECTOR_BYTES)
@@ -107,18 +109,18 @@ static inline uint64_t window_words(const struct window *w)
     return set;
 }
 
-/* What a statement has outside of its literals and the lexer must look at one by one: control characters and
-   white space other than blanks, dollars, slashes, semicolons. */
+/* What long texts have few of outside of their literals: control characters and white space other than blanks,
+   dollars, double quotes, ampersands, minuses, slashes, semicolons; and a few more whose codes are near. */
 static inline uint64_t window_rare(const struct window *w)
 {
     uint64_t set = 0;
     UNROLLED
     for (unsigned i = 0; i < VECTORS; i++) {
         VECTOR v = w->v[i];
-        VECTOR control = VECTOR_OP(cmpeq_epi8)(VECTOR_OP(min_epu8)(v, VECTOR_OP(set1_epi8)(0x1f)), v);
-        VECTOR rare =
-            vector_or(vector_or(control, vector_is(v, '$')), vector_or(vector_is(v, '/'), vector_is(v, ';')));
-        set |= window_part(rare, i);
+        VECTOR to_amp = VECTOR_OP(cmpeq_epi8)(VECTOR_OP(min_epu8)(v, VECTOR_OP(set1_epi8)('&')), v);
+        VECTOR low = vector_andnot(vector_is(v, ' '), to_amp);
+        VECTOR minus_slash = vector_is(vector_or(v, VECTOR_OP(set1_epi8)('-' ^ '/')), '/');
+        set |= window_part(vector_or(vector_or(low, minus_slash), vector_is(v, ';')), i);
     }
     return set;
 }
@@ -135,10 +137,15 @@ static inline uint64_t set_ends(uint64_t set, uint64_t begins)
    top if the last one is odd. */
 static inline uint64_t set_between(uint64_t quotes)
 {
+#ifdef __PCLMUL__
+    __m128i ones = _mm_set1_epi8(-1), all = _mm_set_epi64x(0, (long long)quotes);
+    return (uint64_t)_mm_cvtsi128_si64(_mm_clmulepi64_si128(all, ones, 0));
+#else
     UNROLLED
     for (unsigned n = 1; n < WINDOW; n *= 2)
         quotes ^= quotes << n;
     return quotes;
+#endif
 }
 
 static inline unsigned set_first(uint64_t set)

@@ -203,7 +203,7 @@ static inline size_t begin_window(struct lexer *lx, const uint8_t *base)
 }
 
 /* In two stores. */
-static inline void put_literal(struct literal *l, size_t at, size_t len, size_t template_at, uint8_t kind)
+static inline void put_literal(struct literal *l, size_t at, size_t len, size_t template_at, unsigned kind)
 {
     _Static_assert(sizeof(*l) == 16 && offsetof(struct literal, len) == 4 &&
                        offsetof(struct literal, template_at) == 8 && offsetof(struct literal, kind) == 12,
@@ -212,34 +212,39 @@ static inline void put_literal(struct literal *l, size_t at, size_t len, size_t 
     memcpy(l, halves, sizeof(*l));
 }
 
+/* What there may be to mask. */
+enum blend { INTEGERS, STRINGS, LITERALS, LITERALS_AND_GAPS };
+
+#define GAP 3U /* among the kinds; these are made of what marks call high and low */
+_Static_assert(LITERAL_INTEGER == 0 && LITERAL_NUMERIC == 1 && LITERAL_STRING == 2,
+               "kinds are made of two bits");
+
 /* Masks what ends at `ends`. Returns the end of the last one. */
-static ALWAYS_INLINE const uint8_t *put_window(struct lexer *lx, const uint8_t *base, const struct marks *m,
-                                               uint64_t ends, bool integers, bool gaps)
+static ALWAYS_INLINE const uint8_t *put(struct lexer *lx, const uint8_t *base, const struct marks *m,
+                                        uint64_t ends, enum blend blend)
 {
-    /* by what marks say of begins and ends, "high" and "low" */
-    static const uint8_t masks[2][2][2] = {{{'#', 1 + LITERAL_INTEGER}, {'#', 1 + LITERAL_NUMERIC}},
-                                           {{'\'', 1 + LITERAL_STRING}, {' ', 0}}};
-    static const uint8_t kinds[2][2] = {{LITERAL_INTEGER, LITERAL_NUMERIC}, {LITERAL_STRING, 0}};
+    static const uint8_t masks[4][2] = {
+        {'#', 1 + LITERAL_INTEGER}, {'#', 1 + LITERAL_NUMERIC}, {'\'', 1 + LITERAL_STRING}, {' ', 0}};
     size_t out = begin_window(lx, base), run = (size_t)(lx->run - base);
     uint8_t *const text = lx->t->text.data;
     const size_t at = (size_t)(base - lx->begin);
+    const uint64_t high = m->high, low = m->low;
     struct literal *literal = lx->literal;
     uint64_t begins = m->begins;
     do {
-        size_t from = set_first(begins), to = set_first(ends), high = 0, low = 0;
-        if (!integers) {
-            high = m->high >> from & 1;
-            low = m->low >> to & 1;
-        }
+        size_t from = set_first(begins), to = set_first(ends);
+        unsigned kind = blend == INTEGERS  ? LITERAL_INTEGER
+                        : blend == STRINGS ? LITERAL_STRING
+                                           : (unsigned)(high >> from & 1) << 1 | (unsigned)(low >> to & 1);
+        bool gap = blend == LITERALS_AND_GAPS && kind == GAP;
         memcpy(text + out, base + run, SHORT);
         if (from - run > SHORT)
             memcpy(text + out + SHORT, base + run + SHORT, WINDOW - SHORT);
         out += from - run;
-        memcpy(text + out, masks[high][low], 2);
-        put_literal(literal, at + from, to - from, out, kinds[high][low]);
-        size_t gap = gaps ? high & low : 0;
-        literal += 1 - gap;
-        out += 2 - gap;
+        memcpy(text + out, masks[kind], 2);
+        put_literal(literal, at + from, to - from, out, kind);
+        literal += !gap;
+        out += gap ? 1 : 2;
         run = to;
         begins &= begins - 1;
         ends &= ends - 1;
@@ -247,6 +252,18 @@ static ALWAYS_INLINE const uint8_t *put_window(struct lexer *lx, const uint8_t *
     lx->literal = literal;
     lx->out = text + out;
     return lx->run = base + run;
+}
+
+static inline const uint8_t *put_window(struct lexer *lx, const uint8_t *base, const struct marks *m,
+                                        uint64_t ends)
+{
+    if (m->gaps)
+        return put(lx, base, m, ends, LITERALS_AND_GAPS);
+    if (!(m->high | m->low))
+        return put(lx, base, m, ends, INTEGERS);
+    if (m->high == m->begins)
+        return put(lx, base, m, ends, STRINGS);
+    return put(lx, base, m, ends, LITERALS);
 }
 
 /* ---- the loop ------------------------------------------------------------------------------------------ */
@@ -263,9 +280,7 @@ const uint8_t *LEXER_LONG(struct lexer *lx, const uint8_t **low_r, const uint8_t
             unsigned last = set_first(m.special | UINT64_C(1) << LAST);
             uint64_t ends = m.ends & ((UINT64_C(2) << last) - 1);
             if (ends)
-                low = m.gaps             ? put_window(lx, base, &m, ends, false, true)
-                      : (m.high | m.low) ? put_window(lx, base, &m, ends, false, false)
-                                         : put_window(lx, base, &m, ends, true, false);
+                low = put_window(lx, base, &m, ends);
             uint64_t left = m.begins & (low > base ? ~UINT64_C(0) << (low - base) : ~UINT64_C(0));
             if (!m.special && (left == 0 || set_first(left) > 0)) {
                 from = left ? set_first(left) : WINDOW;

@@ -32,10 +32,10 @@
 /* Literals are at least two bytes long, but for integers of one digit, of which no two are adjacent. */
 #define WINDOW_LITERALS ((ptrdiff_t)WINDOW)
 /* The text of a window with its masks, and what copying in blocks writes behind it. */
-#define WINDOW_OUTPUT ((size_t)4 * WINDOW)
+#define WINDOW_OUTPUT ((ptrdiff_t)5 * WINDOW)
 #define LAST          (WINDOW - 2) /* up to which a literal may end */
 
-/* Where a constant parameter makes two functions of one. */
+/* All in one function, so that sets stay in registers. */
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
 struct view {
@@ -58,7 +58,7 @@ struct marks {
     uint64_t joined; /* positions that belong to what is before them; not the first behind a literal */
 };
 
-static inline void look(struct view *v, const uint8_t *low, const uint8_t *base)
+static ALWAYS_INLINE void look(struct view *v, const uint8_t *low, const uint8_t *base)
 {
     v->base = base;
     v->w = window_at(base);
@@ -66,17 +66,20 @@ static inline void look(struct view *v, const uint8_t *low, const uint8_t *base)
     v->quotes = window_is(&v->w, '\'');
     v->blanks = window_is(&v->w, ' ');
     v->rare = window_rare(&v->w);
+    v->words = window_letters(&v->w) | v->digits;
     v->dquotes = v->minuses = v->amps = 0;
     if (v->rare) {
+        v->words |= window_is(&v->w, '$');
         v->dquotes = window_is(&v->w, '"');
         v->minuses = window_is(&v->w, '-');
         v->amps = window_is(&v->w, '&');
     }
-    v->words = window_words(&v->w) | v->digits;
-    uint8_t before = base > low ? base[-1] : ' ';
-    v->word_before = lex_continues_identifier(before);
-    v->point_before = before == '.';
-    v->amp_before = before == '&';
+    v->word_before = v->point_before = v->amp_before = false;
+    if (((v->digits | v->quotes | v->rare) & 1) && base > low) {
+        v->word_before = lex_continues_identifier(base[-1]);
+        v->point_before = base[-1] == '.';
+        v->amp_before = base[-1] == '&';
+    }
 }
 
 /* ---- what is in a window ------------------------------------------------------------------------------- */
@@ -89,7 +92,7 @@ static inline uint64_t prefixed(const struct view *v, const struct marks *m, uin
 }
 
 /* Strings and quoted identifiers. Returns the last quotes of strings. */
-static inline uint64_t find_quoted(const struct view *v, struct marks *m)
+static ALWAYS_INLINE uint64_t find_quoted(const struct view *v, struct marks *m)
 {
     uint64_t quotes = v->quotes & m->part, dquotes = v->dquotes & m->part;
     if (!(quotes | dquotes))
@@ -119,7 +122,7 @@ static inline uint64_t find_quoted(const struct view *v, struct marks *m)
 }
 
 /* The dollars that are special. $1 that nothing is joined to is plain text. */
-static inline uint64_t special_dollars(const struct view *v, const struct marks *m)
+static ALWAYS_INLINE uint64_t special_dollars(const struct view *v, const struct marks *m)
 {
     uint64_t dollars = m->part & window_is(&v->w, '$');
     uint64_t plain = dollars & v->digits >> 1 & ~(m->joined & (v->words << 1 | v->word_before));
@@ -129,7 +132,7 @@ static inline uint64_t special_dollars(const struct view *v, const struct marks 
 }
 
 /* White space other than single blanks; strings that end at `closing` may go on behind it. */
-static RARE void find_gaps(const struct view *v, struct marks *m, uint64_t closing)
+static ALWAYS_INLINE void find_gaps(const struct view *v, struct marks *m, uint64_t closing)
 {
     uint64_t blanks = v->blanks & m->part, rare = v->rare & m->part;
     uint64_t comments = v->minuses & m->part & (v->minuses >> 1 | WINDOW_TOP);
@@ -150,7 +153,7 @@ static RARE void find_gaps(const struct view *v, struct marks *m, uint64_t closi
     m->gaps = begins != 0;
 }
 
-static inline void find_numbers(const struct view *v, struct marks *m)
+static ALWAYS_INLINE void find_numbers(const struct view *v, struct marks *m)
 {
     uint64_t digits = v->digits & m->part;
     uint64_t begins = digits & ~(m->joined & (v->words << 1 | v->word_before));
@@ -176,7 +179,7 @@ static inline void find_numbers(const struct view *v, struct marks *m)
 }
 
 /* From bit `from` on; low: as in tokens_in_windows(). */
-static inline struct marks find(const struct view *v, const uint8_t *low, size_t from)
+static ALWAYS_INLINE struct marks find(const struct view *v, const uint8_t *low, size_t from)
 {
     struct marks m = {.part = ~UINT64_C(0) << from, .joined = ~UINT64_C(0)};
     if (low >= v->base)
@@ -190,16 +193,16 @@ static inline struct marks find(const struct view *v, const uint8_t *low, size_t
 
 /* ---- output -------------------------------------------------------------------------------------------- */
 
-/* Ends the run at the window's beginning at least, and makes room for all that the window can have. Returns
-   the offset at which output goes on. */
-static inline size_t begin_window(struct lexer *lx, const uint8_t *base)
+/* Makes room for all that the window can have, and ends a run that began long before it. */
+static ALWAYS_INLINE void begin_window(struct lexer *lx, const uint8_t *base)
 {
     while (lx->literals_end - lx->literal <= WINDOW_LITERALS)
         lexer_grow_literals(lx);
-    const uint8_t *to = lx->run > base ? lx->run : base;
-    uint8_t *out = lexer_end_run(lx, to, WINDOW_OUTPUT);
-    lx->run = to;
-    return (size_t)(out - lx->t->text.data);
+    if (base - lx->run > SHORT || lx->out_end - lx->out < WINDOW_OUTPUT) {
+        const uint8_t *to = lx->run > base ? lx->run : base;
+        lx->out = lexer_end_run(lx, to, WINDOW_OUTPUT);
+        lx->run = to;
+    }
 }
 
 /* In two stores. */
@@ -219,14 +222,15 @@ enum blend { INTEGERS, STRINGS, LITERALS, LITERALS_AND_GAPS };
 _Static_assert(LITERAL_INTEGER == 0 && LITERAL_NUMERIC == 1 && LITERAL_STRING == 2,
                "kinds are made of two bits");
 
-/* Masks what ends at `ends`. Returns the end of the last one. */
-static ALWAYS_INLINE const uint8_t *put(struct lexer *lx, const uint8_t *base, const struct marks *m,
-                                        uint64_t ends, enum blend blend)
+/* Masks what ends at `ends` and takes its begins away. Returns the end of the last one. */
+static ALWAYS_INLINE const uint8_t *put(struct lexer *lx, const uint8_t *base, struct marks *m, uint64_t ends,
+                                        enum blend blend)
 {
     static const uint8_t masks[4][2] = {
         {'#', 1 + LITERAL_INTEGER}, {'#', 1 + LITERAL_NUMERIC}, {'\'', 1 + LITERAL_STRING}, {' ', 0}};
-    size_t out = begin_window(lx, base), run = (size_t)(lx->run - base);
+    begin_window(lx, base);
     uint8_t *const text = lx->t->text.data;
+    size_t out = (size_t)(lx->out - text), run = (size_t)(lx->run - base); /* may be "negative" */
     const size_t at = (size_t)(base - lx->begin);
     const uint64_t high = m->high, low = m->low;
     struct literal *literal = lx->literal;
@@ -239,7 +243,7 @@ static ALWAYS_INLINE const uint8_t *put(struct lexer *lx, const uint8_t *base, c
         bool gap = blend == LITERALS_AND_GAPS && kind == GAP;
         memcpy(text + out, base + run, SHORT);
         if (from - run > SHORT)
-            memcpy(text + out + SHORT, base + run + SHORT, WINDOW - SHORT);
+            memcpy(text + out + SHORT, base + run + SHORT, WINDOW);
         out += from - run;
         memcpy(text + out, masks[kind], 2);
         put_literal(literal, at + from, to - from, out, kind);
@@ -249,13 +253,14 @@ static ALWAYS_INLINE const uint8_t *put(struct lexer *lx, const uint8_t *base, c
         begins &= begins - 1;
         ends &= ends - 1;
     } while (ends);
+    m->begins = begins;
     lx->literal = literal;
     lx->out = text + out;
     return lx->run = base + run;
 }
 
-static inline const uint8_t *put_window(struct lexer *lx, const uint8_t *base, const struct marks *m,
-                                        uint64_t ends)
+static ALWAYS_INLINE const uint8_t *put_window(struct lexer *lx, const uint8_t *base, struct marks *m,
+                                               uint64_t ends)
 {
     if (m->gaps)
         return put(lx, base, m, ends, LITERALS_AND_GAPS);
@@ -281,8 +286,8 @@ const uint8_t *LEXER_LONG(struct lexer *lx, const uint8_t **low_r, const uint8_t
             uint64_t ends = m.ends & ((UINT64_C(2) << last) - 1);
             if (ends)
                 low = put_window(lx, base, &m, ends);
-            uint64_t left = m.begins & (low > base ? ~UINT64_C(0) << (low - base) : ~UINT64_C(0));
-            if (!m.special && (left == 0 || set_first(left) > 0)) {
+            uint64_t left = m.begins;
+            if (!m.special && (left == 0 || set_first(left) >= WINDOW - SHORT)) {
                 from = left ? set_first(left) : WINDOW;
                 break;
             }

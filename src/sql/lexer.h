@@ -123,7 +123,7 @@ static inline const uint8_t *lexer_mask(struct lexer *lx, const uint8_t *from, c
 RARE const uint8_t *lexer_at_stop(struct lexer *lx, const uint8_t *low, const uint8_t *p);
 
 #define LEX_LONG      256 /* so many bytes and more are a long text */
-#define LEX_LONG_REST 128 /* fewer are left to the caller */
+#define LEX_LONG_REST 160 /* fewer are left to the caller */
 
 /* As tokens_in_windows() (template.c) does, but for the last bytes. *low_r and *base_r: from and to where it
    goes on. Returns *base_r, or as lexer_at_stop(). */

@@ -95,16 +95,15 @@ static inline uint64_t window_letter(const struct window *w, uint8_t c)
     return set;
 }
 
-/* What may continue an identifier, digits left out: letters, underscore, dollar, bytes over 0x7f. */
-static inline uint64_t window_words(const struct window *w)
+/* What may begin an identifier: letters, underscore, bytes over 0x7f. */
+static inline uint64_t window_letters(const struct window *w)
 {
     uint64_t set = 0;
     UNROLLED
     for (unsigned i = 0; i < VECTORS; i++) {
         VECTOR v = w->v[i];
-        VECTOR words = vector_or(vector_between(vector_lower(v), 'a', 'z'),
-                                 vector_or(vector_is(v, '_'), vector_is(v, '$')));
-        set |= window_part(vector_or(words, v), i);
+        VECTOR ascii = vector_or(vector_between(vector_lower(v), 'a', 'z'), vector_is(v, '_'));
+        set |= window_part(vector_or(ascii, v), i);
     }
     return set;
 }

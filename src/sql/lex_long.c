@@ -39,12 +39,12 @@
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
 struct view {
-    const struct lexer *lx;
     const uint8_t *base;
     struct window w;
-    uint64_t digits, words, quotes, blanks, rare; /* of the whole window */
-    uint64_t dquotes, minuses, amps;              /* which are rare, too */
-    bool word_before, point_before, amp_before;   /* the byte before it */
+    struct window_sets s;
+    uint64_t words;                             /* what may continue an identifier */
+    uint64_t dquotes, minuses, amps;            /* which are rare, too */
+    bool word_before, point_before, amp_before; /* the byte before it */
 };
 
 /* What the lexer knows of a part of the window. */
@@ -62,20 +62,17 @@ static ALWAYS_INLINE void look(struct view *v, const uint8_t *low, const uint8_t
 {
     v->base = base;
     v->w = window_at(base);
-    v->digits = window_between(&v->w, '0', '9');
-    v->quotes = window_is(&v->w, '\'');
-    v->blanks = window_is(&v->w, ' ');
-    v->rare = window_rare(&v->w);
-    v->words = window_letters(&v->w) | v->digits;
+    v->s = window_sets(&v->w);
+    v->words = v->s.letters | v->s.digits;
     v->dquotes = v->minuses = v->amps = 0;
-    if (v->rare) {
+    if (v->s.rare) {
         v->words |= window_is(&v->w, '$');
         v->dquotes = window_is(&v->w, '"');
         v->minuses = window_is(&v->w, '-');
         v->amps = window_is(&v->w, '&');
     }
     v->word_before = v->point_before = v->amp_before = false;
-    if (((v->digits | v->quotes | v->rare) & 1) && base > low) {
+    if (((v->s.digits | v->s.quotes | v->s.rare) & 1) && base > low) {
         v->word_before = lex_continues_identifier(base[-1]);
         v->point_before = base[-1] == '.';
         v->amp_before = base[-1] == '&';
@@ -94,7 +91,7 @@ static inline uint64_t prefixed(const struct view *v, const struct marks *m, uin
 /* Strings and quoted identifiers. Returns the last quotes of strings. */
 static ALWAYS_INLINE uint64_t find_quoted(const struct view *v, struct marks *m)
 {
-    uint64_t quotes = v->quotes & m->part, dquotes = v->dquotes & m->part;
+    uint64_t quotes = v->s.quotes & m->part, dquotes = v->dquotes & m->part;
     if (!(quotes | dquotes))
         return 0;
     uint64_t inside = set_between(quotes), named = set_between(dquotes);
@@ -125,16 +122,16 @@ static ALWAYS_INLINE uint64_t find_quoted(const struct view *v, struct marks *m)
 static ALWAYS_INLINE uint64_t special_dollars(const struct view *v, const struct marks *m)
 {
     uint64_t dollars = m->part & window_is(&v->w, '$');
-    uint64_t plain = dollars & v->digits >> 1 & ~(m->joined & (v->words << 1 | v->word_before));
-    uint64_t numbers = plain << 1, ends = set_ends(v->digits, numbers);
-    bool whole = v->digits + numbers >= v->digits; /* none reaches the top */
+    uint64_t plain = dollars & v->s.digits >> 1 & ~(m->joined & (v->words << 1 | v->word_before));
+    uint64_t numbers = plain << 1, ends = set_ends(v->s.digits, numbers);
+    bool whole = v->s.digits + numbers >= v->s.digits; /* none reaches the top */
     return whole && !(ends & v->words) ? dollars & ~plain : dollars;
 }
 
 /* White space other than single blanks; strings that end at `closing` may go on behind it. */
 static ALWAYS_INLINE void find_gaps(const struct view *v, struct marks *m, uint64_t closing)
 {
-    uint64_t blanks = v->blanks & m->part, rare = v->rare & m->part;
+    uint64_t blanks = v->s.blanks & m->part, rare = v->s.rare & m->part;
     uint64_t comments = v->minuses & m->part & (v->minuses >> 1 | WINDOW_TOP);
     uint64_t controls = rare & window_between(&v->w, 0, 0x1f), semicolons = rare & window_is(&v->w, ';');
     uint64_t space = controls & window_between(&v->w, '\t', '\r') & ~window_is(&v->w, '\v');
@@ -155,11 +152,11 @@ static ALWAYS_INLINE void find_gaps(const struct view *v, struct marks *m, uint6
 
 static ALWAYS_INLINE void find_numbers(const struct view *v, struct marks *m)
 {
-    uint64_t digits = v->digits & m->part;
+    uint64_t digits = v->s.digits & m->part;
     uint64_t begins = digits & ~(m->joined & (v->words << 1 | v->word_before));
     if (!begins)
         return;
-    uint64_t points = window_is(&v->w, '.') & m->part;
+    uint64_t points = v->s.points & m->part;
     uint64_t behind_point = begins & m->joined & (points << 1 | v->point_before);
     begins &= ~behind_point;
     uint64_t ends = set_ends(digits, begins);
@@ -185,7 +182,7 @@ static ALWAYS_INLINE struct marks find(const struct view *v, const uint8_t *low,
     if (low >= v->base)
         m.joined = ~UINT64_C(1) << (low - v->base);
     uint64_t closing = find_quoted(v, &m);
-    if (((v->blanks & (v->blanks >> 1 | WINDOW_TOP)) | v->rare) & m.part)
+    if (((v->s.blanks & (v->s.blanks >> 1 | WINDOW_TOP)) | v->s.rare) & m.part)
         find_gaps(v, &m, closing);
     find_numbers(v, &m);
     return m;

@@ -338,14 +338,29 @@ static void twins_agree_on_every_pair_in_a_list(void **state)
     assert_true(accepted > 100000);
 }
 
+/* Every byte next to numbers and strings, at every place of a window. */
+static void twins_agree_on_every_byte_in_a_list(void **state)
+{
+    size_t accepted = 0;
+    for (int byte = 1; byte < 256; byte++) {
+        for (int before = 0; before < 66; before++) {
+            char sql[1024];
+            int len = snprintf(sql, sizeof(sql), "%.*s,%c1,2%c,3.%c,%c'x','y'%c%s%s", before,
+                               "(1,'ab', 33) , (444, 'a longer string of text' ,5.5), b = 6 and cde=", byte,
+                               byte, byte, byte, byte, list_tail, list_tail);
+            accepted += twins_accept(*state, sql, (size_t)len);
+        }
+    }
+    assert_true(accepted > 10000);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(twins_agree_on_random_texts),
-        TEST(twins_agree_on_random_lists),
-        TEST(twins_agree_at_every_offset),
-        TEST(twins_agree_on_every_pair_in_a_list),
+        TEST(twins_agree_on_random_texts),         TEST(twins_agree_on_random_lists),
+        TEST(twins_agree_at_every_offset),         TEST(twins_agree_on_every_pair_in_a_list),
+        TEST(twins_agree_on_every_byte_in_a_list),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

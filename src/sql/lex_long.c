@@ -131,12 +131,17 @@ static ALWAYS_INLINE uint64_t special_dollars(const struct view *v, const struct
 /* White space other than single blanks; strings that end at `closing` may go on behind it. */
 static ALWAYS_INLINE void find_gaps(const struct view *v, struct marks *m, uint64_t closing)
 {
-    uint64_t blanks = v->s.blanks & m->part, rare = v->s.rare & m->part;
+    uint64_t blanks = v->s.blanks & m->part, semicolons = 0, space = 0;
     uint64_t comments = v->minuses & m->part & (v->minuses >> 1 | WINDOW_TOP);
-    uint64_t controls = rare & window_between(&v->w, 0, 0x1f), semicolons = rare & window_is(&v->w, ';');
-    uint64_t space = controls & window_between(&v->w, '\t', '\r') & ~window_is(&v->w, '\v');
-    comments |= rare & window_is(&v->w, '/') & (window_is(&v->w, '*') >> 1 | WINDOW_TOP);
-    m->special |= comments | semicolons | (controls & ~space) | special_dollars(v, m);
+    uint64_t rare = v->s.rare & m->part & ~(v->dquotes | v->minuses | v->amps);
+    if (rare) {
+        uint64_t controls = rare & window_between(&v->w, 0, 0x1f);
+        space = controls & window_between(&v->w, '\t', '\r') & ~window_is(&v->w, '\v');
+        semicolons = rare & window_is(&v->w, ';');
+        comments |= rare & window_is(&v->w, '/') & (window_is(&v->w, '*') >> 1 | WINDOW_TOP);
+        m->special |= semicolons | (controls & ~space) | special_dollars(v, m);
+    }
+    m->special |= comments;
     space |= blanks;
     uint64_t begins = space & ~(space << 1);
     begins &= ~(blanks & ~(space >> 1 | WINDOW_TOP));

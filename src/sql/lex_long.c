@@ -275,42 +275,40 @@ static ALWAYS_INLINE const uint8_t *put_window(struct lexer *lx, const uint8_t *
 
 /* ---- the loop ------------------------------------------------------------------------------------------ */
 
-const uint8_t *LEXER_LONG(struct lexer *lx, const uint8_t **low_r, const uint8_t **base_r)
+const uint8_t *LEXER_LONG(struct lexer *lx, struct lexer_place *at)
 {
-    const uint8_t *low = *low_r, *base = *base_r, *to;
-    while ((size_t)(lx->end - base) >= LEX_LONG_REST) {
+    const uint8_t *low = at->low, *base = at->base;
+    if (base > low && base[-1] == ' ')
+        base--; /* white space begins in the window that has it */
+    while (lx->end - base >= LEX_LONG_REST && !lx->verbatim) {
         struct view v;
         size_t from = 0;
         look(&v, low, base);
-        while (from < WINDOW) {
+        while (from < WINDOW && !lx->verbatim) {
             struct marks m = find(&v, low, from);
             unsigned last = set_first(m.special | UINT64_C(1) << LAST);
             uint64_t ends = m.ends & ((UINT64_C(2) << last) - 1);
             if (ends)
                 low = put_window(lx, base, &m, ends);
-            uint64_t left = m.begins;
-            if (!m.special && (left == 0 || set_first(left) >= WINDOW - SHORT)) {
-                from = left ? set_first(left) : WINDOW;
+            /* What is left reaches the end of the window, and is better skipped if it began early. */
+            if (!m.special && (m.begins == 0 || set_first(m.begins) >= WINDOW - SHORT)) {
+                from = m.begins ? set_first(m.begins) : WINDOW;
                 break;
             }
-            const uint8_t *p = base + set_first(m.special | left);
-            to = lexer_at_stop(lx, low, p);
+            const uint8_t *p = base + set_first(m.special | m.begins);
+            const uint8_t *to = lexer_at_stop(lx, low, p);
             if (!to || lx->stopped)
                 return to;
-            if (to != p)
-                low = to;
-            else
+            if (to == p)
                 to++;
-            if (lx->verbatim) {
-                *low_r = low;
-                return *base_r = to;
-            }
+            else
+                low = to;
             from = (size_t)(to - base);
         }
         base += from;
     }
-    *low_r = low;
-    return *base_r = base;
+    *at = (struct lexer_place){low, base};
+    return base;
 }
 
 #endif

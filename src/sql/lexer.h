@@ -125,23 +125,27 @@ RARE const uint8_t *lexer_at_stop(struct lexer *lx, const uint8_t *low, const ui
 #define LEX_LONG      256 /* so many bytes and more are a long text */
 #define LEX_LONG_REST 160 /* fewer are left to the caller */
 
-/* As tokens_in_windows() (template.c) does, but for the last bytes. *low_r and *base_r: from and to where it
-   goes on. Returns *base_r, or as lexer_at_stop(). */
-RARE const uint8_t *lexer_long_sse2(struct lexer *lx, const uint8_t **low_r, const uint8_t **base_r);
-RARE const uint8_t *lexer_long_avx2(struct lexer *lx, const uint8_t **low_r, const uint8_t **base_r);
+struct lexer_place {
+    const uint8_t *low, *base; /* as in tokens_in_windows() (template.c) */
+};
 
-static inline const uint8_t *lexer_long(struct lexer *lx, const uint8_t **low_r, const uint8_t **base_r)
+/* As tokens_in_windows() does, but for the last bytes, and for what follows U&'...' UESCAPE. at: from where,
+   and where the caller goes on. Returns at->base, or as lexer_at_stop(). */
+RARE const uint8_t *lexer_long_sse2(struct lexer *lx, struct lexer_place *at);
+RARE const uint8_t *lexer_long_avx2(struct lexer *lx, struct lexer_place *at);
+
+static inline const uint8_t *lexer_long(struct lexer *lx, struct lexer_place *at)
 {
 #ifdef LEX_AVX2
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
         __builtin_cpu_supports("pclmul"))
-        return lexer_long_avx2(lx, low_r, base_r);
+        return lexer_long_avx2(lx, at);
 #endif
 #ifdef LEX_SSE2
-    return lexer_long_sse2(lx, low_r, base_r);
+    return lexer_long_sse2(lx, at);
 #else
-    (void)lx, (void)low_r; /* never called */
-    return *base_r;
+    (void)lx; /* never called */
+    return at->base;
 #endif
 }
 

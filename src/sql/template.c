@@ -343,19 +343,23 @@ const uint8_t *lexer_at_stop(struct lexer *lx, const uint8_t *low, const uint8_t
 static const uint8_t *tokens_in_windows(struct lexer *lx, const uint8_t *p)
 {
     const uint8_t *end = lx->end, *low = p, *base = p;
-    if (end - p >= LEX_LONG) {
-        const uint8_t *to = lexer_long(lx, &low, &base);
-        if (!to || lx->stopped)
-            return to;
-    }
     uint64_t stops = plain_stops(lx->begin, base, end);
     for (;;) {
         if (stops == 0) {
-            if (end - base <= PLAIN_WINDOW) {
+            ptrdiff_t left = end - base;
+            if (left <= PLAIN_WINDOW) {
                 lx->stopped = end;
                 return last_before(lx, end);
             }
             base += PLAIN_WINDOW;
+            if (left >= LEX_LONG) {
+                struct lexer_place at = {low, base};
+                const uint8_t *to = lexer_long(lx, &at);
+                if (!to || lx->stopped)
+                    return to;
+                low = at.low;
+                base = at.base;
+            }
             stops = plain_stops(lx->begin, base, end);
             continue;
         }

@@ -247,6 +247,7 @@ RARE static const uint8_t *double_quote(struct lexer *lx, const uint8_t *low, co
 RARE static const uint8_t *behind_semicolons(const struct lexer *lx, const uint8_t *p)
 {
     const uint8_t *next = p;
+    assert(p);
     while (p < lx->end && *p == ';') {
         const uint8_t *comment = NULL;
         next = p + 1;
@@ -387,8 +388,8 @@ static const uint8_t *tokens_in_windows(struct lexer *lx, const uint8_t *p)
         if (low - base < PLAIN_WINDOW) {
             stops &= ~UINT64_C(0) << (low - base);
         } else {
-            base = low;
-            stops = plain_stops(lx->begin, base, end);
+            base = low - PLAIN_WINDOW; /* that window is done */
+            stops = 0;
         }
     }
 }

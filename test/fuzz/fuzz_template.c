@@ -3,7 +3,7 @@
  * splitting.
  *
  *     clang -g -O1 -fsanitize=fuzzer,address,undefined -Iinclude -Itest/unit/sql -D_GNU_SOURCE -pthread \
- *         test/fuzz/fuzz_template.c src/sql/{lex,template,literal,rewrite,split}.c src/base/[a-z]*.c
+ *         test/fuzz/fuzz_template.c src/sql/*.c src/base/*.c
  * -lpg_query -lprotobuf-c
  *
  * Texts with NUL bytes never reach the lexer's callers; here they must be refused.

@@ -126,6 +126,7 @@ void server_flush(struct server *s);
 /* queues and sends, without a copy where it can */
 void server_set_reading(struct server *s, bool on);
 size_t server_queued(const struct server *s);
+size_t server_backlog(const struct server *s); /* what the shard does not take: see stream_backlog() */
 /* Asks the shard to cancel what runs. Its ReadyForQuery comes after the request is through. */
 void server_cancel(struct server *s);
 const struct shard_def *server_shard(const struct server *s);

@@ -68,5 +68,8 @@ enum io stream_flush(struct stream *stream);
 enum io stream_forward(struct stream *stream, const void *data, size_t len); /* same results */
 /* bytes not yet taken by the kernel */
 size_t stream_queued(const struct stream *stream);
+/* those of them that it would not take: drained() follows. Whoever stops until there is room must go by this: what is
+   merely queued may leave without any event. */
+size_t stream_backlog(const struct stream *stream);
 
 #endif

@@ -251,6 +251,11 @@ size_t server_queued(const struct server *s)
     return s->dead ? 0 : stream_queued(s->stream);
 }
 
+size_t server_backlog(const struct server *s)
+{
+    return s->dead ? 0 : stream_backlog(s->stream);
+}
+
 /* --- receiving -------------------------------------------------------------------------------- */
 
 static void server_lose(struct server *s, const struct error *why)

@@ -243,6 +243,11 @@ size_t stream_queued(const struct stream *s)
     return buf_len(&s->out);
 }
 
+size_t stream_backlog(const struct stream *s)
+{
+    return s->send_waits == WAIT_NOTHING ? 0 : buf_len(&s->out);
+}
+
 /* ---- events
  * ------------------------------------------------------------------------------------------------ */
 

@@ -299,9 +299,9 @@ void client_update_reading(struct client *c)
     if (c->state == CLIENT_CLOSING)
         return;
     bool want =
-        stream_queued(c->stream) < BACKPRESSURE_BYTES && buf_len(&c->in) < c->need_input + INPUT_AHEAD_BYTES;
+        stream_backlog(c->stream) < BACKPRESSURE_BYTES && buf_len(&c->in) < c->need_input + INPUT_AHEAD_BYTES;
     for (unsigned i = 0; want && i < c->n_links; i++)
-        if (c->links[i]->server && server_queued(c->links[i]->server) >= BACKPRESSURE_BYTES)
+        if (c->links[i]->server && server_backlog(c->links[i]->server) >= BACKPRESSURE_BYTES)
             want = false;
     if (want != c->reading) {
         c->reading = want;

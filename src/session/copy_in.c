@@ -293,7 +293,7 @@ enum dispatch copy_in_message(struct client *c, const struct frame *f)
     }
     for (int i = shard_set_next(&c->copy->shards, 0); i >= 0; i = shard_set_next(&c->copy->shards, i + 1)) {
         struct link *l = link_find(c, (unsigned)i);
-        if (l && !l->lost && server_queued(l->server) >= BACKPRESSURE_BYTES)
+        if (l && !l->lost && server_backlog(l->server) >= BACKPRESSURE_BYTES)
             return DISPATCH_AGAIN; /* link_drained() resumes */
     }
     if (c->copy->split)

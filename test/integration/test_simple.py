@@ -3,6 +3,8 @@ import random
 
 import pytest
 
+import pgharness as h
+
 TABLES = {
     "accounts": "hash(id)",
     "orders": "hash(account_id)",
@@ -359,6 +361,21 @@ def test_a_large_copy_passes_without_being_held(pair):
     assert pair.proxy.rows("SELECT count(*), sum(length(t)), sum(id) FROM copied") == [(10000, 40000000, 49995000)]
     assert len(pair.proxy.copy_out("COPY copied (id, t) TO STDOUT")) == len(data)
     pair.proxy.run("TRUNCATE copied")
+
+
+@pytest.mark.parametrize("table", ["audit", "scratch"])
+@pytest.mark.parametrize("kb", [300, 600, 1200])
+def test_copy_in_large_messages(proxy, table, kb):
+    """What a shard's socket takes at once holds up nobody: no event tells of its being taken."""
+    columns = "id, what" if table == "audit" else "id, t"
+    rows = b"".join(b"%d\t%s\n" % (1000 + i, b"x" * 1000) for i in range(kb))
+    with proxy.wire(timeout=5) as w:
+        for end in (h.COPY_DONE, h.copy_fail("enough"), h.COPY_DONE):
+            w.send(h.query("COPY %s (%s) FROM STDIN" % (table, columns)))
+            w.until("G")
+            w.send(h.copy_data(rows), end)
+            w.until_ready()
+            w.ask(h.query("DELETE FROM %s WHERE id >= 1000" % table))
 
 
 def test_several_statements_in_one_query_are_one_transaction(pair):

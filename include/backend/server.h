@@ -52,7 +52,7 @@ struct server_owner_ops {
      * messages). */
     void (*message)(void *owner, struct server *s, const struct expect *e, const struct frame *f);
     void (*skipped)(void *owner, struct server *s, const struct expect *e);
-    /* what one read brought has been handed over: time to flush */
+    /* what one read brought has been handed over */
     void (*end_of_read)(void *owner, struct server *s);
     /* gone; the owner must give it back with server_discard */
     void (*lost)(void *owner, struct server *s, const struct error *why);
@@ -121,13 +121,13 @@ void server_unhold(struct server *s);         /* every HOLD is forgotten; server
 void server_go_on(struct server *s);          /* reads, and hands over what was kept; no end_of_read() */
 void server_pass(struct server *s);           /* the HOLD at the head is over: goes on */
 void server_forget_replies(struct server *s); /* of one that is lost */
-void server_write(struct server *s, const void *data, size_t len); /* queues; server_flush() sends */
-void server_flush(struct server *s);
-/* queues and sends, without a copy where it can */
+/* queues a copy; all that was written in a turn of the loop is sent at its end (net/stream.h) */
+void server_write(struct server *s, const void *data, size_t len);
 void server_set_reading(struct server *s, bool on);
 size_t server_queued(const struct server *s);
 size_t server_backlog(const struct server *s); /* what the shard does not take: see stream_backlog() */
-/* Asks the shard to cancel what runs. Its ReadyForQuery comes after the request is through. */
+/* Asks the shard to cancel what runs, or was just written: that leaves before the request. Its ReadyForQuery comes
+   after the request is through. */
 void server_cancel(struct server *s);
 const struct shard_def *server_shard(const struct server *s);
 

@@ -152,7 +152,6 @@ void pool_task_start(struct server_pool *p, struct server *s, enum task_kind kin
         send_query(s, "DEALLOCATE ALL");
         break;
     }
-    server_flush(s);
     pool_manager_wake_at(p->manager, t->deadline_us);
 }
 

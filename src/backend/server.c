@@ -234,12 +234,6 @@ void server_write(struct server *s, const void *data, size_t len)
         stream_write(s->stream, data, len);
 }
 
-void server_flush(struct server *s)
-{
-    if (!s->dead)
-        (void)stream_flush(s->stream); /* a failure is reported by server_failed() */
-}
-
 void server_set_reading(struct server *s, bool on)
 {
     if (!s->dead)
@@ -557,6 +551,7 @@ void server_cancel(struct server *s)
 {
     if (s->dead || s->ring_count == 0)
         return;
+    (void)stream_flush(s->stream); /* a request that overtook what it is meant for would hit nothing */
     if (s->cancel)
         s->cancel_again = true;
     else

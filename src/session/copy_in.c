@@ -113,10 +113,8 @@ static void fail_shards(struct client *c, const char *reason)
     message_copy_fail(&b, reason);
     for (int i = shard_set_next(&c->copy->shards, 0); i >= 0; i = shard_set_next(&c->copy->shards, i + 1)) {
         struct link *l = link_find(c, (unsigned)i);
-        if (l && !l->lost && l->source_due) {
+        if (l && !l->lost && l->source_due)
             server_write(l->server, buf_head(&b), buf_len(&b));
-            server_flush(l->server);
-        }
     }
     buf_free(&b);
     c->copy->state = COPY_ENDING;
@@ -348,7 +346,6 @@ enum dispatch copy_in_start(struct client *c, struct plan *p, const struct templ
         link_mark(l, p);
         l->source_due = true;
         link_query(l, t->statement, SINK_MESSAGE, TAG_STATEMENT);
-        server_flush(l->server);
     }
     return DISPATCH_DONE;
 }

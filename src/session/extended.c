@@ -573,7 +573,6 @@ static void send_spread(struct link *l, const struct client_portal *portal, cons
     server_expect(l->server, EXPECT_DESCRIBE_PORTAL, SINK_MESSAGE, TAG_STATEMENT, NULL);
     server_expect(l->server, EXPECT_EXECUTE, SINK_MESSAGE, TAG_STATEMENT, NULL);
     server_expect(l->server, EXPECT_SYNC, SINK_MESSAGE, TAG_STATEMENT, NULL);
-    server_flush(l->server);
     buf_free(&b);
     buf_free(&text);
 }

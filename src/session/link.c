@@ -136,7 +136,6 @@ void links_abandon(struct client *c)
             continue;
         if (l->server && !l->lost && server_outstanding(l->server) == 0 && l->in_txn && !l->open_pipeline) {
             link_query(l, slice_str("ROLLBACK"), SINK_DROP, TAG_CLEANUP);
-            server_flush(l->server);
             continue; /* goes back when ReadyForQuery says so */
         }
         if (l->server && !l->lost && server_outstanding(l->server) != 0)
@@ -214,7 +213,6 @@ static bool link_waits_for_variables(struct link *l)
     if (only_name_differs(l->server->vars, c->vars))
         return false;
     link_send_variables(l, c->vars);
-    server_flush(l->server);
     l->vars_due = true;
     return true;
 }
@@ -482,7 +480,6 @@ static void preamble_failed(struct link *l, const struct expect *e, const struct
     if (e->kind != EXPECT_QUERY && query_follows(l->server)) {
         /* The Query behind it is ignored: the answer to this Sync ends it. */
         server_write(l->server, sync_message, sizeof sync_message);
-        server_flush(l->server);
     }
 }
 

@@ -241,7 +241,6 @@ static enum dispatch run_multi(struct client *c, struct plan *p, const struct te
         link_prepare(l);
         link_mark(l, p);
         link_query(l, buf_slice(&text), SINK_MESSAGE, TAG_STATEMENT);
-        server_flush(l->server);
     }
     buf_free(&text);
     return DISPATCH_DONE;
@@ -320,7 +319,6 @@ static void multi_finish(struct client *c)
             server_expect(l->server, EXPECT_EXECUTE, SINK_MESSAGE, TAG_FINAL, NULL);
             server_expect(l->server, EXPECT_SYNC, SINK_MESSAGE, TAG_FINAL, NULL);
             l->server->unnamed_statement = 0;
-            server_flush(l->server);
             return;
         }
     }

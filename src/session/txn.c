@@ -175,7 +175,6 @@ static void end_send(struct client *c, struct link *l, const char *sql)
     if (l->open_pipeline)
         link_sync(l);
     link_query(l, slice_str(sql), SINK_MESSAGE, TAG_END);
-    server_flush(l->server);
     c->control_due++;
 }
 

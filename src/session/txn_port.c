@@ -85,20 +85,16 @@ static void port_send(void *port, unsigned p, const char *sql)
 {
     struct txn_commit *t = port;
     struct link *l = begin_send(t, &t->parts[p]);
-    if (!l)
-        return;
-    link_query(l, slice_str(sql), SINK_MESSAGE, TAG_TWO_PHASE);
-    server_flush(l->server);
+    if (l)
+        link_query(l, slice_str(sql), SINK_MESSAGE, TAG_TWO_PHASE);
 }
 
 static void port_decide(void *port, unsigned p, const struct txn_decision *d)
 {
     struct txn_commit *t = port;
     struct link *l = begin_send(t, &t->parts[p]);
-    if (!l)
-        return;
-    decide_send(l, d);
-    server_flush(l->server);
+    if (l)
+        decide_send(l, d);
 }
 
 static void control_done(void *arg, const struct control_result *r)
@@ -459,7 +455,6 @@ static void readers_commit(struct client *c)
             l->server->vars = c->vars ? varset_ref(c->vars) : NULL;
         }
         l->vars_canceled = false;
-        server_flush(l->server);
     }
 }
 

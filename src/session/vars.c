@@ -259,7 +259,6 @@ static enum dispatch set_everywhere(struct client *c, struct slice sql, const ch
         if (l->open_pipeline)
             link_sync(l);
         link_query(l, sql, SINK_MESSAGE, TAG_CONTROL);
-        server_flush(l->server);
         c->control_due++;
     }
     c->run = RUN_CONTROL;

@@ -159,7 +159,6 @@ FIXTURE void client_send(struct client *c, const char *sql)
     server_set_owner(c->server, &client_ops, c);
     server_expect(c->server, EXPECT_QUERY, SINK_MESSAGE, 0, NULL);
     server_write(c->server, buf_head(&b), buf_len(&b));
-    server_flush(c->server);
     buf_free(&b);
     c->value[0] = '\0';
     c->why = (struct error){0};

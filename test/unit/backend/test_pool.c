@@ -76,6 +76,22 @@ static void round_robin_takes_the_oldest(void **state)
     close_worker();
 }
 
+static void a_cancel_request_does_not_overtake_the_statement(void **state)
+{
+    (void)state;
+    open_worker("", "");
+    struct client a = {0};
+    get(&a, worker_pool(&w, "postgres", 0));
+    client_send(&a, "SELECT 1");
+    assert_int_not_equal(server_queued(a.server), 0); /* leaves at the end of the turn */
+    server_cancel(a.server);
+    assert_int_equal(server_queued(a.server), 0);
+    worker_run(&w, 1);
+    assert_int_equal(server_outstanding(a.server), 0);
+    client_release(&a);
+    close_worker();
+}
+
 static void waits_are_served_in_order_and_privileged_ones_first(void **state)
 {
     (void)state;
@@ -593,6 +609,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(opens_on_demand_and_reuses_the_latest),
         cmocka_unit_test(round_robin_takes_the_oldest),
+        cmocka_unit_test(a_cancel_request_does_not_overtake_the_statement),
         cmocka_unit_test(waits_are_served_in_order_and_privileged_ones_first),
         cmocka_unit_test(reserve_is_for_the_privileged_and_for_long_waits),
         cmocka_unit_test(a_wait_ends_by_query_wait_timeout),

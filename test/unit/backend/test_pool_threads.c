@@ -376,7 +376,6 @@ static void runner_use(struct runner *r)
     server_set_owner(r->client.server, &runner_ops, &r->client);
     server_expect(r->client.server, EXPECT_QUERY, SINK_DROP, 0, NULL);
     server_write(r->client.server, buf_head(&b), buf_len(&b));
-    server_flush(r->client.server);
     buf_free(&b);
 }
 

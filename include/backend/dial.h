@@ -46,10 +46,6 @@ struct dial *dial_start(struct loop *loop, const struct dial_params *params,
                         void *arg);
 void dial_cancel(struct dial **d); /* done() is not called any more */
 
-/* Sends a cancel request for a connection, on a helper thread (PQcancel blocks). Fire and forget; the
- * connection may close meanwhile. */
-void backend_conn_cancel(struct backend_conn *c);
-
 /* The resolver and cancel threads. Once per process. */
 void dial_init(void);
 void dial_deinit(void);

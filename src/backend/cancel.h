@@ -16,7 +16,8 @@ struct cancel_request;
    NULL: nothing was sent (logged); done() is not called. */
 struct cancel_request *cancel_send(struct loop *loop, struct backend_conn *conn,
                                    void (*done)(void *arg, bool through), void *arg);
-void cancel_forget(struct cancel_request **r); /* done() is not called any more; NULL is fine */
+/* done() is not called any more; a request that was sent goes its way. NULL is fine. */
+void cancel_forget(struct cancel_request **r);
 
 #define CANCEL_SECONDS 10
 

@@ -1,5 +1,5 @@
 /*
- * An open connection: the PGconn that keeps descriptor and SSL object alive, and cancelling.
+ * An open connection: the PGconn that keeps descriptor and SSL object alive.
  *
  * Whoever writes to the descriptor directly leaves libpq ignorant of what has been sent. PQfinish() would add
  * a Terminate message, which in the middle of another message would be taken for the rest of it (and might
@@ -10,8 +10,6 @@
 #include "conn.h"
 
 #include "base/arena.h"
-#include "base/log.h"
-#include "helpers.h"
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -72,34 +70,4 @@ void backend_conn_close(struct backend_conn **cp)
         shutdown(PQsocket(c->pq), SHUT_RDWR);
     PQfinish(c->pq); /* non-blocking since dial: it does not wait for the socket */
     free(c);
-}
-
-/* --- cancelling ------------------------------------------------------------------------------- */
-
-struct cancel_job {
-    struct helper_job job;
-    PGcancel *cancel;
-    int pid;
-};
-
-static void send_cancel(struct helper_job *job)
-{
-    struct cancel_job *c = list_entry(job, struct cancel_job, job);
-    char why[256];
-    if (!PQcancel(c->cancel, why, sizeof(why)))
-        log_warning("could not cancel what backend %d of a shard runs: %s", c->pid, why);
-    PQfreeCancel(c->cancel);
-    free(c);
-}
-
-void backend_conn_cancel(struct backend_conn *c)
-{
-    PGcancel *cancel = PQgetCancel(c->pq);
-    if (!cancel)
-        return;
-    struct cancel_job *job = xcalloc(1, sizeof(*job));
-    job->job.run = send_cancel;
-    job->cancel = cancel;
-    job->pid = PQbackendPID(c->pq);
-    helpers_run(HELPER_CANCEL, &job->job);
 }

@@ -8,6 +8,7 @@
 #include "backend/control.h"
 
 #include "base/arena.h"
+#include "cancel.h"
 #include "control_private.h"
 #include <stdlib.h>
 
@@ -54,7 +55,9 @@ static void timed_out(void *arg)
     (void)error_set(&why, SQLSTATE_CONNECTION_FAILURE, "shard \"%s\" did not answer in %g s", l->shard,
                     (double)r->timeout_us / 1e6);
     if (l->running == r) {
-        backend_conn_cancel(l->conn); /* what it runs would go on without us */
+        /* What it runs would go on without us. Nothing else will run there: nobody waits for the request. */
+        struct cancel_request *cancel = cancel_send(l->control->loop, l->conn, NULL, NULL);
+        cancel_forget(&cancel);
         line_close(l, &why);
         return;
     }

@@ -1,5 +1,5 @@
 /*
- * Helper threads. A thread is started when a job finds nobody idle, up to a limit, and goes when it has had
+ * Helper threads, and errands: jobs that a loop waits for. A thread is started when a job finds nobody idle, up to a limit, and goes when it has had
  * nothing to do for a while. Threads are detached: one may hang in a system call for minutes, and nobody
  * waits for it.
  *
@@ -7,15 +7,24 @@
  * it, or all threads are at work, each of which looks at the queue before it rests. The state is static
  * because a thread that is left behind at exit still uses it.
  *
- * Not responsible for: what jobs do, or their memory.
+ * An errand's job and whoever waits share a parcel of two references. Its eventfd is the wake-up; `finished` orders the
+ * memory: the thread stores it after its last write to the load, and the loop reads that only after it has seen it.
+ *
+ * Not responsible for: what jobs do, or the memory of those that are no errands.
  */
 #include "helpers.h"
 
+#include "base/arena.h"
 #include "base/log.h"
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #define MAX_THREADS  8
 #define REST_SECONDS 10
@@ -127,4 +136,90 @@ void helpers_deinit(void)
             ;
         pthread_mutex_unlock(&h->lock);
     }
+}
+
+/* --- errands ---------------------------------------------------------------------------------- */
+
+/* Shared by the two threads. */
+struct parcel {
+    struct helper_job job;
+    const struct errand_kind *kind;
+    void *load;
+    atomic_uint refs;
+    atomic_bool finished;
+    int fd;
+};
+
+/* The loop's. */
+struct errand {
+    struct loop *loop;
+    struct parcel *parcel;
+    struct loop_watch *watch;
+    void (*back)(void *arg);
+    void *arg;
+};
+
+static void parcel_unref(struct parcel *p)
+{
+    if (atomic_fetch_sub_explicit(&p->refs, 1, memory_order_acq_rel) > 1)
+        return;
+    close(p->fd);
+    p->kind->free_load(p->load);
+    free(p);
+}
+
+static void run_errand(struct helper_job *job)
+{
+    struct parcel *p = list_entry(job, struct parcel, job);
+    p->kind->run(p->load);
+    atomic_store_explicit(&p->finished, true, memory_order_release);
+    uint64_t one = 1;
+    ssize_t n = write(p->fd, &one, sizeof(one));
+    (void)n; /* an eventfd that holds 0 takes 1 */
+    parcel_unref(p);
+}
+
+static void came_back(void *arg, int what)
+{
+    (void)what;
+    struct errand *e = arg;
+    if (!atomic_load_explicit(&e->parcel->finished, memory_order_acquire))
+        return;
+    loop_watch_destroy(&e->watch);
+    e->back(e->arg);
+}
+
+struct errand *errand_start(struct loop *loop, const struct errand_kind *kind, void *load,
+                            void (*back)(void *arg), void *arg, struct error *error_r)
+{
+    int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (fd < 0) {
+        (void)error_set(error_r, SQLSTATE_CONNECTION_FAILURE, "could not create an eventfd: %s",
+                        strerror(errno));
+        return NULL;
+    }
+    struct errand *e = xcalloc(1, sizeof(*e));
+    *e = (struct errand){.loop = loop, .back = back, .arg = arg};
+    e->watch = loop_watch_create(loop, fd, came_back, e);
+    loop_watch_set(e->watch, WATCH_READ);
+    struct parcel *p = xcalloc(1, sizeof(*p));
+    p->job.run = run_errand;
+    p->kind = kind;
+    p->load = load;
+    p->fd = fd;
+    atomic_init(&p->refs, 2);
+    e->parcel = p;
+    helpers_run(kind->helpers, &p->job);
+    return e;
+}
+
+void errand_forget(struct errand **ep)
+{
+    struct errand *e = *ep;
+    *ep = NULL;
+    if (!e)
+        return;
+    loop_watch_destroy(&e->watch); /* before the descriptor may close */
+    parcel_unref(e->parcel);
+    loop_doom(e->loop, e, NULL);
 }

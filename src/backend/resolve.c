@@ -1,41 +1,31 @@
 /*
  * Name resolution without blocking the loop.
  *
- * The part that a helper thread works on (struct lookup) is shared by it and the loop, and goes with the last
- * of the two, so a lookup that hangs outlives whoever asked. Its eventfd is the wake-up; `finished` orders
- * the memory: the thread stores it after its last write to the targets, the loop reads them only after it has
- * seen it.
+ * What must be asked for is an errand of a helper thread, which works on a struct lookup: one that hangs outlives
+ * whoever asked.
  *
  * Not responsible for: caching (each connection asks anew, so a changed address is used at once).
  */
 #include "resolve.h"
 
 #include "base/arena.h"
-#include "base/log.h"
 #include "helpers.h"
 #include <netdb.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #define MAX_ADDRESSES_PER_HOST 16
 
 struct lookup {
-    struct helper_job job;
-    atomic_uint refs;
-    atomic_bool finished;
-    int fd;
     char *host, *port;
     struct targets targets;
 };
 
 struct resolve {
     struct loop *loop;
-    struct lookup *lookup;
-    struct loop_watch *watch;  /* while a helper works */
+    struct lookup *lookup;     /* the errand's while there is one, but for what errand_start() allows */
+    struct errand *errand;     /* while a helper works */
     struct deferred immediate; /* else */
     void (*done)(void *arg, struct targets *targets);
     void *arg;
@@ -129,80 +119,53 @@ static bool resolve_all(struct lookup *l, int flags)
     return all;
 }
 
-static void lookup_unref(struct lookup *l)
+static void free_lookup(void *load)
 {
-    if (atomic_fetch_sub_explicit(&l->refs, 1, memory_order_acq_rel) > 1)
-        return;
-    if (l->fd >= 0)
-        close(l->fd);
+    struct lookup *l = load;
     targets_free(&l->targets);
     free(l->host);
     free(l->port);
     free(l);
 }
 
-static void look_up(struct helper_job *job)
+static void look_up(void *load)
 {
-    struct lookup *l = list_entry(job, struct lookup, job);
-    (void)resolve_all(l, 0);
-    atomic_store_explicit(&l->finished, true, memory_order_release);
-    uint64_t one = 1;
-    ssize_t n = write(l->fd, &one, sizeof(one));
-    (void)n; /* an eventfd that holds 0 takes 1 */
-    lookup_unref(l);
+    (void)resolve_all(load, 0);
 }
 
-static void report(struct resolve *r)
+static const struct errand_kind looking_up = {HELPER_RESOLVE, look_up, free_lookup};
+
+static void report(void *arg)
 {
+    struct resolve *r = arg;
     struct targets targets = r->lookup->targets;
     r->lookup->targets = (struct targets){0};
     void (*done)(void *, struct targets *) = r->done;
-    void *arg = r->arg;
+    void *done_arg = r->arg;
     resolve_cancel(&r);
-    done(arg, &targets);
-}
-
-static void looked_up(void *arg, int what)
-{
-    (void)what;
-    struct resolve *r = arg;
-    if (atomic_load_explicit(&r->lookup->finished, memory_order_acquire))
-        report(r);
-}
-
-static void report_immediately(void *arg)
-{
-    report(arg);
+    done(done_arg, &targets);
 }
 
 struct resolve *resolve_start(struct loop *loop, const char *host, const char *port,
                               void (*done)(void *arg, struct targets *targets), void *arg)
 {
     struct lookup *l = xcalloc(1, sizeof(*l));
-    l->job.run = look_up;
-    l->fd = -1;
     l->host = xstrdup(host ? host : "");
     l->port = xstrdup(port ? port : "");
-    atomic_init(&l->refs, 1);
     struct resolve *r = xcalloc(1, sizeof(*r));
     *r = (struct resolve){.loop = loop, .lookup = l, .done = done, .arg = arg};
-    r->immediate = (struct deferred){.run = report_immediately, .arg = r};
+    r->immediate = (struct deferred){.run = report, .arg = r};
 
-    if (resolve_all(l, AI_NUMERICHOST)) {
-        loop_defer(loop, &r->immediate);
-        return r;
+    bool must_ask = !resolve_all(l, AI_NUMERICHOST);
+    struct error why;
+    if (must_ask) {
+        targets_free(&l->targets);
+        r->errand = errand_start(loop, &looking_up, l, report, r, &why);
+        if (!r->errand)
+            snprintf(l->targets.why, sizeof(l->targets.why), "could not look up a name: %.150s", why.message);
     }
-    targets_free(&l->targets);
-    l->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (l->fd < 0) {
-        snprintf(l->targets.why, sizeof(l->targets.why), "could not look up a name: %m");
+    if (!r->errand)
         loop_defer(loop, &r->immediate);
-        return r;
-    }
-    r->watch = loop_watch_create(loop, l->fd, looked_up, r);
-    loop_watch_set(r->watch, WATCH_READ);
-    atomic_store(&l->refs, 2);
-    helpers_run(HELPER_RESOLVE, &l->job);
     return r;
 }
 
@@ -212,8 +175,10 @@ void resolve_cancel(struct resolve **rp)
     *rp = NULL;
     if (!r)
         return;
-    loop_watch_destroy(&r->watch); /* before the descriptor may close */
     loop_undefer(r->loop, &r->immediate);
-    lookup_unref(r->lookup);
+    if (r->errand)
+        errand_forget(&r->errand); /* frees the lookup */
+    else
+        free_lookup(r->lookup);
     loop_doom(r->loop, r, NULL);
 }

@@ -1,6 +1,7 @@
 /* backend/dial.h, against a real server */
 #include "pg_fixture.h"
 
+#include "../../../src/backend/cancel.h"
 #include "backend/dial.h"
 
 static struct pg_fixture pg;
@@ -275,11 +276,15 @@ static void cancel_reaches_what_runs(void **state)
              backend_conn_pid(o.conn));
     for (int i = 0; strcmp(pg_query(c, active), "1") != 0; i++)
         assert_true(i < 10000);
-    backend_conn_cancel(o.conn);
+    struct loop *loop = loop_create();
+    struct cancel_request *cancel = cancel_send(loop, o.conn, NULL, NULL);
+    cancel_forget(&cancel); /* it goes its way nevertheless */
     PGresult *r = PQgetResult(pq);
     assert_string_equal(PQresultErrorField(r, PG_DIAG_SQLSTATE), "57014");
     PQclear(r);
-    backend_conn_cancel(o.conn);
+    cancel = cancel_send(loop, o.conn, NULL, NULL);
+    cancel_forget(&cancel);
+    loop_destroy(&loop);
     backend_conn_close(&o.conn); /* the cancel may still be under way */
     PQfinish(c);
 }

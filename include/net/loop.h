@@ -54,8 +54,9 @@ struct loop_watch;
 struct loop_watch *loop_watch_create(struct loop *loop, int fd, void (*ready)(void *arg, int what),
                                      void *arg);
 /* WATCH_* bits to wait for, 0: none. Registers anew each time, because libpq may have closed the socket and
-   opened another one under the same number; when the number changes, another watch is needed. */
-void loop_watch_set(struct loop_watch *watch, int what);
+   opened another one under the same number; when the number changes, another watch is needed. False, with errno: the
+   kernel has no room (fs.epoll.max_user_watches, memory), and nothing will be reported; 0 cannot fail. */
+bool loop_watch_set(struct loop_watch *watch, int what) MUST_CHECK;
 void loop_watch_destroy(struct loop_watch **watch);
 
 /* Signals, delivered as ordinary callbacks on this loop. */

@@ -4,8 +4,8 @@
  * PostgreSQL reads the startup packet before it says that there are too many clients; libpq sends an
  * SSLRequest before it, and takes an error in place of its one-byte answer badly. So each one is read up to
  * its startup packet, without ever waiting for it, for at most PATIENCE_US. At most MAX_PENDING are dealt
- * with at a time: beyond that the error is sent at once and the connection closed, whatever the client has
- * said so far, so that a flood costs a fixed amount of memory.
+ * with at a time: beyond that, or when the kernel cannot wait for one more, the error is sent at once and the
+ * connection closed, whatever the client has said so far, so that a flood costs a fixed amount of memory.
  *
  * Two kinds are not refused: cancel requests, and clients of the console (an operator must get in when all is
  * full). The latter are only looked at (MSG_PEEK), so that their worker reads what they said.
@@ -66,6 +66,13 @@ static void send_refusal(int fd)
     ssize_t n = send(fd, buf_head(&b), buf_len(&b), MSG_NOSIGNAL | MSG_DONTWAIT);
     (void)n;
     buf_free(&b);
+}
+
+/* Without a word of theirs. */
+static void refuse_at_once(int fd)
+{
+    send_refusal(fd);
+    close(fd);
 }
 
 static bool is_console(const struct startup *s)
@@ -176,8 +183,7 @@ static void expire(void *arg)
 void refuser_add(struct refuser *r, int fd, const struct peer_address *peer)
 {
     if (r->pending.count >= MAX_PENDING) {
-        send_refusal(fd);
-        close(fd);
+        refuse_at_once(fd);
         return;
     }
     struct refused *c = xcalloc(1, sizeof *c);
@@ -187,8 +193,12 @@ void refuser_add(struct refuser *r, int fd, const struct peer_address *peer)
     c->until_us = loop_now_us(r->loop) + PATIENCE_US;
     buf_init(&c->taken);
     c->watch = loop_watch_create(r->loop, fd, readable, c);
-    loop_watch_set(c->watch, WATCH_READ);
     list_push_back(&r->pending, &c->node);
+    if (!loop_watch_set(c->watch, WATCH_READ)) { /* nobody would hear of what it says */
+        end(c, false);
+        refuse_at_once(fd);
+        return;
+    }
     if (!loop_timer_pending(r->timer))
         loop_timer_start(r->timer, PATIENCE_US);
 }

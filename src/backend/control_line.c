@@ -23,8 +23,10 @@
 #include "base/log.h"
 #include "control_private.h"
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define IDLE_US UINT64_C(30000000)
 
@@ -94,6 +96,14 @@ static PGconn *pq_of(const struct line *l)
     return backend_conn_pq(l->conn);
 }
 
+static void line_broke(struct line *l, const struct error *why)
+{
+    bool was_setup = l->state == LINE_SETUP;
+    line_close(l, why);
+    if (was_setup)
+        line_refuse_queue(l, why); /* another connection would fare no better */
+}
+
 static void line_lost(struct line *l)
 {
     struct error why;
@@ -105,10 +115,7 @@ static void line_lost(struct line *l)
                         "lost the control connection to shard \"%s\": %.*s", l->shard,
                         (int)strcspn(text, "\n"), text);
     }
-    bool was_setup = l->state == LINE_SETUP;
-    line_close(l, &why);
-    if (was_setup)
-        line_refuse_queue(l, &why); /* another connection would fare no better */
+    line_broke(l, &why);
 }
 
 /* False: the connection is gone. */
@@ -119,8 +126,13 @@ static bool flush(struct line *l)
         line_lost(l);
         return false;
     }
-    loop_watch_set(l->watch, rc == 0 ? WATCH_READ : WATCH_READ | WATCH_WRITE);
-    return true;
+    if (loop_watch_set(l->watch, rc == 0 ? WATCH_READ : WATCH_READ | WATCH_WRITE))
+        return true;
+    struct error why;
+    (void)error_set(&why, SQLSTATE_CONNECTION_FAILURE,
+                    "could not wait for the control connection to shard \"%s\": %s", l->shard, strerror(errno));
+    line_broke(l, &why);
+    return false;
 }
 
 static void send_sql(struct line *l, const char *sql)

@@ -31,7 +31,9 @@
 #include "helpers.h"
 #include "resolve.h"
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum dial_state { DIAL_RESOLVING, DIAL_CONNECTING, DIAL_FAILED, DIAL_CONNECTED };
 
@@ -170,7 +172,12 @@ static void wait_for(struct dial *d, int what)
 {
     if (!d->watch)
         d->watch = loop_watch_create(d->loop, PQsocket(d->pq), socket_ready, d);
-    loop_watch_set(d->watch, what);
+    if (loop_watch_set(d->watch, what))
+        return;
+    (void)error_set(&d->why, SQLSTATE_CONNECTION_FAILURE,
+                    "could not connect to shard \"%s\": could not wait for its socket: %s", d->shard,
+                    strerror(errno));
+    attempt_failed(d);
 }
 
 static void connected(struct dial *d)

@@ -193,15 +193,18 @@ struct errand *errand_start(struct loop *loop, const struct errand_kind *kind, v
                             void (*back)(void *arg), void *arg, struct error *error_r)
 {
     int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (fd < 0) {
-        (void)error_set(error_r, SQLSTATE_CONNECTION_FAILURE, "could not create an eventfd: %s",
-                        strerror(errno));
-        return NULL;
-    }
     struct errand *e = xcalloc(1, sizeof(*e));
     *e = (struct errand){.loop = loop, .back = back, .arg = arg};
     e->watch = loop_watch_create(loop, fd, came_back, e);
-    loop_watch_set(e->watch, WATCH_READ);
+    if (fd < 0 || !loop_watch_set(e->watch, WATCH_READ)) {
+        (void)error_set(error_r, SQLSTATE_CONNECTION_FAILURE, "could not wait for a helper thread: %s",
+                        strerror(errno));
+        loop_watch_destroy(&e->watch);
+        if (fd >= 0)
+            close(fd);
+        free(e);
+        return NULL;
+    }
     struct parcel *p = xcalloc(1, sizeof(*p));
     p->job.run = run_errand;
     p->kind = kind;

@@ -82,8 +82,8 @@ struct loop {
    received but not yet delivered and are no longer waited for are dropped. False, with errno: it stays as it was, as the
    kernel has no room (fs.epoll.max_user_watches); it has been logged. */
 bool source_set(struct loop *loop, struct source *s, int what);
-/* The same for a descriptor that may have been closed, and opened anew under the same number, since. */
-void source_register_anew(struct loop *loop, struct source *s, int what);
+/* The same for a descriptor that may have been closed, and opened anew under the same number, since. False: nothing is waited for. */
+bool source_register_anew(struct loop *loop, struct source *s, int what);
 /* An eventfd for source->fd, registered so that each write to it calls source->ready. It is never read: each write
    is an edge, and the counter cannot overflow within the life of a machine. Ends the process if there is none. */
 void source_open_wakeup(struct loop *loop, struct source *s);

@@ -82,10 +82,10 @@ bool source_set(struct loop *loop, struct source *s, int what)
     return set(&loop->poll, s, what);
 }
 
-void source_register_anew(struct loop *loop, struct source *s, int what)
+bool source_register_anew(struct loop *loop, struct source *s, int what)
 {
     source_set(loop, s, 0);
-    source_set(loop, s, what);
+    return source_set(loop, s, what);
 }
 
 void source_open_wakeup(struct loop *loop, struct source *s)
@@ -153,9 +153,9 @@ struct loop_watch *loop_watch_create(struct loop *loop, int fd, void (*ready)(vo
     return w;
 }
 
-void loop_watch_set(struct loop_watch *w, int what)
+bool loop_watch_set(struct loop_watch *w, int what)
 {
-    source_register_anew(w->loop, &w->source, what);
+    return source_register_anew(w->loop, &w->source, what);
 }
 
 void loop_watch_destroy(struct loop_watch **watch)

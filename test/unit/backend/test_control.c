@@ -2,6 +2,24 @@
 #include "backend/control.h"
 #include "pool_fixture.h"
 
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static int last_added, no_room_for = -1; /* in the kernel's interest lists */
+
+int epoll_ctl(int ep, int op, int fd, struct epoll_event *ev)
+{
+    if (no_room_for >= 0 && fd == no_room_for && op == EPOLL_CTL_ADD) {
+        errno = ENOSPC;
+        return -1;
+    }
+    if (op == EPOLL_CTL_ADD)
+        last_added = fd;
+    return (int)syscall(SYS_epoll_ctl, ep, op, fd, ev);
+}
+
 static struct pg_fixture pg;
 static struct loop *loop;
 static struct config *config;
@@ -202,6 +220,22 @@ static void a_lost_connection_is_a_lost_answer(void **state)
     assert_string_equal(next.cells[0], "5");
 }
 
+static void a_connection_that_cannot_be_waited_for_is_a_lost_answer(void **state)
+{
+    (void)state;
+    struct answer a = {0};
+    assert_true(ask("SELECT 1").ok);
+    no_room_for = last_added; /* the line's socket, which each message registers anew */
+    post(&a, "SELECT 2", 0);
+    run_answers(1);
+    no_room_for = -1;
+    assert_true(a.lost);
+    assert_string_equal(a.why.sqlstate, "08006");
+    assert_string_equal(a.why.message,
+                        "could not wait for the control connection to shard \"s1\": No space left on device");
+    assert_string_equal(ask("SELECT 3").cells[0], "3"); /* on another connection */
+}
+
 static void an_unreachable_shard_is_lost_with_its_reason(void **state)
 {
     (void)state;
@@ -317,6 +351,7 @@ int main(void)
         CONTROL_TEST(an_open_transaction_is_told_and_not_left_to_the_next),
         CONTROL_TEST(timeouts_count_waiting_and_running),
         CONTROL_TEST(a_lost_connection_is_a_lost_answer),
+        CONTROL_TEST(a_connection_that_cannot_be_waited_for_is_a_lost_answer),
         CONTROL_TEST(an_unreachable_shard_is_lost_with_its_reason),
         CONTROL_TEST(forgotten_queries_are_not_answered),
         CONTROL_TEST(copying_is_refused),

@@ -4,7 +4,22 @@
 #include "../../../src/backend/helpers.h"
 #include "backend/dial.h"
 
+#include <errno.h>
 #include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static bool no_room; /* in the kernel's interest lists: fs.epoll.max_user_watches */
+
+int epoll_ctl(int ep, int op, int fd, struct epoll_event *ev)
+{
+    if (no_room && op == EPOLL_CTL_ADD) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return (int)syscall(SYS_epoll_ctl, ep, op, fd, ev);
+}
 
 /* What jobs wait for, and what is known of them. */
 static struct {
@@ -197,6 +212,59 @@ static void many_at_once(void **state)
     }
 }
 
+static void what_cannot_be_waited_for_is_not_begun(void **state)
+{
+    (void)state;
+    struct load l = {0};
+    struct waiter w = {.load = &l};
+    struct error why;
+    no_room = true;
+    w.errand = errand_start(loop, &asking, &l, came_back, &w, &why);
+    no_room = false;
+    assert_null(w.errand);
+    assert_string_equal(why.sqlstate, SQLSTATE_CONNECTION_FAILURE);
+    assert_string_equal(why.message, "could not wait for a helper thread: No space left on device");
+    struct waiter next = {0};
+    int left = 1;
+    start(&next, 1, &left);
+    run_loop(loop);
+    await(&gate.freed, 1);
+    assert_int_equal(gate.begun, 1); /* the next one alone */
+    assert_int_equal(w.calls, 0);
+}
+
+/* A lookup without a timeout must not wait for ever. */
+static void dialled(void *arg, struct backend_conn *conn, const struct error *why)
+{
+    assert_null(conn);
+    *(struct error *)arg = *why;
+    loop_stop(loop);
+}
+
+static void a_dial_that_cannot_wait_fails(void **state)
+{
+    (void)state;
+    struct settings settings;
+    fixture_settings(&settings);
+    settings.server_connect_timeout_us = 0;
+    static const char *const expected[][2] = {
+        {"localhost", "could not connect to shard \"s1\": could not look up a name: could not wait for a helper "
+                      "thread: No space left on device"},
+        {"127.0.0.1", "could not connect to shard \"s1\": could not wait for its socket: No space left on device"},
+    };
+    for (int i = 0; i < 2; i++) {
+        struct shard_def shard = {.name = "s1", .host = expected[i][0], .port = "1", .dbname = "postgres"};
+        struct dial_params params = {.shard = &shard, .settings = &settings, .user = "postgres"};
+        struct error why = {0};
+        no_room = true;
+        (void)dial_start(loop, &params, dialled, &why);
+        run_loop(loop);
+        no_room = false;
+        assert_string_equal(why.sqlstate, SQLSTATE_CONNECTION_FAILURE);
+        assert_string_equal(why.message, expected[i][1]);
+    }
+}
+
 static int group_setup(void **state)
 {
     (void)state;
@@ -219,6 +287,8 @@ int main(void)
                                         end),
         cmocka_unit_test_setup_teardown(a_job_outlives_the_loop, begin, end),
         cmocka_unit_test_setup_teardown(many_at_once, begin, end),
+        cmocka_unit_test_setup_teardown(what_cannot_be_waited_for_is_not_begun, begin, end),
+        cmocka_unit_test_setup_teardown(a_dial_that_cannot_wait_fails, begin, end),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

@@ -80,7 +80,7 @@ static void endless_deferring_does_not_starve_io(void **state)
     assert_int_equal(pipe(fds), 0);
     assert_int_equal(write(fds[1], "x", 1), 1);
     struct loop_watch *w = loop_watch_create(loop, fds[0], byte_came, &came);
-    loop_watch_set(w, WATCH_READ);
+    assert_true(loop_watch_set(w, WATCH_READ));
     ping_pongs = 0;
     first = (struct deferred){.run = ping, .arg = &second};
     second = (struct deferred){.run = ping, .arg = &first};
@@ -286,7 +286,7 @@ static void timer_that_restarts_itself_does_not_starve_io(void **state)
     loop_timer_start(a.timer, 0);
     while (!trace[0])
         run_turns(loop, 1);
-    loop_watch_set(w, WATCH_READ);
+    assert_true(loop_watch_set(w, WATCH_READ));
     loop_run(loop);
     assert_int_equal(came, 1);
     loop_timer_destroy(&a.timer);
@@ -463,26 +463,26 @@ static void watch_reports_what_it_was_set_to(void **state)
     w.watch = loop_watch_create(loop, fds[0], watch_ready, &w);
     run_turns(loop, 2);
     assert_int_equal(w.calls, 0);
-    loop_watch_set(w.watch, WATCH_READ);
+    assert_true(loop_watch_set(w.watch, WATCH_READ));
     run_turns(loop, 2);
     assert_int_equal(w.calls, 0);
     assert_int_equal(write(fds[1], "x", 1), 1);
     run_turns(loop, 2);
     assert_int_equal(w.seen, WATCH_READ);
     w.seen = 0;
-    loop_watch_set(w.watch, WATCH_WRITE);
+    assert_true(loop_watch_set(w.watch, WATCH_WRITE));
     run_turns(loop, 2);
     assert_int_equal(w.seen, WATCH_WRITE);
-    loop_watch_set(w.watch, WATCH_READ | WATCH_WRITE);
+    assert_true(loop_watch_set(w.watch, WATCH_READ | WATCH_WRITE));
     run_turns(loop, 2);
     assert_int_equal(w.seen, WATCH_READ | WATCH_WRITE);
-    loop_watch_set(w.watch, 0);
+    assert_true(loop_watch_set(w.watch, 0));
     int calls = w.calls;
     run_turns(loop, 2);
     assert_int_equal(w.calls, calls);
 
     w.destroy = true; /* both are ready: after the first report there is no second */
-    loop_watch_set(w.watch, WATCH_READ | WATCH_WRITE);
+    assert_true(loop_watch_set(w.watch, WATCH_READ | WATCH_WRITE));
     run_turns(loop, 3);
     assert_int_equal(w.calls, calls + 1);
     assert_null(w.watch);
@@ -499,10 +499,10 @@ static void watch_can_be_set_again_after_the_socket_was_replaced(void **state)
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, b), 0);
     struct watcher w = {0};
     w.watch = loop_watch_create(loop, a[0], watch_ready, &w);
-    loop_watch_set(w.watch, WATCH_READ);
+    assert_true(loop_watch_set(w.watch, WATCH_READ));
     assert_int_equal(dup2(b[0], a[0]), a[0]);
     close(b[0]);
-    loop_watch_set(w.watch, WATCH_READ);
+    assert_true(loop_watch_set(w.watch, WATCH_READ));
     assert_int_equal(write(b[1], "x", 1), 1);
     run_turns(loop, 2);
     assert_int_equal(w.seen, WATCH_READ);
@@ -531,7 +531,7 @@ static void a_destroyed_watch_does_not_hear_of_what_was_received_already(void **
     for (int i = 0; i < 2; i++) {
         pair[i] = (struct watcher){0};
         pair[i].watch = loop_watch_create(loop, fds[i], destroy_the_other, &pair[i]);
-        loop_watch_set(pair[i].watch, WATCH_WRITE);
+        assert_true(loop_watch_set(pair[i].watch, WATCH_WRITE));
     }
     run_turns(loop, 1);
     assert_int_equal(pair[0].calls + pair[1].calls, 1);
@@ -553,8 +553,8 @@ static void replace_the_other(void *arg, int what)
     if (!other->destroy)
         return;
     assert_int_equal(dup2(quiet[0], other->seen), other->seen);
-    loop_watch_set(other->watch, WATCH_READ);
-    loop_watch_set(w->watch, 0);
+    assert_true(loop_watch_set(other->watch, WATCH_READ));
+    assert_true(loop_watch_set(w->watch, 0));
     w->destroy = false;
 }
 
@@ -569,7 +569,7 @@ static void a_new_socket_is_not_ready_because_the_old_one_was(void **state)
     for (int i = 0; i < 2; i++) {
         pair[i] = (struct watcher){.seen = fds[i], .destroy = true};
         pair[i].watch = loop_watch_create(loop, fds[i], replace_the_other, &pair[i]);
-        loop_watch_set(pair[i].watch, WATCH_READ);
+        assert_true(loop_watch_set(pair[i].watch, WATCH_READ));
     }
     run_turns(loop, 3);
     assert_int_equal(pair[0].calls + pair[1].calls, 1);
@@ -592,7 +592,7 @@ static void a_hang_up_is_reported_as_what_was_waited_for(void **state)
         close(fds[1]);
         struct watcher w = {.destroy = true};
         w.watch = loop_watch_create(loop, fds[0], watch_ready, &w);
-        loop_watch_set(w.watch, what);
+        assert_true(loop_watch_set(w.watch, what));
         run_turns(loop, 1);
         assert_int_equal(w.seen, what);
         close(fds[0]);

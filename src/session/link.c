@@ -2,13 +2,15 @@
  * Links: the shards that a client uses now.
  *
  * A link is made when a statement needs a shard, with a server from the pool. What is then sent first depends
- * on the transaction, and goes out with the statement in one write:
+ * on the transaction:
  *
  *     server has other variables than the session had before its transaction:  Q "SET a TO ..;RESET b"
  *     in a transaction that this shard has not joined:  P B E "BEGIN ..", P B E "SAVEPOINT a", ..., no Sync
  *     then the statement
  *
- * Without Sync, because a shard that cannot join then ignores the statement as well.
+ * BEGIN goes out with the statement in one write; without Sync, because a shard that cannot join then ignores
+ * the statement as well. It would not ignore it behind a SET that failed, which is a Query of its own, so that
+ * it outlives a rollback: the answer to that is waited for [link_waits_for_variables].
  *
  * After the transaction a link gives its server back, unless it is pinned (session pooling, temporary tables,
  * LISTEN ...).
@@ -89,7 +91,7 @@ void link_put(struct link *l, bool clean)
     }
     if (l->client->state != CLIENT_CLOSING && (l->pinned || session_pooling(l->client))) {
         l->in_txn = l->writer = l->cannot_prepare = l->open_pipeline = l->flush_sent = false;
-        l->vars_canceled = false;
+        l->name_unknown = false;
         s->wrote_rows = false;
         return;
     }
@@ -195,24 +197,32 @@ static void link_send_variables(struct link *l, const struct varset *wanted)
     l->server->vars = wanted ? varset_ref((struct varset *)(uintptr_t)wanted) : NULL;
 }
 
-/* Outside a transaction a statement must not be sent behind a SET that may fail: it would run, and commit,
-   under the wrong search_path or role. So the answer is waited for, when there is something to be set at all.
-   (In a transaction the statement falls with it; application_name cannot fail.) */
+/* What a server that joins the client's transaction, or runs a statement outside one, is to be set to first. */
+static struct varset *vars_wanted(const struct client *c)
+{
+    return c->txn.state == TXN_NONE ? c->vars : c->txn.vars_before;
+}
+
+/* A statement must not be sent behind a SET that may fail: it would run under the wrong search_path or role.
+   Outside a transaction it would commit; in one, what no rollback undoes would be done (nextval, a COPY that
+   waits for data), and of a cancel that hit the SET the statement would know nothing. So the answer is waited
+   for, when there is something to be set at all. application_name cannot fail. */
 static bool link_waits_for_variables(struct link *l)
 {
     struct client *c = l->client;
+    struct varset *wanted = vars_wanted(c);
     if (l->vars_due)
         return true;
-    if (c->txn.state != TXN_NONE || l->in_txn || l->open_pipeline || l->server->vars == c->vars)
+    if (l->in_txn || l->open_pipeline || l->server->vars == wanted)
         return false;
-    if (varset_equal(l->server->vars, c->vars)) {
+    if (varset_equal(l->server->vars, wanted)) {
         varset_unref(&l->server->vars);
-        l->server->vars = varset_ref(c->vars); /* the next comparison is of pointers */
+        l->server->vars = wanted ? varset_ref(wanted) : NULL; /* the next comparison is of pointers */
         return false;
     }
-    if (only_name_differs(l->server->vars, c->vars))
+    if (only_name_differs(l->server->vars, wanted))
         return false;
-    link_send_variables(l, c->vars);
+    link_send_variables(l, wanted);
     l->vars_due = true;
     return true;
 }
@@ -228,13 +238,6 @@ enum acquire links_acquire(struct client *c, const struct shard_set *shards, str
         if (l && (l->coordinator_has || l->ending))
             return ACQUIRE_WAIT; /* an earlier transaction of this client is not yet applied there */
         if (l && l->server && !l->lost) {
-            if (l->vars_canceled && l->in_txn) { /* it has been rolled back to a savepoint */
-                error_set(error_r, SQLSTATE_IN_FAILED_TRANSACTION,
-                          "the session's variables could not be set on shard \"%s\" in this transaction",
-                          c->db->shards[i]->name);
-                error_hint(error_r, "Roll back the whole transaction, and try again.");
-                return ACQUIRE_FAILED;
-            }
             if (link_waits_for_variables(l))
                 return ACQUIRE_WAIT;
             continue;
@@ -383,7 +386,7 @@ void link_prepare(struct link *l)
     struct client *c = l->client;
     if (l->in_txn || l->open_pipeline)
         return;
-    const struct varset *wanted = c->txn.state == TXN_NONE ? c->vars : c->txn.vars_before;
+    const struct varset *wanted = vars_wanted(c); /* nothing but application_name can still differ */
     if (l->server->vars != wanted && !varset_equal(l->server->vars, wanted))
         link_send_variables(l, wanted);
     if (c->txn.state != TXN_NONE)
@@ -459,10 +462,8 @@ static void preamble_failed(struct link *l, const struct expect *e, const struct
         if (l->vars_due) {
             l->vars_canceled = true;
             error_keep(&c->acquire_error, &why);
-        } else if (c->txn.state != TXN_NONE) {
-            l->vars_canceled = true; /* the statement falls with its transaction */
-            run_preamble_error(c, l, f);
         } else {
+            l->name_unknown = l->in_txn;
             server_cancel(l->server); /* only application_name is set so; the statement is yet to be hit */
         }
         return;
@@ -499,6 +500,34 @@ static void variables_ready(struct link *l)
         link_put(l, true); /* the statement was answered meanwhile */
     }
     client_resume(c);
+}
+
+/* The shard was lost while it was to set them: nothing of the statement has been sent, of the transaction to
+   this shard neither. */
+static void variables_lost(struct link *l, const struct error *why)
+{
+    struct client *c = l->client;
+    struct error e;
+    error_set(&e, SQLSTATE_CONNECTION_FAILURE, "lost connection to shard \"%s\"",
+              c->db->shards[l->shard]->name);
+    error_detail(&e, "%s", why->message);
+    bool told = l->vars_canceled && !c->acquire_error;
+    link_put(l, false);
+    if (!told)
+        link_acquire_failed(c, &e);
+    if (c->run == RUN_PIPELINE)
+        pipeline_answered(c, NULL); /* an order that is void may have waited for this answer */
+    client_resume(c);
+}
+
+void link_note_variables(struct link *l, const struct varset *vars)
+{
+    varset_unref(&l->server->vars);
+    if (l->name_unknown)
+        l->server->vars = varset_with(vars, "application_name", "?"); /* no value's text: it is set again */
+    else
+        l->server->vars = vars ? varset_ref((struct varset *)(uintptr_t)vars) : NULL;
+    l->name_unknown = false;
 }
 
 static void link_message(void *owner, struct server *s, const struct expect *e, const struct frame *f)
@@ -607,7 +636,10 @@ static void link_lost(void *owner, struct server *s, const struct error *why)
         client_free_if_done(c);
         return;
     }
-    run_link_lost(c, l, why);
+    if (l->vars_due && !l->pinned && !session_pooling(c))
+        variables_lost(l, why);
+    else
+        run_link_lost(c, l, why);
 }
 
 static void link_drained(void *owner, struct server *s)

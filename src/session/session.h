@@ -92,7 +92,8 @@ struct link {
     bool cannot_prepare;
     bool pinned;          /* keeps its server after the transaction */
     bool vars_due;        /* SET was sent ahead of everything else; nothing follows before its answer */
-    bool vars_canceled;   /* a SET ahead of the statement, or of BEGIN, was cancelled */
+    bool vars_canceled;   /* ... that SET was cancelled */
+    bool name_unknown;    /* the SET of application_name ahead of BEGIN was cancelled */
     bool open_pipeline;   /* extended messages were sent since the last Sync */
     bool flush_sent;      /* ... and Flush after the last of them */
     bool ending;          /* a reader's COMMIT beside a two-phase commit is under way */
@@ -386,6 +387,7 @@ void links_put_idle(struct client *c); /* after a transaction */
 void links_abandon(struct client *c);  /* the client is gone */
 void link_query(struct link *l, struct slice sql, enum expect_sink sink, uint16_t tag);
 extern const struct server_owner_ops link_ops;
+void link_note_variables(struct link *l, const struct varset *vars); /* its server has them from now on */
 void link_cancel_all(struct client *c);
 void link_mark(struct link *l, const struct plan *p);
 void session_replay_clear(struct client *c);

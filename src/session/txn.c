@@ -354,13 +354,7 @@ void txn_ended(struct client *c, bool committed, const struct error *error)
         }
         if (!l->in_txn || !l->server || (c->commit && l->writer))
             continue;
-        if (l->vars_canceled) { /* what it began with was never set */
-            l->vars_canceled = false;
-            continue;
-        }
-        varset_unref(&l->server->vars);
-        struct varset *now = committed ? c->vars : c->txn.vars_before;
-        l->server->vars = now ? varset_ref(now) : NULL;
+        link_note_variables(l, committed ? c->vars : c->txn.vars_before);
     }
     if (!committed) {
         varset_unref(&c->vars);

@@ -339,12 +339,9 @@ static struct part *part_of(struct client *c, struct link *l)
  * becomes of what it prepared. */
 static void note_vars(struct txn_commit *t, const struct part *part)
 {
-    struct server *s = part->link->server;
-    if (part->failed || part->link->vars_canceled ||
-        (strcmp(part->tag, "COMMIT") != 0 && strcmp(part->tag, "PREPARE TRANSACTION") != 0))
+    if (part->failed || (strcmp(part->tag, "COMMIT") != 0 && strcmp(part->tag, "PREPARE TRANSACTION") != 0))
         return;
-    varset_unref(&s->vars);
-    s->vars = t->vars ? varset_ref(t->vars) : NULL;
+    link_note_variables(part->link, t->vars);
 }
 
 /* One that is too long is none that matters. */
@@ -450,11 +447,7 @@ static void readers_commit(struct client *c)
         link_query(l, slice_str("COMMIT"), SINK_DROP, TAG_READER);
         l->ending = true;
         l->in_txn = false; /* as far as this client's next transaction is concerned */
-        if (!l->vars_canceled) {
-            varset_unref(&l->server->vars);
-            l->server->vars = c->vars ? varset_ref(c->vars) : NULL;
-        }
-        l->vars_canceled = false;
+        link_note_variables(l, c->vars);
     }
 }
 

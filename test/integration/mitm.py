@@ -13,13 +13,16 @@ import struct
 import threading
 
 SENT, ANSWERED = "sent", "answered"
-CUT, HOLD, DOWN, SILENT = "cut", "hold", "down", "silent"
+CUT, HOLD, DOWN, SILENT, FAIL = "cut", "hold", "down", "silent", "fail"
+CANCELED = b"SERROR\0VERROR\0C57014\0Mcanceling statement due to user request\0\0"
+CANCELED = b"E" + struct.pack("!I", len(CANCELED) + 4) + CANCELED
 SSL_REQUEST, CANCEL_REQUEST = 80877103, 80877102
 
 
 class Rule:
     """CUT closes the connection, HOLD keeps it waiting for release(), DOWN cuts all of that shard's connections and refuses
-    new ones until up(), SILENT passes nothing more, without closing anything, until up()."""
+    new ones until up(), SILENT passes nothing more, without closing anything, until up(). FAIL, when ANSWERED, says that it was
+    cancelled, whatever the shard said."""
 
     def __init__(self, pattern, when, action, times=1, but=None):
         self.pattern, self.but = re.compile(pattern, re.S), but and re.compile(but, re.S)
@@ -200,8 +203,8 @@ class Connection:
                 prepared[name] = text.decode(errors="replace")
             elif kind == "B":
                 bound.append(prepared.get(body.split(b"\0", 2)[1], ""))
-            if kind in "PBEDC":
-                continue  # extended messages reach the shard together with the Query, Sync or Flush behind them
+            if kind in "PBEDC" and not (kind == "E" and bound and bound[-1].startswith("COPY")):
+                continue  # extended messages reach the shard together with the Query, Sync or Flush behind them, or the COPY
             if kind in "QS":
                 sql = body[:-1].decode(errors="replace") if kind == "Q" else "; ".join(bound)
                 bound = []
@@ -220,6 +223,8 @@ class Connection:
             if rule and kind != "Z":
                 continue  # the answer is complete first
             self._obey(rule)
+            if rule and rule.action == FAIL:
+                held = CANCELED + head + body
             if kind == "Z":
                 self.due.popleft()
             self.mitm.flowing.wait()

@@ -1,13 +1,15 @@
 """Cancel requests: what they hit, and what they must not hit. A request names a connection, not a statement, and takes a way
 of its own; here a man in the middle makes that way long, and locks make the proxy's own statements last."""
+import contextlib
 import select
 
 import pytest
 
 import pgharness as h
+from mitm import ANSWERED, CUT, FAIL, SENT, Rule
 from pgharness import eventually
 
-TABLES = {"t": "hash(id)"}
+TABLES = {"t": "hash(id)", "one": "single(s1)"}
 SHARDS = 2
 RUNNING = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND query LIKE %s AND state = 'active' AND pid <> pg_backend_pid()"
 
@@ -19,6 +21,11 @@ def proxy(workspace, shards, middle, dbname):
         s.run("CREATE TABLE t (id int PRIMARY KEY, v int)")
         for i in range(20):
             s.run("INSERT INTO t VALUES (%s, 0)", i)
+        s.run("CREATE TABLE one (id int)")
+        s.run("INSERT INTO one VALUES (0)")
+    for shard in shards:
+        with shard.session(dbname=dbname) as db:
+            db.run("CREATE SEQUENCE tried")
     yield one
     one.stop()
 
@@ -64,7 +71,8 @@ def text_search_locked(shards, dbname):
 
 
 SET, SHOW = "SET default_text_search_config = '%s'", "SELECT current_setting('default_text_search_config') FROM t WHERE id = %d"
-fresh = iter(("danish", "dutch", "finnish", "french", "german", "hungarian"))  # what no connection has been set to yet
+fresh = iter("""arabic armenian basque catalan danish dutch finnish french german greek hindi hungarian indonesian irish italian lithuanian
+    nepali norwegian portuguese romanian russian serbian spanish swedish tamil turkish yiddish""".split())  # what no connection has looked up
 
 
 @pytest.mark.parametrize("block", (False, True))
@@ -87,7 +95,7 @@ def test_a_cancel_that_hits_the_sessions_variables_fails_the_statement_alone(
         assert w.ask(h.query(SHOW % ids[1]))[1] == ("D", wanted.encode())
 
 
-def test_a_shard_that_misses_the_variables_is_left_alone_after_rollback_to(proxy, shards, dbname, ids, text_search_locked):
+def test_a_shard_that_missed_the_variables_joins_after_rollback_to(proxy, shards, dbname, ids, text_search_locked):
     with proxy.wire() as w:
         wanted = "pg_catalog." + next(fresh)
         for sql in (SET % wanted, "BEGIN", "SAVEPOINT a"):
@@ -97,10 +105,10 @@ def test_a_shard_that_misses_the_variables_is_left_alone_after_rollback_to(proxy
         w.cancel()
         assert errors(ready(w)) == ["57014"]
         text_search_locked.run("ROLLBACK")
-        assert errors(w.ask(h.query("ROLLBACK TO a"))) == []
         assert errors(w.ask(h.query(SHOW % ids[1]))) == ["25P02"]
         assert errors(w.ask(h.query("ROLLBACK TO a"))) == []
-        assert w.ask(h.query(SHOW % ids[0]))[1] == ("D", wanted.encode())
+        for key in ids:
+            assert w.ask(h.query(SHOW % key))[1] == ("D", wanted.encode())
         assert errors(w.ask(h.query("COMMIT"))) == []
         assert w.ask(h.query(SHOW % ids[1]))[1] == ("D", wanted.encode())
 
@@ -148,3 +156,128 @@ def test_a_cancel_does_not_cost_the_connection(proxy, shards, dbname, ids):
             w.cancel()
             assert errors(ready(w)) == ["57014"]
             assert w.ask(h.query(pid))[1] == before
+
+
+def preamble_hit(w, shards, dbname, text_search_locked, *messages, local=False):
+    """In a block, sends what needs the second shard for the first time, and cancels it while that shard is still busy with what
+    goes ahead: the session's variables, or BEGIN and the SET LOCAL behind it. Returns what comes up to ReadyForQuery."""
+    wanted = "pg_catalog." + next(fresh)
+    if local:
+        w.ask(h.query("BEGIN"))
+        assert errors(w.ask(h.query("SET LOCAL default_text_search_config = '%s'" % wanted))) == []
+    else:
+        assert errors(w.ask(h.query(SET % wanted))) == []
+        w.ask(h.query("BEGIN"))
+    w.send(*messages)
+    eventually(lambda: running(shards[1], dbname, "SET %"))
+    w.cancel()
+    got = ready(w)
+    text_search_locked.run("ROLLBACK")
+    assert errors(got) == ["57014"]
+    assert got[-1] == ("Z", "E") and got[-2][0] == "E"  # nothing between the error and ReadyForQuery
+    return got
+
+
+PARSED = ("1", b"")
+
+
+@pytest.mark.parametrize("local", (False, True))
+@pytest.mark.parametrize("known", (False, True))
+@pytest.mark.parametrize("alone", (False, True))
+def test_a_statement_whose_parse_falls_with_the_preamble_does_not_exist(
+        proxy, shards, dbname, ids, text_search_locked, alone, known, local):
+    sql = "SELECT 1, %d FROM one" % (alone + 2 * known + 4 * local)  # Parse alone goes to that shard as well
+    p = h.parse(sql, "mine")
+    rest = () if alone else (h.bind(name="mine"), h.execute())
+    with proxy.wire() as w, contextlib.ExitStack() as more:
+        if known:  # the server has it already, for another client
+            other = more.enter_context(proxy.wire())
+            assert errors(other.ask(h.parse(sql, "other"), h.bind(name="other"), h.execute(), h.SYNC)) == []
+        got = preamble_hit(w, shards, dbname, text_search_locked, p, *rest, h.SYNC, local=local)
+        assert len(got) == (3 if PARSED in got else 2)
+        assert w.ask(h.query("ROLLBACK"))[-1] == ("Z", "I")
+        again = w.ask(p, h.SYNC)
+        assert again == [PARSED, ("Z", "I")] if PARSED not in got else errors(again) == ["42P05"]
+        assert w.ask(h.bind(name="mine"), h.execute(), h.SYNC)[1] == ("D", b"1", sql[10:11].encode())
+
+
+@pytest.mark.parametrize("local", (False, True))
+@pytest.mark.parametrize("flush", (False, True))
+def test_an_extended_copy_behind_the_preamble_that_falls_waits_for_no_data(
+        proxy, shards, dbname, ids, text_search_locked, flush, local):
+    copy = (h.parse("COPY one FROM STDIN"), h.bind(), h.execute())
+    with proxy.wire() as w:
+        w.ask(*copy[:1], h.SYNC)
+        preamble_hit(w, shards, dbname, text_search_locked, *copy, *(flush * (h.FLUSH,)), h.SYNC, local=local)
+        assert w.ask(h.query("ROLLBACK"))[-1] == ("Z", "I")
+        w.send(*copy)
+        assert [m[0] for m in h.shape(w.until("GE"))] == ["1", "2", "G"]
+        w.send(h.copy_data(b"1\n"), h.COPY_DONE, h.SYNC)
+        assert ready(w) == [("C", "COPY 1"), ("Z", "I")]
+
+
+@pytest.mark.parametrize("local", (False, True))
+@pytest.mark.parametrize("table", ("t", "one"))
+def test_a_simple_copy_behind_the_preamble_that_falls_waits_for_no_data(
+        proxy, shards, dbname, ids, text_search_locked, table, local):
+    with proxy.wire() as w:
+        preamble_hit(w, shards, dbname, text_search_locked, h.query("COPY %s (id) FROM STDIN" % table), local=local)
+        assert w.ask(h.query("ROLLBACK"))[-1] == ("Z", "I")
+        assert w.ask(h.query("SELECT 1 FROM t WHERE id = %d" % ids[1]))[-2:] == [("C", "SELECT 1"), ("Z", "I")]
+
+
+@pytest.mark.parametrize("extended", (False, True))
+def test_what_is_behind_the_variables_does_not_run_once_they_were_hit(
+        proxy, shards, dbname, ids, text_search_locked, extended):
+    """A cancel that ended only the SET would be spent, and the statement run on, with the wrong variables."""
+    sql = "SELECT nextval('tried'), pg_sleep(100) FROM t WHERE id = %d" % ids[1]
+    said = (h.parse(sql), h.bind(), h.execute(), h.SYNC) if extended else (h.query(sql),)
+    with proxy.wire() as w, shards[1].session(dbname=dbname) as db:
+        preamble_hit(w, shards, dbname, text_search_locked, *said)
+        w.ask(h.query("ROLLBACK"))
+        assert not db.one("SELECT is_called FROM tried")
+
+
+@pytest.mark.parametrize("block", (False, True))
+@pytest.mark.parametrize("extended", (False, True))
+def test_a_shard_lost_while_it_sets_the_variables_fails_the_statement_alone(proxy, middle, ids, extended, block):
+    sql = "SELECT v FROM t WHERE id = %d" % ids[1]
+    said = (h.parse(sql), h.bind(), h.execute(), h.SYNC) if extended else (h.query(sql),)
+    rule = Rule("^SET default_text", SENT, CUT)
+    with proxy.wire() as w:
+        wanted = "pg_catalog.simple" if block else "pg_catalog.english"
+        w.ask(h.query(SET % wanted))
+        if block:
+            w.ask(h.query("BEGIN"))
+        middle[1].rules = [rule]
+        try:
+            assert errors(w.ask(*said)) == ["08006"]
+        finally:
+            middle[1].rules = []
+        assert w.ask(h.query("ROLLBACK"))[-1] == ("Z", "I")
+        assert w.ask(h.query(SHOW % ids[1]))[1] == ("D", wanted.encode())
+
+
+def test_a_cancel_that_hits_the_applications_name_hits_its_statement(proxy, middle, ids):
+    """The name alone goes ahead of BEGIN and the statement without being waited for. Nothing makes it last: the man in the
+    middle says that it was cancelled."""
+    rule = Rule("^SET application_name", ANSWERED, FAIL)
+    again = Rule("^SET application_name", SENT, None)  # what it is now nobody knows
+    name = "SELECT current_setting('application_name') FROM t WHERE id = %d" % ids[1]
+    with proxy.wire() as w:
+        w.ask(h.query(name))
+        for sql in ("SET application_name = 'named'", "BEGIN"):
+            assert errors(w.ask(h.query(sql))) == []
+        middle[1].rules = [rule]
+        try:
+            assert errors(w.ask(h.query("SELECT pg_sleep(100) FROM t WHERE id = %d" % ids[1]))) == ["57014"]
+        finally:
+            middle[1].rules = []
+        assert rule.fired.is_set()
+        w.ask(h.query("ROLLBACK"))
+        middle[1].rules = [again]
+        try:
+            assert w.ask(h.query(name))[1] == ("D", b"named")
+        finally:
+            middle[1].rules = []
+        assert again.fired.is_set()

@@ -312,6 +312,7 @@ void link_query(struct link *l, struct slice sql, enum expect_sink sink, uint16_
 }
 
 static const uint8_t sync_message[5] = {MSG_SYNC, 0, 0, 0, 4};
+static const uint8_t flush_message[5] = {MSG_FLUSH, 0, 0, 0, 4};
 
 void link_sync(struct link *l)
 {
@@ -395,7 +396,8 @@ void link_prepare(struct link *l)
 
 /* A pipeline spreads to a second shard: what the first did in the server's implicit transaction becomes part
    of a block (BEGIN within an implicit transaction keeps what was done, src/backend/access/transam/xact.c
-   BeginTransactionBlock). Nothing may be outstanding. */
+   BeginTransactionBlock). Nothing may be outstanding. As in link_join(), a shard whose BEGIN fails ignores what
+   follows; as nothing need follow here, Flush brings the answer. */
 void link_begin_implicit(struct client *c)
 {
     assert(c->txn.state == TXN_NONE);
@@ -405,9 +407,11 @@ void link_begin_implicit(struct client *c)
         if (!l->open_pipeline || l->lost)
             continue;
         assert(server_outstanding(l->server) == 0);
-        link_query(l, slice_str("BEGIN"), SINK_DROP, TAG_BEGIN);
+        join_step(l, slice_str("BEGIN"));
+        server_write(l->server, flush_message, sizeof flush_message);
+        l->server->unnamed_statement = 0;
         l->in_txn = true;
-        l->open_pipeline = l->flush_sent = false;
+        l->open_pipeline = l->flush_sent = false; /* a Sync would end what a failed BEGIN makes it ignore */
     }
 }
 
@@ -478,9 +482,11 @@ static void preamble_failed(struct link *l, const struct expect *e, const struct
         return;
     }
     run_preamble_error(c, l, f);
-    if (e->kind != EXPECT_QUERY && query_follows(l->server)) {
+    if (query_follows(l->server)) {
         /* The Query behind it is ignored: the answer to this Sync ends it. */
         server_write(l->server, sync_message, sizeof sync_message);
+    } else if (!server_sync_due(l->server)) {
+        l->open_pipeline = true; /* whatever comes next is ignored without a Sync before it */
     }
 }
 

@@ -13,7 +13,7 @@ import struct
 import threading
 
 SENT, ANSWERED = "sent", "answered"
-CUT, HOLD, DOWN, SILENT, FAIL = "cut", "hold", "down", "silent", "fail"
+CUT, HOLD, DOWN, SILENT, FAIL, SPOIL = "cut", "hold", "down", "silent", "fail", "spoil"
 CANCELED = b"SERROR\0VERROR\0C57014\0Mcanceling statement due to user request\0\0"
 CANCELED = b"E" + struct.pack("!I", len(CANCELED) + 4) + CANCELED
 SSL_REQUEST, CANCEL_REQUEST = 80877103, 80877102
@@ -22,7 +22,7 @@ SSL_REQUEST, CANCEL_REQUEST = 80877103, 80877102
 class Rule:
     """CUT closes the connection, HOLD keeps it waiting for release(), DOWN cuts all of that shard's connections and refuses
     new ones until up(), SILENT passes nothing more, without closing anything, until up(). FAIL, when ANSWERED, says that it was
-    cancelled, whatever the shard said."""
+    cancelled, whatever the shard said. SPOIL, when SENT, makes it a BEGIN that the shard cannot read."""
 
     def __init__(self, pattern, when, action, times=1, but=None):
         self.pattern, self.but = re.compile(pattern, re.S), but and re.compile(but, re.S)
@@ -193,10 +193,20 @@ class Connection:
         elif rule.action in (CUT, DOWN):
             raise EOFError
 
+    def _spoiled(self, kind, body):
+        """Of a Query, or of a Parse by itself."""
+        text = body.split(b"\0")[kind == "P"].decode(errors="replace") if kind in "PQ" else ""
+        rule = self.mitm.rule_for(text, SENT)
+        if not rule or rule.action != SPOIL:
+            return body
+        self._obey(rule)
+        return body.replace(b"BEGIN", b"BROKE")
+
     def _to_shard(self):
         held, prepared, bound = b"", {}, []
         while True:
             kind, head, body = self._message(self.client)
+            body = self._spoiled(kind, body)
             held += head + body
             if kind == "P":
                 name, text = body.split(b"\0", 2)[:2]

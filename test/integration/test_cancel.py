@@ -6,7 +6,7 @@ import select
 import pytest
 
 import pgharness as h
-from mitm import ANSWERED, CUT, FAIL, SENT, Rule
+from mitm import ANSWERED, CUT, FAIL, SENT, SPOIL, Rule
 from pgharness import eventually
 
 TABLES = {"t": "hash(id)", "one": "single(s1)"}
@@ -245,8 +245,8 @@ def test_a_shard_lost_while_it_sets_the_variables_fails_the_statement_alone(prox
     said = (h.parse(sql), h.bind(), h.execute(), h.SYNC) if extended else (h.query(sql),)
     rule = Rule("^SET default_text", SENT, CUT)
     with proxy.wire() as w:
-        wanted = "pg_catalog.simple" if block else "pg_catalog.english"
-        w.ask(h.query(SET % wanted))
+        wanted = "english" if block else "simple"  # in other words each time: no server has been set to them
+        w.ask(h.query(SET % ("pg_catalog." * extended + wanted)))
         if block:
             w.ask(h.query("BEGIN"))
         middle[1].rules = [rule]
@@ -255,7 +255,7 @@ def test_a_shard_lost_while_it_sets_the_variables_fails_the_statement_alone(prox
         finally:
             middle[1].rules = []
         assert w.ask(h.query("ROLLBACK"))[-1] == ("Z", "I")
-        assert w.ask(h.query(SHOW % ids[1]))[1] == ("D", wanted.encode())
+        assert w.ask(h.query(SHOW % ids[1]))[1] == ("D", b"pg_catalog." + wanted.encode())
 
 
 def test_a_cancel_that_hits_the_applications_name_hits_its_statement(proxy, middle, ids):
@@ -281,3 +281,22 @@ def test_a_cancel_that_hits_the_applications_name_hits_its_statement(proxy, midd
         finally:
             middle[1].rules = []
         assert again.fired.is_set()
+
+
+@pytest.mark.parametrize("behind", ("UPDATE t SET v = v + 1", "SAVEPOINT a", "UPDATE t SET v = v + 1 WHERE id = %d"))
+def test_nothing_stands_behind_the_begin_of_a_pipeline_that_spreads_if_it_fails(proxy, middle, ids, behind):
+    """What the first shard did becomes part of a block by a BEGIN after the fact. The man in the middle spoils it."""
+    behind = behind % ids[1] if "%" in behind else behind
+    one = "UPDATE t SET v = v + 1 WHERE id = %d" % ids[0]
+    with proxy.wire() as w:
+        before = w.ask(h.query("SELECT sum(v) FROM t"))
+        rule = Rule("^BEGIN$", SENT, SPOIL)
+        middle[0].rules = [rule]
+        try:
+            got = w.ask(*(m for sql in (one, behind) for m in (h.parse(sql), h.bind(), h.execute())), h.SYNC)
+        finally:
+            middle[0].rules = []
+        assert rule.fired.is_set()
+        assert len(errors(got)) == 1 and got[-2][0] == "E" and got[-1] == ("Z", "I")
+        assert w.ask(h.query("SELECT sum(v) FROM t")) == before
+        assert errors(w.ask(h.query(one))) == []

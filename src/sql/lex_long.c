@@ -8,8 +8,8 @@
  *     special   .............................*....     what the lexer must see to itself
  *
  * The first special one ends what is known of the window: sets are right only up to it, since it may be the
- * beginning of anything (a comment with quotes inside). The lexer handles it, and the rest of the window is
- * looked at again. A literal that reaches the last two bytes of a window, behind which nothing can be seen,
+ * beginning of anything (a comment with quotes inside). The lexer handles it, and the next window begins
+ * behind it. A literal that reaches the last two bytes of a window, behind which nothing can be seen,
  * is the beginning of the next one.
  *
  * Special are: comments, semicolons, dollars other than plain parameters, control characters, strings with a
@@ -30,37 +30,34 @@
 #endif
 
 /* Literals are at least two bytes long, but for integers of one digit, of which no two are adjacent. */
-#define WINDOW_LITERALS ((ptrdiff_t)WINDOW)
+#define WINDOW_LITERALS WINDOW
 /* The text of a window with its masks, and what copying in blocks writes behind it. */
-#define WINDOW_OUTPUT ((ptrdiff_t)5 * WINDOW)
+#define WINDOW_OUTPUT (5 * WINDOW)
 #define LAST          (WINDOW - 2) /* up to which a literal may end */
 
 /* All in one function, so that sets stay in registers. */
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 
 struct view {
-    const uint8_t *base;
     struct window w;
     struct window_sets s;
     uint64_t words;                             /* what may continue an identifier */
     uint64_t dquotes, minuses, amps;            /* which are rare, too */
-    bool word_before, point_before, amp_before; /* the byte before it */
+    bool word_before, point_before, amp_before; /* the byte before it, if it is behind the last literal */
 };
 
-/* What the lexer knows of a part of the window. */
+/* What the lexer knows of the window. */
 struct marks {
     uint64_t begins, ends;
     /* Begins of strings and gaps; ends of numbers with a point and of gaps. */
     uint64_t high, low;
     bool gaps; /* there are any */
     uint64_t special;
-    uint64_t part;   /* what was not lexed yet, without the inside of strings and quoted identifiers */
-    uint64_t joined; /* positions that belong to what is before them; not the first behind a literal */
+    uint64_t part; /* what is outside of strings and quoted identifiers */
 };
 
 static ALWAYS_INLINE void look(struct view *v, const uint8_t *low, const uint8_t *base)
 {
-    v->base = base;
     v->w = window_at(base);
     v->s = window_sets(&v->w);
     v->words = v->s.letters | v->s.digits;
@@ -82,10 +79,10 @@ static ALWAYS_INLINE void look(struct view *v, const uint8_t *low, const uint8_t
 /* ---- what is in a window ------------------------------------------------------------------------------- */
 
 /* Opening quotes with what may be a prefix before them. */
-static inline uint64_t prefixed(const struct view *v, const struct marks *m, uint64_t opening)
+static inline uint64_t prefixed(const struct view *v, uint64_t opening)
 {
     uint64_t before = (v->words | v->amps) << 1 | (v->word_before | v->amp_before);
-    return opening & m->joined & before;
+    return opening & before;
 }
 
 /* Strings and quoted identifiers. Returns the last quotes of strings. */
@@ -102,7 +99,7 @@ static ALWAYS_INLINE uint64_t find_quoted(const struct view *v, struct marks *m)
         opening &= ~((dquotes & ~named) << 1); /* "" */
         if ((named | dquotes) & WINDOW_TOP)    /* it may go on in the next window */
             m->special |= WINDOW_TOP >> __builtin_clzll(opening);
-        m->special |= prefixed(v, m, opening);
+        m->special |= prefixed(v, opening);
         m->part &= ~named;
     }
     if (!quotes)
@@ -111,7 +108,7 @@ static ALWAYS_INLINE uint64_t find_quoted(const struct view *v, struct marks *m)
     uint64_t opening = quotes & inside, closing = quotes & ~inside, doubled = closing & opening >> 1;
     opening &= ~(doubled << 1);
     closing &= ~doubled;
-    m->special |= prefixed(v, m, opening);
+    m->special |= prefixed(v, opening);
     m->begins |= opening;
     m->high |= opening;
     m->ends |= closing << 1;
@@ -122,7 +119,7 @@ static ALWAYS_INLINE uint64_t find_quoted(const struct view *v, struct marks *m)
 static ALWAYS_INLINE uint64_t special_dollars(const struct view *v, const struct marks *m)
 {
     uint64_t dollars = m->part & window_is(&v->w, '$');
-    uint64_t plain = dollars & v->s.digits >> 1 & ~(m->joined & (v->words << 1 | v->word_before));
+    uint64_t plain = dollars & v->s.digits >> 1 & ~(v->words << 1 | v->word_before);
     uint64_t numbers = plain << 1, ends = set_ends(v->s.digits, numbers);
     bool whole = v->s.digits + numbers >= v->s.digits; /* none reaches the top */
     return whole && !(ends & v->words) ? dollars & ~plain : dollars;
@@ -158,11 +155,11 @@ static ALWAYS_INLINE void find_gaps(const struct view *v, struct marks *m, uint6
 static ALWAYS_INLINE void find_numbers(const struct view *v, struct marks *m)
 {
     uint64_t digits = v->s.digits & m->part;
-    uint64_t begins = digits & ~(m->joined & (v->words << 1 | v->word_before));
+    uint64_t begins = digits & ~(v->words << 1 | v->word_before);
     if (!begins)
         return;
     uint64_t points = v->s.points & m->part;
-    uint64_t behind_point = begins & m->joined & (points << 1 | v->point_before);
+    uint64_t behind_point = begins & (points << 1 | v->point_before);
     begins &= ~behind_point;
     uint64_t ends = set_ends(digits, begins);
     uint64_t fractions = ends & points & ~(points >> 1); /* 1..2 is 1, .., 2 */
@@ -180,14 +177,11 @@ static ALWAYS_INLINE void find_numbers(const struct view *v, struct marks *m)
         m->special |= (exponents & window_letter(&v->w, 'e')) >> 1;
 }
 
-/* From bit `from` on; low: as in tokens_in_windows(). */
-static ALWAYS_INLINE struct marks find(const struct view *v, const uint8_t *low, size_t from)
+static ALWAYS_INLINE struct marks find(const struct view *v)
 {
-    struct marks m = {.part = ~UINT64_C(0) << from, .joined = ~UINT64_C(0)};
-    if (low >= v->base)
-        m.joined = ~UINT64_C(1) << (low - v->base);
+    struct marks m = {.part = ~UINT64_C(0)};
     uint64_t closing = find_quoted(v, &m);
-    if (((v->s.blanks & (v->s.blanks >> 1 | WINDOW_TOP)) | v->s.rare) & m.part)
+    if ((v->s.blanks & (v->s.blanks >> 1 | WINDOW_TOP)) | v->s.rare)
         find_gaps(v, &m, closing);
     find_numbers(v, &m);
     return m;
@@ -282,30 +276,30 @@ const uint8_t *LEXER_LONG(struct lexer *lx, struct lexer_place *at)
         base--; /* white space begins in the window that has it */
     while (lx->end - base >= LEX_LONG_REST && !lx->verbatim) {
         struct view v;
-        size_t from = 0;
         look(&v, low, base);
-        while (from < WINDOW && !lx->verbatim) {
-            struct marks m = find(&v, low, from);
-            unsigned last = set_first(m.special | UINT64_C(1) << LAST);
-            uint64_t ends = m.ends & ((UINT64_C(2) << last) - 1);
-            if (ends)
-                low = put_window(lx, base, &m, ends);
-            /* What is left reaches the end of the window, and is better skipped if it began early. */
-            if (!m.special && (m.begins == 0 || set_first(m.begins) >= WINDOW - SHORT)) {
-                from = m.begins ? set_first(m.begins) : WINDOW;
-                break;
-            }
-            const uint8_t *p = base + set_first(m.special | m.begins);
-            const uint8_t *to = lexer_at_stop(lx, low, p);
-            if (!to || lx->stopped)
-                return to;
-            if (to == p)
-                to++;
-            else
-                low = to;
-            from = (size_t)(to - base);
+        struct marks m = find(&v);
+        unsigned last = set_first(m.special | UINT64_C(1) << LAST);
+        uint64_t ends = m.ends & ((UINT64_C(2) << last) - 1);
+        if (ends)
+            low = put_window(lx, base, &m, ends);
+        if (!m.special && m.begins == 0) {
+            base += WINDOW;
+            continue;
         }
-        base += from;
+        const uint8_t *p = base + set_first(m.special | m.begins);
+        /* What reaches the end of the window is better skipped if it began early. */
+        if (!m.special && p - base >= WINDOW - SHORT) {
+            base = p;
+            continue;
+        }
+        const uint8_t *to = lexer_at_stop(lx, low, p);
+        if (!to || lx->stopped)
+            return to;
+        if (to == p)
+            to++;
+        else
+            low = to;
+        base = to;
     }
     *at = (struct lexer_place){low, base};
     return base;

@@ -7,7 +7,7 @@
 
 #include <stdint.h>
 
-#define WINDOW     64U
+#define WINDOW     64
 #define WINDOW_TOP (UINT64_C(1) << (WINDOW - 1))
 
 #ifdef __AVX2__
@@ -24,7 +24,7 @@
 #define vector_or(a, b) _mm_or_si128(a, b)
 #endif
 #define VECTOR_BYTES ((unsigned)sizeof(VECTOR))
-#define VECTORS      (WINDOW / VECTOR_BYTES)
+#define VECTORS      ((unsigned)WINDOW / VECTOR_BYTES)
 /* Loops of constant length as straight code, which -O2 alone does not make of them. */
 #define UNROLLED _Pragma("GCC unroll 8")
 

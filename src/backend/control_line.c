@@ -130,7 +130,8 @@ static bool flush(struct line *l)
         return true;
     struct error why;
     (void)error_set(&why, SQLSTATE_CONNECTION_FAILURE,
-                    "could not wait for the control connection to shard \"%s\": %s", l->shard, strerror(errno));
+                    "could not wait for the control connection to shard \"%s\": %s", l->shard,
+                    strerror(errno));
     line_broke(l, &why);
     return false;
 }

@@ -209,7 +209,8 @@ static const struct setting table[] = {
     NUMBER(MILLIS, tcp_user_timeout, "0", 0, INT_MAX, LIVE,
            "Milliseconds that sent data may stay unacknowledged; 0: the system's."),
     NUMBER(SECONDS, tcp_defer_accept, "1", 0, 3600, RESTART,
-           "Seconds a connection may wait for its first byte before it is accepted; 0: off."),
+           "Seconds a connection may wait for its first byte before it is accepted, and counts for "
+           "client_login_timeout and max_client_conn; 0: off."),
     PLAIN(PATH, pidfile, "", RESTART, "File for the process id; needed with -d; empty: none."),
     PLAIN(PATH, logfile, "", LIVE, "File to log to; empty: none."),
     PLAIN(BOOL, syslog, "0", LIVE, "Log to syslog too."),

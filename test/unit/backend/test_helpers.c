@@ -248,9 +248,11 @@ static void a_dial_that_cannot_wait_fails(void **state)
     fixture_settings(&settings);
     settings.server_connect_timeout_us = 0;
     static const char *const expected[][2] = {
-        {"localhost", "could not connect to shard \"s1\": could not look up a name: could not wait for a helper "
-                      "thread: No space left on device"},
-        {"127.0.0.1", "could not connect to shard \"s1\": could not wait for its socket: No space left on device"},
+        {"localhost",
+         "could not connect to shard \"s1\": could not look up a name: could not wait for a helper "
+         "thread: No space left on device"},
+        {"127.0.0.1",
+         "could not connect to shard \"s1\": could not wait for its socket: No space left on device"},
     };
     for (int i = 0; i < 2; i++) {
         struct shard_def shard = {.name = "s1", .host = expected[i][0], .port = "1", .dbname = "postgres"};

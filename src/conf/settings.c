@@ -133,6 +133,10 @@ static const struct setting table[] = {
     TIME(resolve_after, "5s", 0, LIVE, "Age at which a prepared transaction nobody here owns is resolved."),
     TIME(resolve_interval, "1s", 10 * US_PER_MS, LIVE,
          "Longest time between two sweeps for such transactions."),
+    PLAIN(
+        BOOL, pipeline_ahead, "off", LIVE,
+        "Reads of a pipeline go on to other shards before the answers before them are there: faster, but one "
+        "may see an earlier moment than the one before it."),
     PLAIN(BOOL, scatter_snapshot, "on", NOT_YET,
           "Statements that read several shards see one moment of all of them."),
     TIME(deadlock_timeout, "1s", US_PER_MS, NOT_YET,

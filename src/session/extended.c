@@ -831,7 +831,8 @@ enum dispatch extended_message(struct client *c, const struct frame *f)
     if (c->skip_till_sync && f->type != MSG_SYNC)
         return DISPATCH_DONE;
     if (!c->extended_open) {
-        c->extended_open = c->reads_only = true;
+        c->extended_open = true;
+        c->reads_only = c->config->settings.pipeline_ahead;
         c->run_failed = false;
         client_request_begins(c);
     }

@@ -19,8 +19,8 @@
  *     TURNS -> VOID   an error, a shard lost                        [pipeline_void]
  *     VOID  -> ONE    nothing is outstanding                        [void_go_on, extended.c end_cycle]
  *
- * Only statements that provably read run ahead of others' answers (client.reads_only: there has been nothing
- * else since the last Sync). A write would take its locks in another order than the messages say: clients that
+ * Only with pipeline_ahead, and only statements that provably read, run ahead of others' answers (client.reads_only:
+ * there has been nothing else since the last Sync). A write would take its locks in another order than the messages say: clients that
  * lock in the same order could wait for each other in a circle, over shards, where nobody sees it. What reads
  * behind a write, or a lock, means to see what was there once that was done. And reads need no common
  * transaction: what a failing one leaves behind on other shards is nothing, so each shard keeps its own implicit

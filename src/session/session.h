@@ -192,7 +192,7 @@ struct client {
     bool extended_open; /* messages since the last Sync */
     bool skip_till_sync;
     bool parse_retry; /* the Parse at hand has put its statement already */
-    bool reads_only;  /* nothing but reads since the last Sync */
+    bool reads_only;  /* they may run ahead: nothing but reads since the last Sync */
     bool console_extended;
     bool guc_local;
 

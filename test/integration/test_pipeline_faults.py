@@ -11,6 +11,7 @@ import pgharness as h
 from pgharness import eventually
 
 TABLES = {"t": "hash(id)"}
+SETTINGS = {"pipeline_ahead": "on"}
 SHARDS = 2
 READ = "SELECT id, length(t) FROM t WHERE id = $1"
 WIDE = "SELECT id, t FROM t WHERE id = $1 AND $2::text <> ''"
@@ -358,3 +359,20 @@ def test_a_cancel_while_a_server_is_waited_for_hits_what_runs(fresh, ids, shards
             os.kill(shards[1].process.pid, signal.SIGCONT)
         unlock()
         assert told(w.ask(run(READ, b), run(READ, a), h.SYNC)) == [b, a, "I"]
+
+
+@pytest.mark.parametrize("ahead", [False, True], ids=["in order", "ahead"])
+def test_a_later_read_sees_what_was_there_when_the_one_before_was_answered(proxy, make_proxy, shards, dbname, ids, locked, waiting, ahead):
+    """Unless pipeline_ahead is on, which says that it need not."""
+    asked = proxy if ahead else make_proxy(settings={"pipeline_ahead": "off"})
+    value = "SELECT v FROM t WHERE id = $1"
+    with proxy.session() as s, asked.wire() as w, shards[1].session(dbname=dbname) as db:
+        s.run("UPDATE t SET v = 0 WHERE id IN (%s, %s)", *ids)
+        unlock = locked(0)
+        w.send(run(value, ids[0]), run(value, ids[1]), h.SYNC)
+        eventually(lambda: waiting(0) == 1)
+        db.run("UPDATE t SET v = 7 WHERE id = %s", ids[1])
+        unlock()
+        seen = told(ready(w))
+        assert seen[:1] + seen[2:] == [0, "I"]
+        assert seen[1] == 7 or ahead

@@ -6,6 +6,7 @@ import pytest
 import pgharness as h
 
 TABLES = {"items": "hash(id)"}
+SETTINGS = {"pipeline_ahead": "on"}
 SHARDS = 3
 KEYS = 60
 
@@ -126,10 +127,17 @@ def same_end(got, wanted):
     assert got == wanted
 
 
+@pytest.fixture(scope="module")
+def in_order(make_proxy):
+    return make_proxy(settings={"pipeline_ahead": "off"})
+
+
 @pytest.mark.parametrize("reads", [True, False], ids=["reads", "everything"])
 @pytest.mark.parametrize("seed", range(30))
-def test_random_pipelines(proxy, oracle, reads, seed):
+@pytest.mark.parametrize("ahead", [True, False], ids=["ahead", "in order"])
+def test_random_pipelines(request, oracle, ahead, reads, seed):
     rng = random.Random(seed)
+    proxy = request.getfixturevalue("proxy" if ahead else "in_order")
     with proxy.session() as p, oracle.session() as o, proxy.wire() as pw, oracle.wire() as ow:
         refill(p, o)
         for _ in range(4):

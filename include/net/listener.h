@@ -12,8 +12,7 @@ struct peer_address {
     bool is_unix;
 };
 
-/* Connections wait in the backlog until an acceptor takes them. */
-/* host: an address, a name, or "*" for all; may open several sockets (IPv4 and IPv6). defer_s: so many seconds a connection
+/* Connections wait in the backlog until an acceptor takes them. host: an address, a name, or "*" for all; may open several sockets (IPv4 and IPv6). defer_s: so many seconds a connection
    is left to the kernel until its first byte comes; 0: it is reported at once. */
 struct listener *listener_create_tcp(const char *host, int port, int backlog, int defer_s,
                                      struct error *error_r) MUST_CHECK;

@@ -105,8 +105,10 @@ static const struct recovery_ops ops = {.control = op_control,
                                         .resolved = op_resolved,
                                         .sweep_done = op_sweep_done};
 
-static void open_it(struct harness *h)
+static int open_it(void **state)
 {
+    static struct harness of_test;
+    struct harness *h = &of_test;
     static const char *const names[] = {"s0", "s1", "s2"};
     struct recovery_options o = {.cluster = "main",
                                  .resolve_after_us = 5 * SECOND,
@@ -119,15 +121,19 @@ static void open_it(struct harness *h)
                                  .tick_us = TICK};
     *h = (struct harness){.age = "6", .now_us = 77 * SECOND};
     h->r = recovery_create(&o, names, SHARDS, &ops, h);
+    *state = h;
+    return 0;
 }
-static void close_it(struct harness *h)
+static int close_it(void **state)
 {
+    struct harness *h = *state;
     recovery_destroy(&h->r);
     for (unsigned s = 0; s < SHARDS; s++) {
         buf_free(&h->sql[s]);
         for (unsigned i = 0; i < RECOVERY_HELPERS_MAX; i++)
             buf_free(&h->helper_sql[s][i]);
     }
+    return 0;
 }
 
 /* --- shards ----------------------------------------------------------------------------------- */
@@ -243,168 +249,138 @@ static void expect_end(struct harness *h, unsigned resolved)
 
 static void one_alone_has_its_end_at_once(void **state)
 {
-    (void)state;
-    struct harness h;
-    open_it(&h);
-    h.orphans[1] = h.orphans[2] = 1; /* of each shard */
-    begin(&h);
-    expect_end(&h, 2);
-    close_it(&h);
+    struct harness *h = *state;
+    h->orphans[1] = h->orphans[2] = 1; /* of each shard */
+    begin(h);
+    expect_end(h, 2);
 }
 
 static void a_few_follow_one_another_closely(void **state)
 {
-    (void)state;
-    struct harness h;
-    open_it(&h);
-    h.orphans[1] = 10;
-    uint64_t began = begin(&h);
-    assert_int_equal(h.resolved, 1);
-    pass_to(&h, began + TICK);
-    assert_int_equal(h.resolved, 1 + TICK / STEP);
-    assert_true(recovery_sweeping(h.r));
-    pass_to(&h, began + 2 * TICK);
-    expect_end(&h, 10);
-    close_it(&h);
+    struct harness *h = *state;
+    h->orphans[1] = 10;
+    uint64_t began = begin(h);
+    assert_int_equal(h->resolved, 1);
+    pass_to(h, began + TICK);
+    assert_int_equal(h->resolved, 1 + TICK / STEP);
+    assert_true(recovery_sweeping(h->r));
+    pass_to(h, began + 2 * TICK);
+    expect_end(h, 10);
 }
 
 static void many_are_spread_evenly(void **state)
 {
-    (void)state;
-    struct harness h;
-    open_it(&h);
-    h.orphans[1] = h.orphans[2] = MANY;
-    uint64_t began = begin(&h);
+    struct harness *h = *state;
+    h->orphans[1] = h->orphans[2] = MANY;
+    uint64_t began = begin(h);
     for (unsigned tenth = 1; tenth < 10; tenth++) {
-        pass_to(&h, began + tenth * SPREAD / 10);
-        assert_in_range(h.resolved, 2 * MANY * tenth / 10 - 20, 2 * MANY * tenth / 10 + 20);
-        assert_true(recovery_sweeping(h.r));
+        pass_to(h, began + tenth * SPREAD / 10);
+        assert_in_range(h->resolved, 2 * MANY * tenth / 10 - 20, 2 * MANY * tenth / 10 + 20);
+        assert_true(recovery_sweeping(h->r));
     }
-    pass_to(&h, began + SPREAD);
-    expect_end(&h, 2 * MANY);
-    assert_in_range(h.most_in_message, 2, 2 * (TICK / (SPREAD / MANY) + 1));
-    assert_in_range(h.ticks, SPREAD / TICK - 1, SPREAD / TICK);
-    close_it(&h);
+    pass_to(h, began + SPREAD);
+    expect_end(h, 2 * MANY);
+    assert_in_range(h->most_in_message, 2, 2 * (TICK / (SPREAD / MANY) + 1));
+    assert_in_range(h->ticks, SPREAD / TICK - 1, SPREAD / TICK);
 }
 
 static void decider_that_was_slow_is_asked_about_all_that_piled_up(void **state)
 {
-    (void)state;
-    struct harness h;
-    open_it(&h);
-    h.orphans[1] = MANY;
-    uint64_t began = begin(&h);
-    pass_to(&h, began + SPREAD / 4);
-    h.held[0] = true;
-    unsigned before = h.resolved;
-    pass_to(&h, began + SPREAD);
-    assert_in_range(h.resolved, before, before + 10); /* the last answer's */
-    assert_int_equal(h.wake_us, 0);
-    h.held[0] = false;
-    h.messages = 0;
-    answer_all(&h); /* no time passes */
-    expect_end(&h, MANY);
-    assert_in_range(h.messages, 1, MANY / 100);
-    assert_int_equal(h.most_in_message, 100);
-    close_it(&h);
+    struct harness *h = *state;
+    h->orphans[1] = MANY;
+    uint64_t began = begin(h);
+    pass_to(h, began + SPREAD / 4);
+    h->held[0] = true;
+    unsigned before = h->resolved;
+    pass_to(h, began + SPREAD);
+    assert_in_range(h->resolved, before, before + 10); /* the last answer's */
+    assert_int_equal(h->wake_us, 0);
+    h->held[0] = false;
+    h->messages = 0;
+    answer_all(h); /* no time passes */
+    expect_end(h, MANY);
+    assert_in_range(h->messages, 1, MANY / 100);
+    assert_int_equal(h->most_in_message, 100);
 }
 
 static void participant_that_was_slow_is_helped_without_delay(void **state)
 {
-    (void)state;
-    struct harness h;
-    open_it(&h);
-    h.orphans[1] = MANY;
-    uint64_t began = begin(&h);
-    pass_to(&h, began + SPREAD / 4);
-    assert_int_equal(h.helped, 0); /* who keeps pace needs none */
-    h.held[1] = true;
-    pass_to(&h, began + SPREAD);
-    assert_int_equal(h.asked, MANY);
-    h.held[1] = false;
-    answer_all(&h);
-    expect_end(&h, MANY);
-    assert_true(h.helped > MANY / 4);
-    close_it(&h);
+    struct harness *h = *state;
+    h->orphans[1] = MANY;
+    uint64_t began = begin(h);
+    pass_to(h, began + SPREAD / 4);
+    assert_int_equal(h->helped, 0); /* who keeps pace needs none */
+    h->held[1] = true;
+    pass_to(h, began + SPREAD);
+    assert_int_equal(h->asked, MANY);
+    h->held[1] = false;
+    answer_all(h);
+    expect_end(h, MANY);
+    assert_true(h->helped > MANY / 4);
 }
 
 static void tick_that_comes_late_catches_up(void **state)
 {
-    (void)state;
-    struct harness h;
-    open_it(&h);
-    h.orphans[1] = MANY;
-    h.now_us = begin(&h) + SPREAD / 2;
-    tick(&h);
-    assert_in_range(h.resolved, MANY / 2, MANY / 2 + 1);
-    h.now_us += 10 * SPREAD;
-    tick(&h);
-    expect_end(&h, MANY);
-    close_it(&h);
+    struct harness *h = *state;
+    h->orphans[1] = MANY;
+    h->now_us = begin(h) + SPREAD / 2;
+    tick(h);
+    assert_in_range(h->resolved, MANY / 2, MANY / 2 + 1);
+    h->now_us += 10 * SPREAD;
+    tick(h);
+    expect_end(h, MANY);
 }
 
 static void shard_that_lists_late_has_a_schedule_of_its_own(void **state)
 {
-    (void)state;
-    struct harness h;
-    open_it(&h);
-    h.orphans[1] = h.orphans[2] = MANY;
-    h.held[2] = true;
-    uint64_t began = begin(&h);
-    pass_to(&h, began + SPREAD / 2);
-    assert_in_range(h.resolved, MANY / 2 - 10, MANY / 2 + 10);
-    h.held[2] = false;
-    answer_all(&h);
-    pass_to(&h, began + SPREAD);
-    assert_in_range(h.resolved, MANY + MANY / 2 - 10, MANY + MANY / 2 + 10);
-    pass_to(&h, began + SPREAD + SPREAD / 2);
-    expect_end(&h, 2 * MANY);
-    close_it(&h);
+    struct harness *h = *state;
+    h->orphans[1] = h->orphans[2] = MANY;
+    h->held[2] = true;
+    uint64_t began = begin(h);
+    pass_to(h, began + SPREAD / 2);
+    assert_in_range(h->resolved, MANY / 2 - 10, MANY / 2 + 10);
+    h->held[2] = false;
+    answer_all(h);
+    pass_to(h, began + SPREAD);
+    assert_in_range(h->resolved, MANY + MANY / 2 - 10, MANY + MANY / 2 + 10);
+    pass_to(h, began + SPREAD + SPREAD / 2);
+    expect_end(h, 2 * MANY);
 }
 
 static void nobody_is_forgotten_when_the_shard_goes_that_listed_them(void **state)
 {
-    (void)state;
-    struct harness h;
-    open_it(&h);
-    h.orphans[1] = MANY;
-    uint64_t began = begin(&h);
-    pass_to(&h, began + SPREAD / 2);
-    unsigned resolved = h.resolved;
-    h.lose_finishes = true;
-    pass_to(&h, began + SPREAD);
-    expect_end(&h, resolved);
+    struct harness *h = *state;
+    h->orphans[1] = MANY;
+    uint64_t began = begin(h);
+    pass_to(h, began + SPREAD / 2);
+    unsigned resolved = h->resolved;
+    h->lose_finishes = true;
+    pass_to(h, began + SPREAD);
+    expect_end(h, resolved);
     const struct recovery_entry *entries;
-    assert_int_equal(recovery_entries(h.r, &entries), MANY - resolved);
-    h.lose_finishes = false;
-    pass_to(&h, begin(&h) + SPREAD); /* the shard lists all of them again */
-    expect_end(&h, resolved + MANY);
-    close_it(&h);
+    assert_int_equal(recovery_entries(h->r, &entries), MANY - resolved);
+    h->lose_finishes = false;
+    pass_to(h, begin(h) + SPREAD); /* the shard lists all of them again */
+    expect_end(h, resolved + MANY);
 }
 
 static void named_transaction_does_not_wait_for_others(void **state)
 {
-    (void)state;
-    struct harness h;
-    open_it(&h);
-    h.orphans[1] = MANY;
+    struct harness *h = *state;
+    h->orphans[1] = MANY;
     char txid[64];
     snprintf(txid, sizeof txid, TXID_FORMAT, 1, MANY - 1);
-    assert_true(recovery_sweep(h.r, txid));
-    answer_all(&h);
-    expect_end(&h, 1);
-    close_it(&h);
+    assert_true(recovery_sweep(h->r, txid));
+    answer_all(h);
+    expect_end(h, 1);
 }
 
 static void resolver_may_end_while_a_tick_is_due(void **state)
 {
-    (void)state;
-    struct harness h;
-    open_it(&h);
-    h.orphans[1] = MANY;
-    pass_to(&h, begin(&h) + SPREAD / 2);
-    assert_true(h.wake_us > 0);
-    close_it(&h);
+    struct harness *h = *state;
+    h->orphans[1] = MANY;
+    pass_to(h, begin(h) + SPREAD / 2);
+    assert_true(h->wake_us > 0);
 }
 
 /* --- rest ------------------------------------------------------------------------------------- */
@@ -419,67 +395,59 @@ static void expect_rest(struct harness *h, const char *age, uint64_t rest_us)
 
 static void next_sweep_comes_when_something_falls_due(void **state)
 {
-    (void)state;
-    struct harness h;
-    open_it(&h);
-    assert_int_equal(recovery_rest_us(h.r, SECOND), SECOND);
-    h.orphans[1] = 2;
-    expect_rest(&h, "0.1", SECOND);
-    expect_rest(&h, "4.25", 750 * MS);
-    h.now_us += 150 * MS; /* a sweep may take long */
-    assert_int_equal(recovery_rest_us(h.r, SECOND), 600 * MS);
-    expect_rest(&h, "4.999", 100 * MS); /* others will follow: together */
-    h.now_us += SECOND;
-    assert_int_equal(recovery_rest_us(h.r, SECOND), 100 * MS);
-    expect_rest(&h, "-1e300", SECOND);
-    expect_rest(&h, "nan", SECOND);
-    h.all_owned = true;
-    expect_rest(&h, "4.25", SECOND);
-    close_it(&h);
+    struct harness *h = *state;
+    assert_int_equal(recovery_rest_us(h->r, SECOND), SECOND);
+    h->orphans[1] = 2;
+    expect_rest(h, "0.1", SECOND);
+    expect_rest(h, "4.25", 750 * MS);
+    h->now_us += 150 * MS; /* a sweep may take long */
+    assert_int_equal(recovery_rest_us(h->r, SECOND), 600 * MS);
+    expect_rest(h, "4.999", 100 * MS); /* others will follow: together */
+    h->now_us += SECOND;
+    assert_int_equal(recovery_rest_us(h->r, SECOND), 100 * MS);
+    expect_rest(h, "-1e300", SECOND);
+    expect_rest(h, "nan", SECOND);
+    h->all_owned = true;
+    expect_rest(h, "4.25", SECOND);
 }
 
 static void what_a_sweep_leaves_behind_does_not_hurry_the_next(void **state)
 {
-    (void)state;
-    struct harness h;
-    open_it(&h);
-    h.orphans[1] = 1;
-    h.lose_finishes = true;
-    expect_rest(&h, "6", SECOND);
-    close_it(&h);
+    struct harness *h = *state;
+    h->orphans[1] = 1;
+    h->lose_finishes = true;
+    expect_rest(h, "6", SECOND);
 }
 
 static void named_sweeps_do_not_put_off_what_is_due(void **state)
 {
-    (void)state;
-    struct harness h;
-    open_it(&h);
-    h.orphans[1] = 2;
+    struct harness *h = *state;
+    h->orphans[1] = 2;
     char txid[64];
     snprintf(txid, sizeof txid, TXID_FORMAT, 1, 0);
-    assert_true(recovery_sweep(h.r, txid));
-    answer_all(&h);
-    expect_end(&h, 1);
-    assert_int_equal(recovery_rest_us(h.r, SECOND), 100 * MS);
-    close_it(&h);
+    assert_true(recovery_sweep(h->r, txid));
+    answer_all(h);
+    expect_end(h, 1);
+    assert_int_equal(recovery_rest_us(h->r, SECOND), 100 * MS);
 }
 
 int main(void)
 {
+#define T(f) cmocka_unit_test_setup_teardown(f, open_it, close_it)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_alone_has_its_end_at_once),
-        cmocka_unit_test(a_few_follow_one_another_closely),
-        cmocka_unit_test(many_are_spread_evenly),
-        cmocka_unit_test(decider_that_was_slow_is_asked_about_all_that_piled_up),
-        cmocka_unit_test(participant_that_was_slow_is_helped_without_delay),
-        cmocka_unit_test(tick_that_comes_late_catches_up),
-        cmocka_unit_test(shard_that_lists_late_has_a_schedule_of_its_own),
-        cmocka_unit_test(nobody_is_forgotten_when_the_shard_goes_that_listed_them),
-        cmocka_unit_test(named_transaction_does_not_wait_for_others),
-        cmocka_unit_test(resolver_may_end_while_a_tick_is_due),
-        cmocka_unit_test(next_sweep_comes_when_something_falls_due),
-        cmocka_unit_test(what_a_sweep_leaves_behind_does_not_hurry_the_next),
-        cmocka_unit_test(named_sweeps_do_not_put_off_what_is_due),
+        T(one_alone_has_its_end_at_once),
+        T(a_few_follow_one_another_closely),
+        T(many_are_spread_evenly),
+        T(decider_that_was_slow_is_asked_about_all_that_piled_up),
+        T(participant_that_was_slow_is_helped_without_delay),
+        T(tick_that_comes_late_catches_up),
+        T(shard_that_lists_late_has_a_schedule_of_its_own),
+        T(nobody_is_forgotten_when_the_shard_goes_that_listed_them),
+        T(named_transaction_does_not_wait_for_others),
+        T(resolver_may_end_while_a_tick_is_due),
+        T(next_sweep_comes_when_something_falls_due),
+        T(what_a_sweep_leaves_behind_does_not_hurry_the_next),
+        T(named_sweeps_do_not_put_off_what_is_due),
     };
     return cmocka_run_group_tests_name("txn/recovery_pace", tests, NULL, NULL);
 }

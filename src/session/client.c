@@ -352,6 +352,24 @@ static enum dispatch dispatch(struct client *c, const struct frame *f)
     }
 }
 
+/* A message of which only a part is there: what it cannot be is refused now, as PostgreSQL does by the type alone
+   (src/backend/tcop/postgres.c SocketBackend(), src/backend/libpq/auth.c), instead of being waited for by its length. */
+static bool refuse_type(struct client *c, uint8_t type)
+{
+    static const char known[] = {MSG_QUERY,     MSG_PARSE,     MSG_BIND,      MSG_DESCRIBE,  MSG_EXECUTE,
+                                 MSG_CLOSE,     MSG_FLUSH,     MSG_SYNC,      MSG_COPY_DATA, MSG_COPY_DONE,
+                                 MSG_COPY_FAIL, MSG_TERMINATE, MSG_FUNCTION_CALL};
+    struct error e;
+    bool password = c->state == CLIENT_AUTH;
+    if (password ? type == MSG_PASSWORD : memchr(known, type, sizeof known) != NULL)
+        return false;
+    error_set(&e, SQLSTATE_PROTOCOL_VIOLATION,
+              password ? "expected password response, got message type %u" : "invalid frontend message type %u",
+              (unsigned)type);
+    client_fatal(c, &e);
+    return true;
+}
+
 /* Dispatches whole messages; returns how many bytes they took. */
 static size_t client_walk(struct client *c, const uint8_t *p, size_t n)
 {
@@ -362,6 +380,8 @@ static size_t client_walk(struct client *c, const uint8_t *p, size_t n)
         size_t need;
         uint32_t max = c->state == CLIENT_AUTH ? 65536 : (uint32_t)c->config->settings.max_message_bytes;
         enum frame_result r = frame_next(slice_of(p + at, n - at), max, &f, &need);
+        if (r != FRAME_OK && n > at && refuse_type(c, p[at]))
+            break;
         if (r == FRAME_BAD) {
             struct error e;
             error_set(&e, SQLSTATE_PROTOCOL_VIOLATION, "invalid message length");

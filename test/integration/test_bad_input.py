@@ -148,6 +148,19 @@ def test_bad_messages(proxy, oracle, name):
     assert got["C"] in (wanted["C"], "08P01", "0A000"), results
 
 
+@pytest.mark.parametrize("kind", ["\0", "y", "R", "p", "Z", "\x7f"])
+@pytest.mark.parametrize("length", [4, 100, 900000, 0x7FFFFFFF])
+def test_a_type_that_cannot_be_is_not_waited_for(proxy, oracle, kind, length):
+    """Only the head of it ever comes."""
+    got = []
+    for side in (oracle, proxy):
+        with side.wire() as w:
+            w.raw(kind.encode() + struct.pack("!I", length))
+            error = first_error(w.until_closed())
+            got.append((error["S"], error["C"], error["M"]))
+    assert got[0] == got[1]
+
+
 def test_a_message_above_the_limit_is_refused_without_being_read(proxy):
     with proxy.wire() as w:
         w.raw(b"Q" + struct.pack("!I", 100 * 1024 * 1024) + b"SELECT ")

@@ -286,6 +286,18 @@ static void keep_strings(struct router *r)
     r->plan->n_params = r->stmt->n_params;
 }
 
+/* Whoever runs a plan counts on it that there is a shard: what comes without one goes to the home shard, and the
+   server says what is wrong with it. */
+static void check_places(struct router *r)
+{
+    struct plan *p = r->plan;
+    if (p->kind == PLAN_LOCAL || p->kind == PLAN_REFUSE || p->kind == PLAN_SPLIT || p->n_keys > 0 ||
+        shard_set_count(&p->fixed) > 0)
+        return;
+    plan_home(r);
+    p->tag_of_one = false;
+}
+
 static enum router_result make_plan(struct router *r, struct error *error_r)
 {
     struct sql_statement *stmt;
@@ -302,6 +314,7 @@ static enum router_result make_plan(struct router *r, struct error *error_r)
     plan_statement(r, stmt);
     if (r->needs_catalog)
         return ROUTER_NEEDS_CATALOG;
+    check_places(r);
     keep_strings(r);
     return ROUTER_OK;
 }

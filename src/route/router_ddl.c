@@ -19,7 +19,9 @@ static bool one_shard(const struct shard_set *shards)
 static void plan_on(struct router *r, const struct sql_statement *stmt, const struct shard_set *shards)
 {
     struct plan *p = r->plan;
-    p->fixed = *shards;
+    plan_home(r); /* of a statement that names no relation: the server says what is wrong with it */
+    if (shard_set_count(shards) > 0)
+        p->fixed = *shards;
     p->kind = one_shard(shards) ? PLAN_SINGLE : PLAN_BROADCAST;
     p->tag_of_one = !one_shard(shards);
     p->writes = p->assigns_xid = true;
@@ -47,7 +49,7 @@ static bool names_have(const char **names, uint32_t n, const char *name)
 
 static bool refuse_uniques(struct router *r, const struct sql_statement *stmt, const struct table_map *map)
 {
-    for (uint32_t i = 0; map->column && i < stmt->n_uniques; i++) {
+    for (uint32_t i = 0; map && map->column && i < stmt->n_uniques; i++) {
         const struct sql_unique *u = &stmt->uniques[i];
         if (names_have(u->columns, u->n_columns, map->column))
             continue;
@@ -338,20 +340,32 @@ static bool refuse_attach(struct router *r, const struct sql_statement *stmt, st
     return true;
 }
 
-/* The shards of all relations; false: they differ, and that matters. */
+/* A name that means nothing, and stands in no list of tables. */
+static bool is_nowhere(const struct leaf *leaf)
+{
+    return leaf->info && !leaf->info->exists && !leaf->map;
+}
+
+/* The shards of all relations; false: they differ, and that matters. A relation that does not exist has none:
+   where the others are, the server says that it does not exist, or with IF EXISTS that it is skipped. Empty: none
+   exists. */
 static bool common_shards(struct router *r, const struct sql_statement *stmt, struct leaf **leaves,
                           struct shard_set *shards_r)
 {
+    const struct leaf *other = NULL;
     shard_set_clear(shards_r);
     for (uint32_t i = 0; i < stmt->n_relations; i++) {
         struct shard_set shards;
+        if (is_nowhere(leaves[i]))
+            continue;
         shards_of_leaf(r, leaves[i], &shards);
-        if (i > 0 && !shard_set_equal(&shards, shards_r) && !(stmt->drops && stmt->if_exists)) {
+        if (other && !shard_set_equal(&shards, shards_r) && !(stmt->drops && stmt->if_exists)) {
             plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED, "Use a statement for each table.",
-                        "\"%s\" and \"%s\" are not on the same shards", leaf_name(leaves[0]),
+                        "\"%s\" and \"%s\" are not on the same shards", leaf_name(other),
                         leaf_name(leaves[i]));
             return false;
         }
+        other = leaves[i];
         shard_set_union(shards_r, &shards);
     }
     return true;

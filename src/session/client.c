@@ -520,6 +520,9 @@ void client_reconfigure(struct client *c)
         return;
     }
     struct config *old = c->config;
+    plan_catalog_free(c); /* one of its own, under the old topology: session_plan() */
+    if (c->names)
+        hashmap_free(&c->names->cursors, NULL); /* of servers that are not its own any more, by old numbers */
     c->config = config_ref(now);
     c->db = db;
     free(c->pools);

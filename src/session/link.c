@@ -64,6 +64,12 @@ static void link_remove(struct link *l)
         }
     if (c->run_link == l)
         c->run_link = NULL;
+    if (c->turn == l)
+        c->turn = NULL;
+    if (c->multi_first == l)
+        c->multi_first = NULL;
+    if (c->unnamed_portal || c->names)
+        extended_forget_portals_of(c, l); /* the memory will be another client's link */
     varset_unref(&l->vars_before);
     list_push_front(&c->env->links_free, &l->node);
 }

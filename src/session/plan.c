@@ -3,7 +3,8 @@
  * relations loaded through a server of the client's own.
  *
  * A scope is the set of catalogs that the plans in the cache were made with. DDL and reloads put a new one in
- * its place; plans in use hold on to theirs. A transaction that has run DDL sees its own, private catalog
+ * its place; plans in use hold on to theirs, and so does a load that is under way: its rows go to the catalog
+ * that it began with, and the statement is planned anew when they are there. A transaction that has run DDL sees its own, private catalog
  * until it ends: what it loads may never be seen by others.
  *
  * Not responsible for: what plans mean (route), where rows of the catalog come from (backend/catalog).
@@ -18,7 +19,7 @@
 #define CATALOG_MAX_RELATIONS 10000
 
 struct plan_scope {
-    unsigned refs; /* the environment's, and one per plan in use */
+    unsigned refs; /* the environment's, one per plan in use, one per load under way */
     uint64_t version;
     size_t relations; /* loaded so far; a bound on memory */
     struct config *config;
@@ -165,6 +166,9 @@ static const struct table_info *lookup(void *arg, const char *schema, const char
 
 static void load_forget(struct client *c)
 {
+    if (c->loading_scope)
+        scope_unref(c->loading_scope);
+    c->loading_scope = NULL;
     free(c->load_schema);
     free(c->load_name);
     c->load_schema = c->load_name = NULL;
@@ -217,6 +221,8 @@ static enum plan_result load_start(struct client *c, struct error *error_r)
     buf_free(&sql);
     c->loading =
         catalog_load_begin(catalog_of(c), name_context(c, &c->env->scratch2), c->load_schema, c->load_name);
+    c->loading_scope = c->env->scope;
+    c->loading_scope->refs++;
     c->run = RUN_CATALOG;
     c->run_link = l;
     error_drop(&c->run_error);
@@ -259,7 +265,7 @@ void plan_catalog_message(struct client *c, struct link *l, const struct frame *
             txn_fail(c);
     } else {
         (void)catalog_load_finish(&c->loading);
-        c->env->scope->relations++;
+        c->loading_scope->relations++;
     }
     load_forget(c);
     if (c->txn.state == TXN_NONE && !l->pinned && !l->open_pipeline)

@@ -240,6 +240,7 @@ struct client {
     struct copy_in *copy; /* RUN_COPY_IN */
 
     struct catalog_load *loading;
+    struct plan_scope *loading_scope; /* keeps the catalog that is being loaded into; NULL: nothing is loaded */
     char *load_schema, *load_name;
     bool saw_missing; /* the router asked for a relation that does not exist */
     bool freed;
@@ -324,6 +325,7 @@ enum dispatch extended_message(struct client *c, const struct frame *f);
 void extended_reply(struct client *c, struct link *l, const struct expect *e, const struct frame *f);
 void extended_link_lost(struct client *c, struct link *l, const struct error *e);
 void extended_forget_portals(struct client *c);
+void extended_forget_portals_of(struct client *c, const struct link *l); /* those that are there */
 void extended_deinit(struct client *c);
 void extended_parse_skipped(struct client *c, struct link *l, const struct expect *e);
 /* The client is not to hear the answer, nor to know of what was parsed: an error came before. */

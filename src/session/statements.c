@@ -350,6 +350,23 @@ void extended_forget_portals(struct client *c)
     }
 }
 
+void extended_forget_portals_of(struct client *c, const struct link *l)
+{
+    struct hashmap_iter it;
+    struct slice key;
+    void *value;
+    if (c->unnamed_portal && c->unnamed_portal->link == l)
+        portal_drop(c, "");
+    if (!c->names || c->names->portals.count == 0)
+        return;
+    struct hashmap *m = &c->names->portals;
+    for (hashmap_iter_init(m, &it); hashmap_next(m, &it, &key, &value);)
+        if (((struct client_portal *)value)->link == l) {
+            hashmap_remove(m, key);
+            portal_free(c, value);
+        }
+}
+
 void extended_deinit(struct client *c)
 {
     extended_forget_portals(c);

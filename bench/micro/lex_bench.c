@@ -63,16 +63,17 @@ static void hit(const char *what, struct slice sql)
     struct error error;
     const uint64_t rounds = 2000000;
     int plan = 0;
+    const struct plan_context context = {.numbers = {1}};
     struct plan_cache *cache = plan_cache_create(1 << 20, NULL);
     template_init(&t);
     if (template_lex(&t, sql, &error) != STATUS_OK)
         die(&error);
-    plan_cache_put(cache, &t, 1, NULL, 0, &plan, sizeof(plan));
+    plan_cache_put(cache, &t, &context, NULL, 0, &plan, sizeof(plan));
     uint64_t from = cpu_us();
     for (uint64_t i = 0; i < rounds; i++) {
         if (template_lex(&t, sql, &error) != STATUS_OK)
             die(&error);
-        void *found = plan_cache_get(cache, &t, 1);
+        void *found = plan_cache_get(cache, &t, &context);
         sink += (uint64_t)(uintptr_t)found;
         plan_cache_unpin(cache, found);
     }
@@ -104,14 +105,15 @@ static void hit_rounds(uint64_t rounds)
     struct template t;
     struct error error;
     int plan = 0;
+    const struct plan_context context = {.numbers = {1}};
     struct plan_cache *cache = plan_cache_create(1 << 20, NULL);
     template_init(&t);
     if (template_lex(&t, slice_str(select_one), &error) != STATUS_OK)
         die(&error);
-    plan_cache_put(cache, &t, 1, NULL, 0, &plan, sizeof(plan));
+    plan_cache_put(cache, &t, &context, NULL, 0, &plan, sizeof(plan));
     plan_cache_unpin(cache, &plan);
     for (uint64_t i = 0; i < rounds; i++) {
-        void *found = plan_cache_get(cache, &t, 1);
+        void *found = plan_cache_get(cache, &t, &context);
         sink += (uint64_t)(uintptr_t)found;
         plan_cache_unpin(cache, found);
     }

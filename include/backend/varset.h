@@ -17,7 +17,8 @@ struct varset {
     unsigned refs;
     unsigned n;
     uint64_t hash;
-    uint64_t names_hash; /* of what decides which relations names mean: search_path and role; 0: neither */
+    bool has_names;             /* decides which relations names mean: it has a search_path or a role */
+    uint64_t names_id;          /* the session layer's number for those two; 0: not asked for yet */
     struct varset_table *table; /* that it is shared in; NULL: none */
     struct varset *next;        /* in the table */
     struct var vars[];

@@ -23,7 +23,15 @@ void *arena_zalloc(struct arena *a, size_t n);
 char *arena_strdup(struct arena *a, const char *s);
 char *arena_strndup(struct arena *a, const void *s, size_t n); /* NUL added */
 struct slice arena_slice(struct arena *a, struct slice s);     /* a copy */
+size_t arena_bytes(const struct arena *a);                     /* what its blocks take of the heap */
 char *arena_printf(struct arena *a, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+/* What an allocation of n bytes takes of the heap: accounts count this, not what was asked for. */
+static inline size_t heap_bytes(size_t n)
+{
+    size_t chunk = (n + sizeof(size_t) + 15) & ~(size_t)15; /* glibc's chunks: a size word, rounded to 16 */
+    return chunk < 32 ? 32 : chunk;
+}
 
 /* Heap allocation that never returns NULL. */
 void *xmalloc(size_t n);

@@ -102,7 +102,8 @@ struct session_env {
     struct control *control;
     struct plan_cache *plans;
     struct plan_scope *scope; /* what the plans in the cache were made with */
-    uint64_t next_context;    /* names private catalogs of transactions in the plan cache */
+    uint64_t next_context;    /* names what plans depend on in the plan cache: private catalogs, texts */
+    struct hashmap numbers;   /* text -> its number: session_number_of() */
     struct hashmap
         welcomes; /* "database\0user" -> struct varset: what the home shard reported at its start */
     struct varset_table *varsets; /* what sessions have set, and have been told */

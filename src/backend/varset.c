@@ -43,11 +43,11 @@ static struct varset *build(const struct var *vars, size_t n)
         at = stpcpy(at, vars[i].value) + 1;
     }
     v->hash = n ? hash_bytes64(text, bytes) : 0;
-    v->names_hash = 0;
+    v->has_names = false;
+    v->names_id = 0;
     for (size_t i = 0; i < n; i++)
         if (strcmp(v->vars[i].name, "search_path") == 0 || strcmp(v->vars[i].name, "role") == 0)
-            v->names_hash = v->names_hash * 31 + hash_bytes64(v->vars[i].name, strlen(v->vars[i].name) + 1 +
-                                                                                   strlen(v->vars[i].value));
+            v->has_names = true;
     return v;
 }
 

@@ -74,6 +74,14 @@ void arena_free(struct arena *a)
     arena_init(a);
 }
 
+size_t arena_bytes(const struct arena *a)
+{
+    size_t bytes = 0;
+    for (const struct arena_block *b = a->blocks; b; b = b->next)
+        bytes += heap_bytes(sizeof(*b) + b->cap);
+    return bytes;
+}
+
 /* Keeps the largest block of an ordinary size: an oversized one would pin the memory of one odd statement. */
 void arena_reset(struct arena *a)
 {

@@ -106,7 +106,7 @@ static const struct setting table[] = {
            "pooling."),
     NUMBER(SIZE, plan_cache_bytes, "32MB", 64 << 10, INT64_C(64) << 30, RESTART,
            "Memory for plans, per worker."),
-    NUMBER(SIZE, max_message_bytes, "1GB", 64 << 10, INT32_MAX, LIVE,
+    NUMBER(SIZE, max_message_bytes, "1GB", 64 << 10, 1 << 30, LIVE,
            "Largest statement, set of parameters or COPY line taken from a client."),
     CHOICE(
         auth_type, "scram-sha-256", auth_type_choices, LIVE,

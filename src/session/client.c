@@ -378,7 +378,7 @@ static size_t client_walk(struct client *c, const uint8_t *p, size_t n)
     while (c->state == CLIENT_READY || c->state == CLIENT_AUTH) {
         struct frame f;
         size_t need;
-        uint32_t max = c->state == CLIENT_AUTH ? 65536 : (uint32_t)c->config->settings.max_message_bytes;
+        uint32_t max = c->state == CLIENT_AUTH ? 65536 : client_max_message(c);
         enum frame_result r = frame_next(slice_of(p + at, n - at), max, &f, &need);
         if (r != FRAME_OK && n > at && refuse_type(c, p[at]))
             break;

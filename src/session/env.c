@@ -163,6 +163,7 @@ void session_env_init(struct session_env *env, struct loop *loop, unsigned worke
     list_init(&env->links_free);
     hashmap_init(&env->cancel_keys);
     hashmap_init(&env->welcomes);
+    hashmap_init(&env->numbers);
     env->varsets = varset_table_create();
     template_init(&env->scratch_template);
     buf_init(&env->scratch);
@@ -181,6 +182,7 @@ void session_env_deinit(struct session_env *env)
     hashmap_free(&env->cancel_keys, NULL);
     login_forget_welcomes(env);
     hashmap_free(&env->welcomes, NULL);
+    hashmap_free(&env->numbers, NULL);
     varset_table_destroy(&env->varsets);
     template_free(&env->scratch_template);
     buf_free(&env->scratch);

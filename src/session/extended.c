@@ -104,7 +104,7 @@ static bool bind_follows(struct client *c, const char *name)
     size_t need, len = strlen(name) + 1;
     if (c->rest.len == 0 || c->rest.data[0] != MSG_BIND)
         return false;
-    if (frame_next(c->rest, (uint32_t)c->config->settings.max_message_bytes, &f, &need) != FRAME_OK)
+    if (frame_next(c->rest, client_max_message(c), &f, &need) != FRAME_OK)
         return false;
     const uint8_t *portal_end = memchr(f.body.data, 0, f.body.len);
     return portal_end && (size_t)(f.body.data + f.body.len - portal_end) > len &&

@@ -266,7 +266,7 @@ static enum status take_startup(struct client *c, const struct startup *s, struc
         return error_set(error_r, SQLSTATE_INVALID_AUTHORIZATION,
                          "no PostgreSQL user name specified in startup packet");
     c->user = xstrdup(s->user);
-    c->user_hash = hash_bytes64(s->user, strlen(s->user));
+    c->user_id = session_number_of(c->env, slice_str(s->user));
     c->database = xstrdup(s->database && *s->database ? s->database : s->user);
     c->console = strcmp(c->database, "pgunison") == 0 || strcmp(c->database, "pgbouncer") == 0;
     c->admin = in_list(c->config->settings.admin_users, c->user);

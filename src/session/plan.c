@@ -17,6 +17,8 @@
 /* Names that clients make up must not fill the memory: past this all is forgotten, and loaded again as
  * needed. */
 #define CATALOG_MAX_RELATIONS 10000
+/* The same for users, roles and search paths. */
+#define NUMBERED_TEXTS 10000
 
 struct plan_scope {
     unsigned refs; /* the environment's, one per plan in use, one per load under way */
@@ -86,12 +88,44 @@ static struct catalog *catalog_of(struct client *c)
     return c->txn.catalog ? c->txn.catalog : c->env->scope->catalogs[c->db->index];
 }
 
+/* A number for a text: equal texts have one number, and no number is ever given to two texts. A text may get
+   another number once too many are known. */
+uint64_t session_number_of(struct session_env *env, struct slice text)
+{
+    uint64_t id = (uint64_t)(uintptr_t)hashmap_get(&env->numbers, text);
+    if (id)
+        return id;
+    if (env->numbers.count >= NUMBERED_TEXTS)
+        hashmap_free(&env->numbers, NULL);
+    id = ++env->next_context;
+    hashmap_put(&env->numbers, text, (void *)(uintptr_t)id);
+    return id;
+}
+
+/* Of search_path and role; 0: it has neither. */
+static uint64_t names_id(struct session_env *env, struct varset *vars)
+{
+    if (!vars || !vars->has_names)
+        return 0;
+    if (vars->names_id)
+        return vars->names_id;
+    const char *path = varset_get(vars, "search_path"), *role = varset_get(vars, "role");
+    struct buf key;
+    buf_init(&key);
+    buf_cstr(&key, role ? role : "");
+    buf_u8(&key, role != NULL);
+    if (path)
+        buf_cstr(&key, path);
+    vars->names_id = session_number_of(env, buf_slice(&key));
+    buf_free(&key);
+    return vars->names_id;
+}
+
 /* Names mean what they mean to this user under this search_path. */
 static const char *name_context(struct client *c, struct buf *b)
 {
-    const char *path = varset_get(c->vars, "search_path"), *role = varset_get(c->vars, "role");
     buf_clear(b);
-    buf_printf(b, "%s/%s/%s", c->user, role ? role : "", path ? path : "");
+    buf_printf(b, "%llu/%llu", (unsigned long long)c->user_id, (unsigned long long)names_id(c->env, c->vars));
     buf_u8(b, 0);
     return (const char *)buf_head(b);
 }
@@ -314,24 +348,20 @@ void plan_txn_ended(struct client *c, bool committed)
 
 /* --- planning --------------------------------------------------------------------------------- */
 
-static uint64_t mix(uint64_t h, uint64_t v)
-{
-    h ^= v + 0x9e3779b97f4a7c15u + (h << 6) + (h >> 2);
-    return h;
-}
-
 /* Everything besides the template that a plan depends on. */
-static uint64_t plan_context(struct client *c, struct slice hint, uint32_t n_types, const uint32_t *types)
+enum { CONTEXT_DATABASE, CONTEXT_CATALOG, CONTEXT_USER, CONTEXT_NAMES };
+static_assert(CONTEXT_NAMES + 1 == PLAN_CONTEXT_NUMBERS, "one number for each");
+
+static struct plan_context plan_context(struct client *c, struct slice hint, uint32_t n_types,
+                                        const uint32_t *types)
 {
-    uint64_t h = mix(c->db->index + 1, c->txn.catalog ? c->txn.catalog_context : 0);
-    h = mix(h, c->user_hash);
-    if (hint.len)
-        h = mix(h, hash_bytes64(hint.data, hint.len));
-    if (c->vars)
-        h = mix(h, c->vars->names_hash);
-    for (uint32_t i = 0; i < n_types; i++)
-        h = mix(h, types[i]);
-    return mix(h, n_types);
+    return (struct plan_context){
+        .numbers = {c->db->index, c->txn.catalog ? c->txn.catalog_context : 0, c->user_id,
+                    names_id(c->env, c->vars)},
+        .hint = hint,
+        .types = types,
+        .n_types = n_types,
+    };
 }
 
 enum plan_result session_plan(struct client *c, const struct template *t, uint32_t n_types,
@@ -347,8 +377,8 @@ enum plan_result session_plan(struct client *c, const struct template *t, uint32
         c->txn.catalog = catalog_create(c->db);
         c->txn.catalog_context = ++env->next_context;
     }
-    uint64_t context = plan_context(c, t->hint, n_types, types);
-    struct plan *p = plan_cache_get(env->plans, t, context);
+    struct plan_context context = plan_context(c, t->hint, n_types, types);
+    struct plan *p = plan_cache_get(env->plans, t, &context);
     if (!p) {
         if (c->run != RUN_NONE)
             return PLAN_AGAIN; /* a miss may need the catalog, and that a server that is not busy */
@@ -370,8 +400,9 @@ enum plan_result session_plan(struct client *c, const struct template *t, uint32
         /* A relation that does not exist may be made by others at any moment: neither the plan nor the
          * knowledge is kept. */
         if (c->saw_missing)
-            context = ++env->next_context;
-        plan_cache_put(env->plans, t, context, p->pinned, p->n_pinned, p, p->arena.used_bytes + sizeof *p);
+            context.numbers[CONTEXT_CATALOG] = ++env->next_context;
+        plan_cache_put(env->plans, t, &context, p->pinned, p->n_pinned, p,
+                       arena_bytes(&p->arena) + heap_bytes(sizeof *p));
         if (c->saw_missing)
             catalog_forget_missing(catalog_of(c));
         p->scope = env->scope;

@@ -162,7 +162,6 @@ enum status run_multi_create(struct client *c, struct plan *p, const struct shar
                              const struct template *t, const struct route_params *params,
                              const struct msg_bind *bind, struct error *error_r)
 {
-    int16_t formats[64];
     struct scatter_options o = {
         .plan = p,
         .n_sources = shard_set_count(shards),
@@ -181,7 +180,8 @@ enum status run_multi_create(struct client *c, struct plan *p, const struct shar
     if (o.offset < 0)
         o.offset = 0;
     if (bind) {
-        o.n_result_formats = bind->n_result_formats < 64 ? bind->n_result_formats : 64;
+        int16_t *formats = bind->n_result_formats ? xmalloc(bind->n_result_formats * sizeof *formats) : NULL;
+        o.n_result_formats = bind->n_result_formats;
         for (uint16_t i = 0; i < o.n_result_formats; i++)
             formats[i] = (int16_t)load_u16(bind->result_formats + 2 * i);
         o.result_formats = formats;
@@ -196,6 +196,7 @@ enum status run_multi_create(struct client *c, struct plan *p, const struct shar
         source++;
     }
     c->scatter = scatter_create(&o);
+    free((void *)(uintptr_t)o.result_formats);
     c->control_due = o.n_sources;
     c->run = RUN_MULTI;
     c->run_failed = c->preamble_failed = c->multi_cancelled = c->multi_final = false;

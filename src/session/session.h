@@ -27,6 +27,9 @@
 
 /* Bytes queued towards a peer above which whoever produces them stops being read. */
 #define BACKPRESSURE_BYTES (256u * 1024)
+/* The longest message that a shard takes (PQ_LARGE_MESSAGE_LIMIT, 1 GB less one byte), less what the proxy may add to
+   it: a longer one would end the shard's connection. */
+#define LONGEST_MESSAGE_BYTES (0x3fffffffu - 4096)
 /* Input kept beyond the message at hand while a client has to wait. */
 #define INPUT_AHEAD_BYTES (64u * 1024)
 
@@ -249,7 +252,7 @@ struct client {
 
     struct list_node node; /* env->clients */
     char *user, *database, *password;
-    uint64_t user_hash;
+    uint64_t user_id; /* session_number_of() its name */
     struct peer_address peer;
     struct auth *auth;
     uint32_t pid, secret;
@@ -287,6 +290,12 @@ static inline void stats_add(atomic_uint_fast64_t *counter, uint64_t n)
     /* One writer: a plain load and store, made atomic for the readers' sake only. */
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
                           memory_order_relaxed);
+}
+
+static inline uint32_t client_max_message(const struct client *c)
+{
+    uint64_t set = c->config->settings.max_message_bytes;
+    return set < LONGEST_MESSAGE_BYTES ? (uint32_t)set : LONGEST_MESSAGE_BYTES;
 }
 
 static inline void client_request_begins(struct client *c)
@@ -348,6 +357,7 @@ void session_unplan(struct client *c, struct plan **plan);
 void session_scope_renew(struct session_env *env); /* new catalogs; plans made so far are void */
 void session_check_scope(struct session_env *env);
 void session_scope_drop(struct session_env *env);
+uint64_t session_number_of(struct session_env *env, struct slice text);
 
 /* link.c */
 /* What an expectation is for (struct expect.tag). */

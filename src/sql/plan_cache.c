@@ -6,7 +6,7 @@
  *         entry a plan, and the values of its shape's literals; a plan without pinned literals has no shape
  *
  * A look-up hashes (template, context) to the family and, per shape, the pinned values to the entry; the
- * hashes only say where to look: text and values are compared in full. So a thousand LIMITs under one
+ * hashes only say where to look: text, context and values are compared in full. So a thousand LIMITs under one
  * template cost no more than one.
  *
  * Entries are found from three sides: by values (tables below), by plan (for unpin), and in order of use.
@@ -44,6 +44,20 @@ struct table {
 static void table_init(struct table *t)
 {
     *t = (struct table){.buckets = xcalloc(FIRST_BUCKETS, sizeof(struct node *)), .n_buckets = FIRST_BUCKETS};
+}
+
+static size_t table_bytes(const struct table *t)
+{
+    return heap_bytes(t->n_buckets * sizeof(struct node *));
+}
+
+/* An emptied table gives back what many entries made it grow to. */
+static void table_shrink(struct table *t)
+{
+    if (t->count > 0 || t->n_buckets == FIRST_BUCKETS)
+        return;
+    free(t->buckets);
+    table_init(t);
 }
 
 static inline struct node *table_first(const struct table *t, uint64_t hash)
@@ -97,11 +111,12 @@ struct shape {
 
 struct family {
     struct node node; /* first: nodes of the table `families` are cast back */
-    uint64_t context;
+    uint64_t numbers[PLAN_CONTEXT_NUMBERS];
     struct shape *shapes;
     struct entry *plain; /* the plan without pinned literals */
-    size_t n_entries, bytes, text_len;
-    uint8_t text[];
+    size_t n_entries, bytes, text_len, hint_len;
+    uint32_t n_types;
+    uint8_t text[]; /* the template, the hint, the types */
 };
 
 struct entry {
@@ -121,7 +136,8 @@ struct plan_cache {
     void (*destroy_plan)(void *plan);
     struct table families, by_values, by_plan;
     struct list idle;
-    struct plan_cache_stats stats;
+    size_t tables;                 /* bytes of the three tables */
+    struct plan_cache_stats stats; /* bytes: without the tables */
 };
 
 static inline uint64_t mix(uint64_t a, uint64_t b)
@@ -147,15 +163,38 @@ static inline struct slice literal_text(const struct template *t, uint32_t i)
     return slice_of(t->statement.data + t->literals[i].at, t->literals[i].len);
 }
 
-static struct family *find_family(const struct plan_cache *c, const struct template *t, uint64_t hash,
-                                  uint64_t context)
+static uint64_t family_hash(const struct template *t, const struct plan_context *context)
 {
-    for (struct node *n = table_first(&c->families, hash); n; n = n->next) {
-        struct family *f = (struct family *)n;
-        if (n->hash == hash && f->context == context && f->text_len == t->text.end &&
-            memcmp(f->text, t->text.data, f->text_len) == 0)
-            return f;
-    }
+    uint64_t hash = t->hash;
+    for (size_t i = 0; i < PLAN_CONTEXT_NUMBERS; i++)
+        hash = (hash ^ context->numbers[i]) * UINT64_C(0x9e3779b97f4a7c15);
+    if (context->hint.len)
+        hash = mix(hash, hash_bytes64(context->hint.data, context->hint.len));
+    for (uint32_t i = 0; i < context->n_types; i++)
+        hash = (hash ^ context->types[i]) * UINT64_C(0xd1b54a32d192ed03);
+    return mix(hash, context->n_types);
+}
+
+static bool family_is(const struct family *f, const struct template *t, const struct plan_context *context)
+{
+    for (size_t i = 0; i < PLAN_CONTEXT_NUMBERS; i++)
+        if (f->numbers[i] != context->numbers[i])
+            return false;
+    if (f->text_len != t->text.end || f->hint_len != context->hint.len || f->n_types != context->n_types ||
+        memcmp(f->text, t->text.data, f->text_len) != 0)
+        return false;
+    const uint8_t *hint = f->text + f->text_len;
+    return (f->hint_len == 0 || memcmp(hint, context->hint.data, f->hint_len) == 0) &&
+           (f->n_types == 0 ||
+            memcmp(hint + f->hint_len, context->types, f->n_types * sizeof(uint32_t)) == 0);
+}
+
+static struct family *find_family(const struct plan_cache *c, const struct template *t, uint64_t hash,
+                                  const struct plan_context *context)
+{
+    for (struct node *n = table_first(&c->families, hash); n; n = n->next)
+        if (n->hash == hash && family_is((struct family *)n, t, context))
+            return (struct family *)n;
     return NULL;
 }
 
@@ -241,9 +280,14 @@ static void drop(struct plan_cache *c, struct entry *e)
     }
 }
 
+static void count_tables(struct plan_cache *c)
+{
+    c->tables = table_bytes(&c->families) + table_bytes(&c->by_values) + table_bytes(&c->by_plan);
+}
+
 static void evict(struct plan_cache *c)
 {
-    while (c->stats.bytes > c->max_bytes && !list_empty(&c->idle)) {
+    while (c->stats.bytes + c->tables > c->max_bytes && !list_empty(&c->idle)) {
         struct entry *e = list_entry(list_pop_back(&c->idle), struct entry, idle);
         detach(c, e);
         entry_free(c, e);
@@ -263,6 +307,7 @@ struct plan_cache *plan_cache_create(size_t max_bytes, void (*destroy_plan)(void
     table_init(&c->by_values);
     table_init(&c->by_plan);
     list_init(&c->idle);
+    count_tables(c);
     return c;
 }
 
@@ -279,9 +324,9 @@ void plan_cache_destroy(struct plan_cache **c)
     *c = NULL;
 }
 
-void *plan_cache_get(struct plan_cache *c, const struct template *t, uint64_t context)
+void *plan_cache_get(struct plan_cache *c, const struct template *t, const struct plan_context *context)
 {
-    struct family *f = find_family(c, t, mix(t->hash, context), context);
+    struct family *f = find_family(c, t, family_hash(t, context), context);
     struct entry *e = f ? f->plain : NULL;
     if (f && !e)
         for (struct shape *s = f->shapes; s && !e; s = s->next)
@@ -297,14 +342,22 @@ void *plan_cache_get(struct plan_cache *c, const struct template *t, uint64_t co
 }
 
 static struct family *make_family(struct plan_cache *c, const struct template *t, uint64_t hash,
-                                  uint64_t context)
+                                  const struct plan_context *context)
 {
-    struct family *f = xcalloc(1, sizeof(*f) + t->text.end);
-    f->context = context;
+    size_t type_bytes = context->n_types * sizeof(uint32_t);
+    size_t size = sizeof(struct family) + t->text.end + context->hint.len + type_bytes;
+    struct family *f = xcalloc(1, size);
+    memcpy(f->numbers, context->numbers, sizeof(f->numbers));
     f->text_len = t->text.end;
-    f->bytes = sizeof(*f) + t->text.end;
+    f->hint_len = context->hint.len;
+    f->n_types = context->n_types;
+    f->bytes = heap_bytes(size);
     if (f->text_len)
         memcpy(f->text, t->text.data, f->text_len);
+    if (f->hint_len)
+        memcpy(f->text + f->text_len, context->hint.data, f->hint_len);
+    if (f->n_types)
+        memcpy(f->text + f->text_len + f->hint_len, context->types, type_bytes);
     c->stats.bytes += f->bytes;
     table_add(&c->families, &f->node, hash);
     return f;
@@ -321,8 +374,8 @@ static struct shape *make_shape(struct plan_cache *c, struct family *f, const ui
     memcpy(s->pinned, pinned, n * sizeof(*pinned));
     s->next = f->shapes;
     f->shapes = s;
-    f->bytes += size;
-    c->stats.bytes += size;
+    f->bytes += heap_bytes(size);
+    c->stats.bytes += heap_bytes(size);
     return s;
 }
 
@@ -346,10 +399,10 @@ static struct entry *make_entry(const struct template *t, struct family *f, stru
     return e;
 }
 
-void plan_cache_put(struct plan_cache *c, const struct template *t, uint64_t context, const uint32_t *pinned,
-                    size_t n_pinned, void *plan, size_t plan_bytes)
+void plan_cache_put(struct plan_cache *c, const struct template *t, const struct plan_context *context,
+                    const uint32_t *pinned, size_t n_pinned, void *plan, size_t plan_bytes)
 {
-    uint64_t hash = mix(t->hash, context);
+    uint64_t hash = family_hash(t, context);
     struct family *f = find_family(c, t, hash, context);
     if (!f)
         f = make_family(c, t, hash, context);
@@ -358,7 +411,7 @@ void plan_cache_put(struct plan_cache *c, const struct template *t, uint64_t con
 
     struct entry *e = make_entry(t, f, s);
     e->plan = plan;
-    e->bytes = sizeof(*e) + e->values_len + plan_bytes;
+    e->bytes = heap_bytes(sizeof(*e) + e->values_len) + plan_bytes;
     e->refs = 1;
     f->n_entries++; /* before the old entry goes, which would take the family along */
     c->stats.entries++;
@@ -370,6 +423,7 @@ void plan_cache_put(struct plan_cache *c, const struct template *t, uint64_t con
     else
         f->plain = e;
     table_add(&c->by_plan, &e->by_plan, plan_hash(plan));
+    count_tables(c);
     evict(c);
 }
 
@@ -402,9 +456,20 @@ void plan_cache_clear(struct plan_cache *c)
                 drop(c, entry_by_plan(n));
         }
     }
+    table_shrink(&c->families);
+    table_shrink(&c->by_values);
+    table_shrink(&c->by_plan);
+    count_tables(c);
+}
+
+void plan_cache_limit(struct plan_cache *c, size_t max_bytes)
+{
+    c->max_bytes = max_bytes;
+    evict(c);
 }
 
 void plan_cache_get_stats(const struct plan_cache *c, struct plan_cache_stats *s_r)
 {
     *s_r = c->stats;
+    s_r->bytes += c->tables;
 }

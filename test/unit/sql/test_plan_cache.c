@@ -1,6 +1,8 @@
 /* sql/plan_cache.h. Plans are counters of their own destruction. */
 #include "sql/plan_cache.h"
 
+#include "base/arena.h"
+
 #include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,6 +18,8 @@ struct test_plan {
 
 static struct plan_cache *cache;
 static struct template t;
+static size_t empty_bytes; /* of a cache without plans: its tables */
+static const struct plan_context seven = {.numbers = {7}}, eight = {.numbers = {8}};
 static struct test_plan plans[2000];
 
 static void destroy_plan(void *plan)
@@ -30,6 +34,9 @@ static int set_up_limited(size_t max_bytes)
         plans[i].name = i;
     template_init(&t);
     cache = plan_cache_create(max_bytes, destroy_plan);
+    struct plan_cache_stats s;
+    plan_cache_get_stats(cache, &s);
+    empty_bytes = s.bytes;
     return 0;
 }
 
@@ -65,7 +72,7 @@ static const struct template *lexed(const char *sql)
 
 static struct test_plan *get(const char *sql)
 {
-    return plan_cache_get(cache, lexed(sql), 7);
+    return plan_cache_get(cache, lexed(sql), &seven);
 }
 
 /* As get, and lets go of it. */
@@ -79,7 +86,7 @@ static struct test_plan *peek(const char *sql)
 
 static void put_pinning(const char *sql, struct test_plan *plan, const uint32_t *pinned, size_t n)
 {
-    plan_cache_put(cache, lexed(sql), 7, pinned, n, plan, 1000);
+    plan_cache_put(cache, lexed(sql), &seven, pinned, n, plan, 1000);
     plan_cache_unpin(cache, plan);
 }
 
@@ -113,9 +120,9 @@ static void contexts_are_apart(void **state)
 {
     (void)state;
     put("SELECT 1", &plans[0]);
-    assert_null(plan_cache_get(cache, lexed("SELECT 1"), 8));
-    plan_cache_put(cache, lexed("SELECT 1"), 8, NULL, 0, &plans[1], 10);
-    assert_ptr_equal(plan_cache_get(cache, lexed("SELECT 2"), 8), &plans[1]);
+    assert_null(plan_cache_get(cache, lexed("SELECT 1"), &eight));
+    plan_cache_put(cache, lexed("SELECT 1"), &eight, NULL, 0, &plans[1], 10);
+    assert_ptr_equal(plan_cache_get(cache, lexed("SELECT 2"), &eight), &plans[1]);
     plan_cache_unpin(cache, &plans[1]);
     plan_cache_unpin(cache, &plans[1]);
     assert_ptr_equal(peek("SELECT 2"), &plans[0]);
@@ -128,12 +135,70 @@ static void equal_hashes_do_not_make_equal_templates(void **state)
     uint64_t hash = t.hash;
     lexed("SELECT b FROM t");
     t.hash = hash;
-    assert_null(plan_cache_get(cache, &t, 7));
-    plan_cache_put(cache, &t, 7, NULL, 0, &plans[1], 10);
-    assert_ptr_equal(plan_cache_get(cache, &t, 7), &plans[1]);
+    assert_null(plan_cache_get(cache, &t, &seven));
+    plan_cache_put(cache, &t, &seven, NULL, 0, &plans[1], 10);
+    assert_ptr_equal(plan_cache_get(cache, &t, &seven), &plans[1]);
     plan_cache_unpin(cache, &plans[1]);
     plan_cache_unpin(cache, &plans[1]);
     assert_ptr_equal(peek("SELECT a FROM t"), &plans[0]);
+}
+
+/* Every part of the context is compared, whatever a hash of it says. */
+static void contexts_are_compared_in_full(void **state)
+{
+    (void)state;
+    const uint32_t types[] = {23, 25}, others[] = {23, 26};
+    const struct plan_context made = {
+        .numbers = {1, 2, 3, 4}, .hint = slice_str("shard=s1"), .types = types, .n_types = 2};
+    plan_cache_put(cache, lexed("SELECT 1"), &made, NULL, 0, &plans[0], 10);
+    plan_cache_unpin(cache, &plans[0]);
+    struct plan_context asked = made;
+    assert_ptr_equal(plan_cache_get(cache, lexed("SELECT 1"), &asked), &plans[0]);
+    plan_cache_unpin(cache, &plans[0]);
+    for (int i = 0; i < PLAN_CONTEXT_NUMBERS; i++) {
+        asked = made;
+        asked.numbers[i]++;
+        assert_null(plan_cache_get(cache, lexed("SELECT 1"), &asked));
+    }
+    asked = made;
+    asked.hint = slice_str("shard=s2");
+    assert_null(plan_cache_get(cache, lexed("SELECT 1"), &asked));
+    asked.hint = slice_of(NULL, 0);
+    assert_null(plan_cache_get(cache, lexed("SELECT 1"), &asked));
+    asked = made;
+    asked.types = others;
+    assert_null(plan_cache_get(cache, lexed("SELECT 1"), &asked));
+    asked.n_types = 1;
+    assert_null(plan_cache_get(cache, lexed("SELECT 1"), &asked));
+    asked = made; /* the same bytes, cut elsewhere */
+    asked.hint = slice_of("shard=s1\x17\0\0\0", 12);
+    asked.types = types + 1;
+    asked.n_types = 1;
+    assert_null(plan_cache_get(cache, lexed("SELECT 1"), &asked));
+}
+
+/* The limit is for what the heap gives, not for what was asked of it. */
+static void the_limit_is_what_the_cache_takes(void **state)
+{
+    (void)state;
+    char sql[64];
+    const size_t limit = (size_t)1 << 20;
+    struct mallinfo2 before = mallinfo2();
+    struct plan_cache *own = plan_cache_create(limit, free);
+    for (int i = 0; i < 60000; i++) {
+        snprintf(sql, sizeof(sql), "SELECT a%d FROM t", i);
+        void *plan = malloc(300);
+        plan_cache_put(own, lexed(sql), &seven, NULL, 0, plan, heap_bytes(300));
+        plan_cache_unpin(own, plan);
+    }
+    size_t taken = mallinfo2().uordblks - before.uordblks;
+    struct plan_cache_stats s;
+    plan_cache_get_stats(own, &s);
+    assert_true(s.evictions > 0);
+    assert_in_range(taken, s.bytes * 95 / 100, limit + limit / 20);
+    plan_cache_limit(own, limit / 4);
+    assert_true(mallinfo2().uordblks - before.uordblks <= limit / 4 + limit / 20);
+    plan_cache_destroy(&own);
 }
 
 static void pinned_values_choose_the_plan(void **state)
@@ -224,12 +289,12 @@ static void plans_in_use_are_not_evicted(void **state)
 static void a_plan_over_the_limit_lives_while_it_is_used(void **state)
 {
     (void)state;
-    plan_cache_put(cache, lexed("SELECT big"), 7, NULL, 0, &plans[0], 50000);
+    plan_cache_put(cache, lexed("SELECT big"), &seven, NULL, 0, &plans[0], 50000);
     assert_int_equal(plans[0].destroyed, 0);
     assert_true(stats().bytes > 50000);
     plan_cache_unpin(cache, &plans[0]);
     assert_int_equal(plans[0].destroyed, 1);
-    assert_int_equal(stats().bytes, 0);
+    assert_int_equal(stats().bytes, empty_bytes);
     assert_int_equal(stats().entries, 0);
 }
 
@@ -273,7 +338,7 @@ static void clearing_spares_plans_in_use(void **state)
     assert_int_equal(plans[2].destroyed, 0);
     plan_cache_unpin(cache, &plans[2]);
     assert_int_equal(plans[2].destroyed, 1);
-    assert_int_equal(stats().bytes, 0);
+    assert_int_equal(stats().bytes, empty_bytes);
 }
 
 static void hits_do_not_allocate(void **state)
@@ -314,7 +379,7 @@ static void random_use_keeps_plans_true(void **state)
             const uint32_t limit[] = {0};
             p = &plans[made];
             statement_of[made++] = statement;
-            plan_cache_put(cache, &t, 7, limit, 1, p, 500);
+            plan_cache_put(cache, &t, &seven, limit, 1, p, 500);
         }
         assert_int_equal(p->destroyed, 0);
         assert_int_equal(statement_of[p->name], statement);
@@ -325,7 +390,7 @@ static void random_use_keeps_plans_true(void **state)
         if (held[i])
             plan_cache_unpin(cache, held[i]);
     plan_cache_clear(cache);
-    assert_int_equal(stats().bytes, 0);
+    assert_int_equal(stats().bytes, empty_bytes);
     for (int i = 0; i < made; i++)
         assert_int_equal(plans[i].destroyed, 1);
 }
@@ -337,6 +402,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(statements_of_one_template_share_a_plan),
         TEST(contexts_are_apart),
+        TEST(contexts_are_compared_in_full),
+        TEST(the_limit_is_what_the_cache_takes),
         TEST(equal_hashes_do_not_make_equal_templates),
         TEST(pinned_values_choose_the_plan),
         TEST(a_thousand_limits_find_their_plans),

@@ -6,6 +6,7 @@ the tests run as root, PostgreSQL runs as user postgres.
 import contextlib
 import ctypes
 import glob
+import hashlib
 import io
 import os
 import pwd
@@ -13,6 +14,7 @@ import re
 import shutil
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import tempfile
@@ -96,19 +98,33 @@ class Workspace:
         return path
 
     def template(self):
-        """A data directory, to be copied: initdb is slow."""
+        """A data directory, to be copied: initdb is slow. Sessions of one user share it, until the system's temporary files go."""
         if not self._template:
-            home = self.folder("template")
-            data = os.path.join(home, "data")
-            subprocess.run(
-                [tool("initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"],
-                check=True,
-                cwd=home,
-                stdout=subprocess.DEVNULL,
-                **_as_postgres(),
-            )
-            self._template = data
+            options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
+            key = hashlib.sha256(repr((tool("initdb"), os.stat(tool("initdb")).st_mtime, os.geteuid(), options)).encode()).hexdigest()[:16]
+            shared = os.path.join(tempfile.gettempdir(), "pgunison-initdb-" + key)
+            if not self._is_ours(shared):
+                home = self.folder("template")
+                data = os.path.join(home, "data")
+                subprocess.run(
+                    [tool("initdb"), "-D", data, *options], check=True, cwd=home, stdout=subprocess.DEVNULL, **_as_postgres()
+                )
+                try:
+                    os.rename(data, shared)  # whole, or not at all
+                except OSError:  # another session was faster, or it is on another file system
+                    shared = data
+            self._template = shared
         return self._template
+
+    @staticmethod
+    def _is_ours(path):
+        """Nobody else's folder is started as a server."""
+        owner = _as_postgres().get("user", os.geteuid())
+        try:
+            found = os.lstat(path)
+        except FileNotFoundError:
+            return False
+        return stat.S_ISDIR(found.st_mode) and found.st_uid == owner
 
     def close(self):
         problems = []

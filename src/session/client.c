@@ -87,6 +87,7 @@ static void client_free(void *arg)
     free(c->links);
     free(c->pools);
     free(c->part_ends);
+    free((void *)(uintptr_t)c->query_rest.data);
     config_unref(&c->config);
     free(c);
 }
@@ -311,6 +312,8 @@ void client_update_reading(struct client *c)
 
 static enum dispatch dispatch(struct client *c, const struct frame *f)
 {
+    if ((c->copy || c->copy_pass == COPY_PASS_DATA) && !copy_in_allows(c, f->type))
+        return DISPATCH_DONE;
     switch (f->type) {
     case MSG_QUERY:
         return simple_query(c, f);
@@ -333,7 +336,8 @@ static enum dispatch dispatch(struct client *c, const struct frame *f)
         struct error e;
         if (c->extended_open && c->skip_till_sync)
             return DISPATCH_DONE;
-        if (c->sync_pending || (c->extended_open && !extended_close_pipeline(c)) || c->run != RUN_NONE)
+        if (c->sync_pending || (c->extended_open && !extended_close_pipeline(c)) || c->run != RUN_NONE ||
+            c->multi)
             return DISPATCH_AGAIN;
         error_set(&e, SQLSTATE_FEATURE_NOT_SUPPORTED,
                   "function calls by the fast-path interface are not supported");
@@ -376,6 +380,11 @@ static size_t client_walk(struct client *c, const uint8_t *p, size_t n)
     size_t at = 0;
     c->need_input = 0;
     while (c->state == CLIENT_READY || c->state == CLIENT_AUTH) {
+        if (c->query_rest.data) {
+            simple_go_on(c);
+            if (c->state == CLIENT_CLOSING)
+                break;
+        }
         struct frame f;
         size_t need;
         uint32_t max = c->state == CLIENT_AUTH ? 65536 : client_max_message(c);
@@ -402,10 +411,10 @@ static size_t client_walk(struct client *c, const uint8_t *p, size_t n)
     return at;
 }
 
-/* Whether there is anything to go on with: a message, or a step of the login. */
+/* Whether there is anything to go on with: a message, the rest of a query, or a step of the login. */
 static bool input_waits(const struct client *c)
 {
-    return c->state != CLIENT_READY || buf_len(&c->in) > 0;
+    return c->state != CLIENT_READY || buf_len(&c->in) > 0 || c->query_rest.data;
 }
 
 /* After the dispatching of messages that waited: what was deferred for them is done. */

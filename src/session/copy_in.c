@@ -29,6 +29,7 @@ struct copy_in {
     unsigned due_start, due_ready;
     int64_t rows;
     bool answered_start, failed;
+    bool client_done; /* CopyDone or CopyFail has come: what follows is no data of this COPY */
     struct shard_set shards;
     struct buf *batch; /* [db->n_shards] */
     bool implicit;
@@ -280,12 +281,14 @@ enum dispatch copy_in_message(struct client *c, const struct frame *f)
         return DISPATCH_DONE;
     }
     if (c->run != RUN_COPY_IN)
-        return DISPATCH_DONE; /* left over after a failed COPY: ignored, as a server does */
+        return c->query_rest.data ? DISPATCH_AGAIN
+                                  : DISPATCH_DONE; /* left over after a failed COPY: ignored, as
+                                                                       a server does */
     switch (c->copy->state) {
     case COPY_STARTING:
         return DISPATCH_AGAIN;
     case COPY_ENDING:
-        return DISPATCH_DONE;
+        return c->copy->client_done ? DISPATCH_AGAIN : DISPATCH_DONE;
     case COPY_DATA:
         break;
     }
@@ -294,11 +297,33 @@ enum dispatch copy_in_message(struct client *c, const struct frame *f)
         if (l && !l->lost && server_backlog(l->server) >= BACKPRESSURE_BYTES)
             return DISPATCH_AGAIN; /* link_drained() resumes */
     }
+    c->copy->client_done = f->type != MSG_COPY_DATA;
     if (c->copy->split)
         data_split(c, f);
     else
         data_as_it_comes(c, f);
     return DISPATCH_DONE;
+}
+
+bool copy_in_allows(struct client *c, uint8_t type)
+{
+    struct error e;
+    if (c->copy && c->copy->state != COPY_DATA)
+        return true; /* of what comes after it, maybe */
+    switch (type) {
+    case MSG_COPY_DATA:
+    case MSG_COPY_DONE:
+    case MSG_COPY_FAIL:
+    case MSG_FLUSH:
+    case MSG_SYNC:
+    case MSG_TERMINATE:
+        return true;
+    default:
+        error_set(&e, SQLSTATE_PROTOCOL_VIOLATION, "unexpected message type 0x%02X during COPY from stdin",
+                  (unsigned)type);
+        client_fatal(c, &e);
+        return false;
+    }
 }
 
 /* --- the beginning ---------------------------------------------------------------------------- */

@@ -819,7 +819,7 @@ bool extended_close_pipeline(struct client *c)
 
 enum dispatch extended_message(struct client *c, const struct frame *f)
 {
-    if (c->sync_pending || c->console_waiting || (c->simple_open && c->run != RUN_COPY_IN) || c->multi)
+    if (c->sync_pending || c->console_waiting || ((c->simple_open || c->multi) && c->run != RUN_COPY_IN))
         return DISPATCH_AGAIN;
     if (c->run == RUN_COPY_IN)
         return DISPATCH_DONE; /* Sync and Flush are ignored while copying in (protocol chapter, "COPY

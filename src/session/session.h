@@ -239,6 +239,7 @@ struct client {
     /* simple query of several statements: where it stands */
     size_t *part_ends; /* [2 * n_parts]: where each begins and ends in the text of the query */
     size_t n_parts, part;
+    struct slice query_rest; /* owned: its text, once a COPY FROM STDIN of it waits for what follows it in the input */
 
     struct copy_in *copy; /* RUN_COPY_IN */
 
@@ -324,6 +325,7 @@ void login_failed(struct client *c, const struct error *why);
 /* simple.c */
 enum dispatch simple_query(struct client *c, const struct frame *f);
 void simple_statement_done(struct client *c, bool ok); /* the statement at hand has been answered */
+void simple_go_on(struct client *c); /* with a query whose message has left the input (c->query_rest) */
 enum dispatch session_execute_verb(struct client *c, struct plan *p, const struct template *t,
                                    bool *handled_r); /* what needs no shard */
 
@@ -511,6 +513,8 @@ void show_describe(struct client *c, const struct plan *p);
 enum dispatch copy_in_start(struct client *c, struct plan *p, const struct template *t,
                             const struct shard_set *shards);
 enum dispatch copy_in_message(struct client *c, const struct frame *f);
+/* False: data is being copied in, and nothing of this type may come: the client has been told, and is closed. */
+bool copy_in_allows(struct client *c, uint8_t type);
 void copy_in_reply(struct client *c, struct link *l, const struct expect *e, const struct frame *f);
 void copy_in_link_lost(struct client *c, struct link *l, const struct error *why);
 void copy_in_free(struct client *c);

@@ -3,7 +3,9 @@
  *
  * Several statements are one transaction (unless they say otherwise): they run one after the other in an
  * implicit block on every shard they touch, and COMMIT comes before ReadyForQuery. While they run, the
- * message stays in the input and is dispatched again for each of them.
+ * message stays in the input and is dispatched again for each of them. A COPY FROM STDIN among them needs what
+ * comes behind the message: from there on the text is kept (c->query_rest), the message is done with, and client.c
+ * goes on with the text before it looks at the next message (simple_go_on).
  */
 #include "session.h"
 
@@ -15,7 +17,7 @@ static void query_finished(struct client *c)
 {
     if (c->multi) {
         c->multi = false;
-        c->skip_query = true;
+        c->skip_query = c->query_rest.data == NULL;
         free(c->part_ends);
         c->part_ends = NULL;
         c->n_parts = c->part = 0;
@@ -173,10 +175,24 @@ static enum dispatch several(struct client *c, struct slice sql)
             return DISPATCH_AGAIN;
         }
     }
+    if (c->multi && c->run == RUN_COPY_IN && !c->query_rest.data) {
+        c->query_rest = slice_of((uint8_t *)xstrndup(sql.data, sql.len), sql.len);
+        return DISPATCH_DONE;
+    }
     if (c->multi)
         return DISPATCH_AGAIN; /* a part runs: its end resumes */
     c->skip_query = false;
     return DISPATCH_DONE;
+}
+
+void simple_go_on(struct client *c)
+{
+    if (c->multi && c->run == RUN_NONE)
+        (void)several(c, c->query_rest);
+    if (c->multi)
+        return;
+    free((void *)(uintptr_t)c->query_rest.data);
+    c->query_rest = slice_of(NULL, 0);
 }
 
 enum dispatch simple_query(struct client *c, const struct frame *f)
@@ -189,7 +205,8 @@ enum dispatch simple_query(struct client *c, const struct frame *f)
     }
     if (c->extended_open && c->skip_till_sync)
         return DISPATCH_DONE; /* as a server does */
-    if (c->sync_pending || c->console_waiting || (c->simple_open && !c->multi && !c->simple_retry))
+    if (c->query_rest.data || c->sync_pending || c->console_waiting ||
+        (c->simple_open && !c->multi && !c->simple_retry))
         return DISPATCH_AGAIN;
     if (c->extended_open && !extended_close_pipeline(c))
         return DISPATCH_AGAIN;

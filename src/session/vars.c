@@ -375,6 +375,24 @@ static enum dispatch reset_all(struct client *c, const char *tag)
     return d;
 }
 
+/* Servers of the session's own are cleaned, and go back. After the variables: where a server must be waited for, so
+   that the statement is dispatched again, nothing may have happened yet. */
+static void discard_servers(struct client *c)
+{
+    for (unsigned i = c->n_links; i-- > 0;) {
+        struct link *l = c->links[i];
+        if (l->server && !l->lost && !l->coordinator_has && !l->ending && !server_outstanding(l->server))
+            link_put_reset(l);
+    }
+}
+
+static void discard_done(struct client *c, bool ok)
+{
+    set_done(c, ok);
+    if (ok)
+        discard_servers(c);
+}
+
 static enum dispatch discard_all(struct client *c)
 {
     struct error e;
@@ -383,13 +401,15 @@ static enum dispatch discard_all(struct client *c)
         return set_failed(c, &e);
     }
     extended_deallocate(c, NULL);
-    for (unsigned i = c->n_links; i-- > 0;) {
-        struct link *l = c->links[i];
-        if (l->server && !l->lost && !l->coordinator_has && !l->ending)
-            link_put_reset(l);
-    }
     varset_unref(&c->guc_pgunison);
-    return reset_all(c, "DISCARD ALL");
+    if (varset_equal(c->vars, c->vars_startup)) {
+        discard_servers(c);
+        return answer(c, "DISCARD ALL");
+    }
+    enum dispatch d = reset_all(c, "DISCARD ALL");
+    if (d == DISPATCH_DONE && c->run == RUN_CONTROL)
+        c->control_done = discard_done;
+    return d;
 }
 
 /* --- routing by hand -------------------------------------------------------------------------- */

@@ -38,6 +38,7 @@ struct settings {
     bool two_phase_commit;
     enum commit_ack commit_ack;
     uint64_t commit_resolve_timeout_us, resolve_after_us, resolve_interval_us;
+    bool routing_hints, client_two_phase;
     bool pipeline_ahead;
     bool scatter_snapshot;
     uint64_t deadlock_timeout_us;

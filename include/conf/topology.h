@@ -73,6 +73,7 @@ struct database_def {
     int pool_size, reserve_pool_size; /* -1: the settings' */
     int max_db_connections;           /* 0: no limit */
     int pool_mode;                    /* -1: the settings'; else enum pool_mode */
+    int routing_hints;                /* -1: the settings'; 0: off; 1: on */
     unsigned index;                   /* in topology->databases */
     /* private: */
     struct hashmap tables_by_name; /* "schema\0name" */

@@ -20,6 +20,7 @@ enum plan_verb {
     VERB_BEGIN,    /* BEGIN, START TRANSACTION: plan->modes */
     VERB_COMMIT,   /* COMMIT, END; plan->chain */
     VERB_ROLLBACK, /* ROLLBACK, ABORT; plan->chain */
+    VERB_PREPARE_TRANSACTION, /* of the client's own, with client_two_phase */
     VERB_SAVEPOINT,
     VERB_RELEASE,
     VERB_ROLLBACK_TO,     /* plan->name, folded */
@@ -163,6 +164,7 @@ struct plan {
     struct key_ref *keys;
     uint32_t n_keys;
     struct shard_set fixed;
+    uint16_t by_hand; /* a hint names this shard + 1: keys of another are refused; 0: no hint */
     struct merge_spec merge;
     struct split_spec split;
     struct copy_spec copy;

@@ -50,6 +50,8 @@ struct router_input {
        "key=42"; empty: none. A hint comment in the statement goes before it. Both are part of what a plan
        depends on: fold them into the plan cache's context. */
     struct slice routing;
+    bool client_two_phase; /* the setting: clients may prepare transactions themselves */
+    bool no_hints;         /* routing_hints = off: statements with hints are refused */
 };
 enum router_result { ROUTER_OK, ROUTER_NEEDS_CATALOG, ROUTER_ERROR /* syntax error and the like: error_r */ };
 

@@ -11,9 +11,10 @@
 #include "sql/template.h"
 
 /* Two contexts are one if all of this is equal: the caller gives numbers that are never used for two things. */
-#define PLAN_CONTEXT_NUMBERS 4
+#define PLAN_CONTEXT_NUMBERS 5
 struct plan_context {
-    uint64_t numbers[PLAN_CONTEXT_NUMBERS]; /* database, private catalog, user, search_path and role */
+    uint64_t numbers[PLAN_CONTEXT_NUMBERS]; /* database, private catalog, user, search_path and role, shard by
+                                               hand */
     struct slice hint;                      /* comment that routes by hand */
     const uint32_t *types;                  /* of parameters */
     uint32_t n_types;

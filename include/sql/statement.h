@@ -180,7 +180,7 @@ enum sql_statement_kind {
     SQL_STMT_SAVEPOINT,
     SQL_STMT_RELEASE,
     SQL_STMT_ROLLBACK_TO,
-    SQL_STMT_PREPARED_TRANSACTION, /* PREPARE TRANSACTION, COMMIT PREPARED, ROLLBACK PREPARED */
+    SQL_STMT_PREPARED_TRANSACTION, /* PREPARE TRANSACTION, COMMIT PREPARED, ROLLBACK PREPARED: name, command */
     SQL_STMT_SET_TRANSACTION,
     SQL_STMT_SET,
     SQL_STMT_RESET,
@@ -255,6 +255,7 @@ struct sql_statement {
     struct sql_relation *relations;
     uint32_t n_relations;
     bool if_exists, drops, outside_transaction;
+    bool of_a_part; /* maintenance that makes sense for one shard's part of the rows alone */
     bool changes_catalog;
     bool is_rule;            /* CREATE RULE: rewrites statements on the relation */
     bool changes_partitions; /* relations[1] becomes a child of relations[0] */

@@ -12,6 +12,7 @@
 struct database_keys {
     const char *shards, *home;
     int buckets, pool_size, reserve_pool_size, max_db_connections, pool_mode;
+    bool routing_hints;
 };
 
 #define AT(field_) .offset = offsetof(struct database_keys, field_)
@@ -24,6 +25,7 @@ enum {
     KEY_RESERVE_ALIAS,
     KEY_CONNECTIONS,
     KEY_MODE,
+    KEY_HINTS,
     N_KEYS
 };
 static const struct setting keys[N_KEYS] = {
@@ -47,6 +49,7 @@ static const struct setting keys[N_KEYS] = {
                   .kind = SETTING_CHOICE,
                   AT(pool_mode),
                   .choices = pool_mode_choices},
+    [KEY_HINTS] = {.info.name = "routing_hints", .kind = SETTING_BOOL, AT(routing_hints)},
 };
 
 static struct shard_def *find_shard(const struct topology *t, const char *name)
@@ -128,7 +131,7 @@ static void database_load(struct topology_build *b, const struct section_ref *re
 {
     const struct load *l = b->l;
     struct database_build *state = &b->databases[db->index];
-    struct database_keys k = {"", "", BUCKETS_DEFAULT, -1, -1, 0, -1};
+    struct database_keys k = {"", "", BUCKETS_DEFAULT, -1, -1, 0, -1, false};
     int lines[N_KEYS] = {0}, line = ref->section->line;
     state->line = line;
     entries_load(l, ref->section, keys, N_KEYS, NULL, &k, lines);
@@ -145,6 +148,7 @@ static void database_load(struct topology_build *b, const struct section_ref *re
     db->reserve_pool_size = k.reserve_pool_size;
     db->max_db_connections = k.max_db_connections;
     db->pool_mode = k.pool_mode;
+    db->routing_hints = lines[KEY_HINTS] ? k.routing_hints : -1;
     if ((k.buckets & (k.buckets - 1)) != 0) {
         int below = 1;
         while (below * 2 < k.buckets)

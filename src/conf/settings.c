@@ -134,6 +134,13 @@ static const struct setting table[] = {
     TIME(resolve_interval, "1s", 10 * US_PER_MS, LIVE,
          "Longest time between two sweeps for such transactions."),
     PLAIN(
+        BOOL, routing_hints, "on", LIVE,
+        "Routing by hand: comments /* pgunison: shard=NAME */ and SET pgunison.shard; off: refused (0A000)."),
+    PLAIN(BOOL, client_two_phase, "off", LIVE,
+          "Whether clients may prepare transactions of one shard themselves (PREPARE TRANSACTION); off: "
+          "refused "
+          "(0A000)."),
+    PLAIN(
         BOOL, pipeline_ahead, "off", LIVE,
         "Reads of a pipeline go on to other shards before the answers before them are there: faster, but one "
         "may see an earlier moment than the one before it."),

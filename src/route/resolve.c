@@ -341,11 +341,27 @@ static enum status resolve_keys(struct resolving *x, uint8_t *row_shards)
     return STATUS_OK;
 }
 
+/* A hint must not put a row, or look for one to change, where its key is not. */
+static enum status check_by_hand(const struct plan *plan, const struct database_def *db,
+                                 const struct shard_set *shards, struct error *error_r)
+{
+    const unsigned hinted = plan->by_hand - 1U;
+    for (int i = shard_set_next(shards, 0); i >= 0; i = shard_set_next(shards, i + 1)) {
+        if ((unsigned)i == hinted)
+            continue;
+        error_set(error_r, SQLSTATE_FEATURE_NOT_SUPPORTED,
+                  "the routing hint says shard \"%s\", but a key of this %s belongs to shard \"%s\"",
+                  db->shards[hinted]->name, plan->command, db->shards[i]->name);
+        error_hint(error_r, "Leave the routing hint out: the key says where the row is.");
+        return STATUS_ERROR;
+    }
+    return STATUS_OK;
+}
+
 enum status route_resolve(const struct plan *plan, const struct database_def *db, const struct template *t,
                           const struct route_params *params, struct shard_set *shards_r, int32_t *bucket_r,
                           uint8_t *row_shards, struct error *error_r)
 {
-    (void)db;
     shard_set_clear(shards_r);
     *bucket_r = -1;
     if (plan->kind == PLAN_REFUSE) {
@@ -362,6 +378,8 @@ enum status route_resolve(const struct plan *plan, const struct database_def *db
     if (status != STATUS_OK)
         return STATUS_ERROR;
     *bucket_r = x.n_found > 0 ? x.bucket : -1;
+    if (plan->by_hand && check_by_hand(plan, db, shards_r, error_r) != STATUS_OK)
+        return STATUS_ERROR;
     if (plan->refuse_if_several && shard_set_count(shards_r) > 1) {
         *error_r = *plan->refusal;
         return STATUS_ERROR;

@@ -58,8 +58,9 @@ static void plan_discard(struct router *r, const struct sql_statement *stmt)
 static void plan_query_statement(struct router *r, const struct sql_statement *stmt)
 {
     struct block *b = bind_statement(r, stmt->query);
-    if (b && !plan_by_hint(r))
+    if (b)
         plan_query(r, b);
+    hint_query(r);
 }
 
 /* The inner statement must be for one shard: what holds it cannot be merged. */
@@ -162,8 +163,10 @@ static void plan_notify(struct router *r, bool listen)
 static void plan_code(struct router *r, const struct sql_statement *stmt)
 {
     r->plan->writes = true;
-    if (plan_by_hint(r))
+    if (has_hint(r)) {
+        hint_code(r);
         return;
+    }
     plan_home(r);
     if (!one_shard_only(r))
         plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED,
@@ -179,6 +182,41 @@ static void plan_control(struct router *r, const struct sql_statement *stmt, enu
     p->chain = stmt->chain;
     p->modes =
         (struct transaction_modes){stmt->modes.isolation, stmt->modes.read_only, stmt->modes.deferrable};
+}
+
+/* Two phases belong to the proxy: nobody else may end, or make, what its commits stand on, however it is routed. A
+ * client's own prepared transaction, where that is allowed, stays on one shard and out of the proxy's names. */
+static void plan_prepared_transaction(struct router *r, const struct sql_statement *stmt)
+{
+    static const char ours[] = "pgunison/";
+    for (uint32_t i = 0; i < r->t->n_literals; i++)
+        plan_pin(r, i);
+    if (!r->in->client_two_phase) {
+        plan_refuse(
+            r, SQLSTATE_FEATURE_NOT_SUPPORTED,
+            "Use COMMIT: it is atomic over all shards. client_two_phase = on allows them on one shard.",
+            "PREPARE TRANSACTION, COMMIT PREPARED and ROLLBACK PREPARED are not supported");
+        return;
+    }
+    if (!stmt->name || strncmp(stmt->name, ours, sizeof(ours) - 1) == 0) {
+        plan_refuse(r, SQLSTATE_RESERVED_NAME, "Use a name that does not begin with \"pgunison/\".",
+                    "transaction identifier \"%s\" is reserved for the proxy", stmt->name ? stmt->name : "");
+        return;
+    }
+    r->plan->name = keep_string(r, stmt->name);
+    if (strcmp(stmt->command, "PREPARE TRANSACTION") == 0) {
+        plan_local(r, VERB_PREPARE_TRANSACTION);
+        return;
+    }
+    r->plan->writes = true;
+    if (has_hint(r))
+        hint_code(r);
+    else if (one_shard_only(r))
+        plan_home(r);
+    else
+        plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED,
+                    "Use SET pgunison.shard, or /* pgunison: shard=NAME */ before the statement.",
+                    "%s must say on which shard the transaction was prepared", stmt->command);
 }
 
 void plan_statement(struct router *r, const struct sql_statement *stmt)
@@ -215,8 +253,7 @@ void plan_statement(struct router *r, const struct sql_statement *stmt)
         plan_control(r, stmt, VERB_SET_TRANSACTION);
         return;
     case SQL_STMT_PREPARED_TRANSACTION:
-        plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED, "Use COMMIT: it is atomic over all shards.",
-                    "PREPARE TRANSACTION, COMMIT PREPARED and ROLLBACK PREPARED are not supported");
+        plan_prepared_transaction(r, stmt);
         return;
     case SQL_STMT_SET:
     case SQL_STMT_RESET:

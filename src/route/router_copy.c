@@ -10,9 +10,11 @@ static void plan_copy_query(struct router *r, const struct sql_statement *stmt)
     p->verb = VERB_COPY_OUT;
     p->copy.by_query = true;
     struct block *b = bind_statement(r, stmt->query);
-    if (!b || plan_by_hint(r))
+    if (b)
+        plan_query(r, b);
+    hint_query(r);
+    if (r->needs_catalog || p->kind == PLAN_REFUSE)
         return;
-    plan_query(r, b);
     p->command = "COPY";
     bool plain = p->kind == PLAN_SCATTER && p->merge.n_sort == 0 && p->merge.n_aggregates == 0 &&
                  !p->merge.has_limit && !p->merge.has_offset;
@@ -120,6 +122,17 @@ static void plan_copy_out(struct router *r, const struct leaf *leaf)
     }
 }
 
+static void plan_copy_table(struct router *r, const struct sql_statement *stmt, const struct leaf *leaf)
+{
+    table_shards(r->in->db, leaf->map, &r->plan->fixed);
+    if (leaf->place == PLACE_HOME)
+        plan_home(r);
+    if (stmt->copy.from)
+        plan_copy_in(r, stmt, leaf);
+    else
+        plan_copy_out(r, leaf);
+}
+
 void plan_copy(struct router *r, const struct sql_statement *stmt)
 {
     struct plan *p = r->plan;
@@ -133,15 +146,13 @@ void plan_copy(struct router *r, const struct sql_statement *stmt)
         leaf->written = stmt->copy.from;
         p->verb = stmt->copy.from ? VERB_COPY_IN : VERB_COPY_OUT;
         p->writes = stmt->copy.from;
-        if (r->needs_catalog || plan_obstacles(r) || plan_by_hint(r))
+        if (r->needs_catalog)
             return;
-        table_shards(r->in->db, leaf->map, &p->fixed);
-        if (leaf->place == PLACE_HOME)
-            plan_home(r);
-        if (stmt->copy.from)
-            plan_copy_in(r, stmt, leaf);
-        else
-            plan_copy_out(r, leaf);
+        if (!plan_obstacles(r))
+            plan_copy_table(r, stmt, leaf);
+        hint_copy(r, stmt->copy.from);
+        if (p->kind == PLAN_REFUSE)
+            return;
     }
     if (!stmt->copy.filename && !stmt->copy.program)
         return;

@@ -39,7 +39,7 @@ static void shards_of_leaf(const struct router *r, const struct leaf *leaf, stru
 
 /* --- what is unique, what is referred to, what is generated ----------------------------------- */
 
-static bool names_have(const char **names, uint32_t n, const char *name)
+bool names_have(const char **names, uint32_t n, const char *name)
 {
     for (uint32_t i = 0; i < n; i++)
         if (names[i] && strcmp(names[i], name) == 0)
@@ -236,7 +236,13 @@ void plan_create_as(struct router *r, const struct sql_statement *stmt)
         r->view = NULL;
     }
     struct block *b = bind_statement(r, stmt->query);
-    if (!b || plan_by_hint(r))
+    if (r->needs_catalog)
+        return;
+    if (has_hint(r)) {
+        hint_create_as(r, &shards, relation->temporary);
+        goto facts;
+    }
+    if (!b)
         goto facts;
     plan_query(r, b);
     if (p->kind == PLAN_REFUSE)
@@ -402,32 +408,23 @@ void plan_ddl(struct router *r, const struct sql_statement *stmt)
     struct shard_set home;
     r->plan->writes = true;
     r->plan->changes_catalog = stmt->changes_catalog;
-    if (has_hint(r)) {
-        for (uint32_t i = 0; i < stmt->n_relations; i++)
-            bind_relation(r, &stmt->relations[i]);
-        if (!r->needs_catalog)
-            plan_by_hint(r);
-        for (uint32_t i = 0; i < stmt->n_relations; i++)
-            if (stmt->relations[i].temporary)
-                r->plan->cannot_prepare = r->plan->pins_session = true;
-        return;
-    }
     switch (stmt->kind) {
     case SQL_STMT_CREATE_TABLE:
         plan_create_table(r, stmt);
-        return;
+        break;
     case SQL_STMT_CREATE_VIEW:
         plan_create_view(r, stmt);
-        return;
+        break;
     case SQL_STMT_TABLES:
         plan_tables(r, stmt);
-        return;
+        break;
     case SQL_STMT_HOME:
         table_shards(r->in->db, NULL, &home);
         plan_on(r, stmt, &home);
-        return;
+        break;
     default: /* EVERYWHERE: no other kinds come here */
         plan_on(r, stmt, &r->in->db->all_shards);
-        return;
+        break;
     }
+    hint_ddl(r, stmt);
 }

@@ -130,8 +130,6 @@ bool plan_obstacles(struct router *r)
                     "too many tables in one statement");
         return true;
     }
-    if (r->missing && plan_by_hint(r))
-        return true;  /* it may be on that shard only */
     if (r->missing) { /* the server says it in its own words */
         struct shard_set shards, first;
         table_shards(r->in->db, r->missing->info->map, &shards);

@@ -275,10 +275,16 @@ const char *leaf_name(const struct leaf *leaf);
 
 /* router.c */
 void plan_statement(struct router *r, const struct sql_statement *stmt);
-/* router_hint.c: routing by hand; true: the plan is made. */
-bool plan_by_hint(struct router *r);
+/* router_hint.c: routing by hand. What the hint does to the plan that was made without it. */
 bool has_hint(const struct router *r);
+void hint_query(struct router *r);
+void hint_copy(struct router *r, bool from);
+void hint_code(struct router *r); /* there is a hint: makes the plan */
+/* shards: of the table that is made; there is a hint */
+void hint_create_as(struct router *r, const struct shard_set *shards, bool temporary);
+void hint_ddl(struct router *r, const struct sql_statement *stmt);
 /* router_copy.c, router_ddl.c */
+bool names_have(const char **names, uint32_t n, const char *name);
 void plan_copy(struct router *r, const struct sql_statement *stmt);
 void plan_ddl(struct router *r, const struct sql_statement *stmt);
 void plan_create_as(struct router *r, const struct sql_statement *stmt);

@@ -268,8 +268,11 @@ static bool stays_in_place(struct router *r, struct block *b)
            located_has(r, source->env, parts.located, term, b->target, true);
 }
 
+/* On the one shard of a routing hint a function is evaluated once. */
 static const char *broadcast_obstacle(struct router *r)
 {
+    if (has_hint(r))
+        return NULL;
     const char *function = statement_home_function(r);
     return function ? function : statement_not_immutable(r);
 }
@@ -341,8 +344,10 @@ static void plan_insert(struct router *r, struct block *b, const struct census *
 /* --- UPDATE, DELETE --------------------------------------------------------------------------- */
 
 /* A subquery over tables that every shard has may come to another row on each, with LIMIT. */
-static bool limits_shared_rows(const struct block *b)
+static bool limits_shared_rows(const struct router *r, const struct block *b)
 {
+    if (has_hint(r))
+        return false;
     for (const struct sublink *s = b->sublinks; s; s = s->next)
         if (!block_reads_keyed(s->block) && limits_inside(s->block))
             return true;
@@ -370,7 +375,7 @@ static void plan_change(struct router *r, struct block *b, struct key_state keys
         plan_refuse_if_several(r, parts.hint, "%s", parts.why);
         return;
     }
-    if (limits_shared_rows(b)) {
+    if (limits_shared_rows(r, b)) {
         plan_refuse_if_several(r, "Read the value first, and pass it as a parameter.",
                                "LIMIT in a subquery of a write over several shards is not supported");
         return;

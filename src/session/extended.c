@@ -115,10 +115,6 @@ static bool bind_follows(struct client *c, const char *name)
 static unsigned parsing_shard(struct client *c, const struct plan *p)
 {
     struct shard_set all = p->fixed;
-    const char *by_hand = run_shard_by_hand(c);
-    int shard = by_hand ? topology_shard_index(c->db, by_hand) : -1;
-    if (shard >= 0)
-        return (unsigned)shard;
     if (p->verb == VERB_FETCH || p->verb == VERB_CLOSE_CURSOR)
         return run_cursor_shard(c, p);
     if (shard_set_count(&all) == 0)
@@ -133,8 +129,8 @@ static unsigned parsing_shard(struct client *c, const struct plan *p)
 
 static enum status check_failed_state(struct client *c, const struct plan *p, struct error *error_r)
 {
-    if (c->txn.state == TXN_FAILED && p->verb != VERB_COMMIT && p->verb != VERB_ROLLBACK &&
-        p->verb != VERB_ROLLBACK_TO && p->verb != VERB_EMPTY)
+    if (c->txn.state == TXN_FAILED && p->verb != VERB_COMMIT && p->verb != VERB_PREPARE_TRANSACTION &&
+        p->verb != VERB_ROLLBACK && p->verb != VERB_ROLLBACK_TO && p->verb != VERB_EMPTY)
         return txn_failed_error(c, error_r);
     return STATUS_OK;
 }
@@ -156,8 +152,7 @@ static enum dispatch parse_now(struct client *c, struct client_statement *st, co
     case PLAN_READY:
         break;
     }
-    if (check_failed_state(c, p, &e) != STATUS_OK ||
-        (p->kind == PLAN_REFUSE && !c->guc_pgunison && (e = *p->refusal, true))) {
+    if (check_failed_state(c, p, &e) != STATUS_OK || (p->kind == PLAN_REFUSE && (e = *p->refusal, true))) {
         if (pipeline_drained(c)) {
             statement_drop(c, name);
             d = failed(c, &e);

@@ -96,7 +96,7 @@ void link_put(struct link *l, bool clean)
         return;
     }
     if (l->client->state != CLIENT_CLOSING && (l->pinned || session_pooling(l->client))) {
-        l->in_txn = l->writer = l->cannot_prepare = l->open_pipeline = l->flush_sent = false;
+        l->in_txn = l->writer = l->used = l->cannot_prepare = l->open_pipeline = l->flush_sent = false;
         l->name_unknown = false;
         s->wrote_rows = false;
         return;
@@ -424,6 +424,7 @@ void link_begin_implicit(struct client *c)
 void link_mark(struct link *l, const struct plan *p)
 {
     l->writer |= p->writes;
+    l->used = true;
     l->cannot_prepare |= p->cannot_prepare;
     if (p->pins_session && !l->pinned) {
         l->pinned = true;

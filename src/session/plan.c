@@ -348,16 +348,55 @@ void plan_txn_ended(struct client *c, bool committed)
 
 /* --- planning --------------------------------------------------------------------------------- */
 
+bool session_allows_hints(const struct client *c)
+{
+    return c->db->routing_hints >= 0 ? c->db->routing_hints > 0 : c->config->settings.routing_hints;
+}
+
+static const char *shard_by_hand(const struct client *c) /* SET pgunison.shard; NULL: not set */
+{
+    return c->guc_pgunison ? varset_get(c->guc_pgunison, "shard") : NULL;
+}
+
+static uint64_t number_by_hand(const struct client *c)
+{
+    const char *shard = shard_by_hand(c);
+    return shard ? (uint64_t)(topology_shard_index(c->db, shard) + 2) : 0;
+}
+
+/* On a miss of the cache. */
+static enum router_result make_plan(struct client *c, const struct template *t, uint32_t n_types,
+                                    const uint32_t *types, struct plan **plan_r, struct error *error_r)
+{
+    const char *shard = shard_by_hand(c);
+    struct router_input in = {.db = c->db,
+                              .table = lookup,
+                              .arg = c,
+                              .n_param_types = n_types,
+                              .param_types = types,
+                              .client_two_phase = c->config->settings.client_two_phase,
+                              .no_hints = !session_allows_hints(c)};
+    struct buf routing;
+    buf_init(&routing);
+    if (shard) {
+        buf_printf(&routing, "shard=%s", shard);
+        in.routing = buf_slice(&routing);
+    }
+    enum router_result result = router_plan(&in, t, plan_r, error_r);
+    buf_free(&routing);
+    return result;
+}
+
 /* Everything besides the template that a plan depends on. */
-enum { CONTEXT_DATABASE, CONTEXT_CATALOG, CONTEXT_USER, CONTEXT_NAMES };
-static_assert(CONTEXT_NAMES + 1 == PLAN_CONTEXT_NUMBERS, "one number for each");
+enum { CONTEXT_DATABASE, CONTEXT_CATALOG, CONTEXT_USER, CONTEXT_NAMES, CONTEXT_SHARD };
+static_assert(CONTEXT_SHARD + 1 == PLAN_CONTEXT_NUMBERS, "one number for each");
 
 static struct plan_context plan_context(struct client *c, struct slice hint, uint32_t n_types,
                                         const uint32_t *types)
 {
     return (struct plan_context){
         .numbers = {c->db->index, c->txn.catalog ? c->txn.catalog_context : 0, c->user_id,
-                    names_id(c->env, c->vars)},
+                    names_id(c->env, c->vars), c->guc_pgunison ? number_by_hand(c) : 0},
         .hint = hint,
         .types = types,
         .n_types = n_types,
@@ -383,9 +422,7 @@ enum plan_result session_plan(struct client *c, const struct template *t, uint32
         if (c->run != RUN_NONE)
             return PLAN_AGAIN; /* a miss may need the catalog, and that a server that is not busy */
         c->saw_missing = false;
-        struct router_input in = {
-            .db = c->db, .table = lookup, .arg = c, .n_param_types = n_types, .param_types = types};
-        switch (router_plan(&in, t, &p, error_r)) {
+        switch (make_plan(c, t, n_types, types, &p, error_r)) {
         case ROUTER_OK:
             break;
         case ROUTER_NEEDS_CATALOG:

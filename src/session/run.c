@@ -144,11 +144,6 @@ unsigned run_cursor_shard(const struct client *c, const struct plan *p)
                  : c->db->home; /* the server says that there is no such cursor */
 }
 
-const char *run_shard_by_hand(const struct client *c)
-{
-    return c->guc_pgunison ? varset_get(c->guc_pgunison, "shard") : NULL;
-}
-
 /* --- several shards --------------------------------------------------------------------------- */
 
 /* Statements over several shards that write, or that the client runs in a transaction, run in a block on
@@ -441,26 +436,15 @@ void run_transcoded_error(struct error *e)
     error_hint(e, "Set client_encoding to the server's encoding.");
 }
 
-/* Which shards this execution needs: by hand, by cursor, or by the plan's keys. */
+/* Which shards this execution needs: by cursor, or by the plan. */
 enum status run_find_shards(struct client *c, struct plan *p, const struct template *t,
                             const struct route_params *params, struct shard_set *shards, uint8_t *row_shards,
                             struct error *error_r)
 {
     int32_t bucket;
-    const char *by_hand = run_shard_by_hand(c);
     if (p->verb == VERB_FETCH || p->verb == VERB_CLOSE_CURSOR) {
         shard_set_clear(shards);
         shard_set_add(shards, run_cursor_shard(c, p));
-        return STATUS_OK;
-    }
-    if (by_hand) {
-        int shard = topology_shard_index(c->db, by_hand);
-        if (shard < 0) {
-            error_set(error_r, SQLSTATE_UNDEFINED_OBJECT, "shard \"%s\" does not exist", by_hand);
-            return STATUS_ERROR;
-        }
-        shard_set_clear(shards);
-        shard_set_add(shards, (unsigned)shard);
         return STATUS_OK;
     }
     if (p->sets_config) {

@@ -92,6 +92,7 @@ struct link {
     bool waiting;
     bool in_txn; /* BEGIN has been sent */
     bool writer; /* has, or may have, written */
+    bool used;   /* ran a statement of the client's: not joined for the catalog only */
     bool cannot_prepare;
     bool pinned;          /* keeps its server after the transaction */
     bool vars_due;        /* SET was sent ahead of everything else; nothing follows before its answer */
@@ -232,9 +233,9 @@ struct client {
     enum after_end after_end;
     bool commit_failed, committing;
     bool end_chain;
-    const char *end_tag;
-    const char *last_commit; /* SHOW pgunison.last_commit: its words, NULL: none yet */
-    char *last_txid;         /* ... of a two-phase one, else NULL */
+    const char *end_tag, *committing_tag; /* the client's; what the shards answer when it worked */
+    const char *last_commit;              /* SHOW pgunison.last_commit: its words, NULL: none yet */
+    char *last_txid;                      /* ... of a two-phase one, else NULL */
 
     /* simple query of several statements: where it stands */
     size_t *part_ends; /* [2 * n_parts]: where each begins and ends in the text of the query */
@@ -482,7 +483,7 @@ void run_failed_by_shard(struct client *c);
 void run_transaction_vanished(struct client *c, struct link *l);
 void run_client_drained(struct client *c);
 unsigned run_cursor_shard(const struct client *c, const struct plan *p);
-const char *run_shard_by_hand(const struct client *c); /* SET pgunison.shard; NULL: not set */
+bool session_allows_hints(const struct client *c); /* routing_hints, the database's or else the process's */
 void run_note_cursor(struct client *c, const struct plan *p, const struct shard_set *shards);
 void run_end_of_read(struct client *c, struct link *l);
 void run_shard_error(struct client *c, struct link *l, const struct frame *f);

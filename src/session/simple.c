@@ -47,8 +47,8 @@ static enum dispatch failed(struct client *c, const struct error *e)
 
 static bool allowed_in_failed(const struct plan *p)
 {
-    return p->verb == VERB_COMMIT || p->verb == VERB_ROLLBACK || p->verb == VERB_ROLLBACK_TO ||
-           p->verb == VERB_EMPTY;
+    return p->verb == VERB_COMMIT || p->verb == VERB_PREPARE_TRANSACTION || p->verb == VERB_ROLLBACK ||
+           p->verb == VERB_ROLLBACK_TO || p->verb == VERB_EMPTY;
 }
 
 enum dispatch session_execute_verb(struct client *c, struct plan *p, const struct template *t,
@@ -63,6 +63,7 @@ enum dispatch session_execute_verb(struct client *c, struct plan *p, const struc
     switch (p->verb) {
     case VERB_BEGIN:
     case VERB_COMMIT:
+    case VERB_PREPARE_TRANSACTION:
     case VERB_ROLLBACK:
     case VERB_SAVEPOINT:
     case VERB_RELEASE:

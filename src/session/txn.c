@@ -237,6 +237,7 @@ void txn_end(struct client *c, bool commit, enum after_end after, const char *ta
     c->end_tag = commit ? tag : "ROLLBACK";
     c->end_chain = chain;
     c->committing = commit;
+    c->committing_tag = "COMMIT";
     c->commit_failed = false;
     error_drop(&c->run_error);
     extended_forget_portals(c);
@@ -275,6 +276,30 @@ void txn_end(struct client *c, bool commit, enum after_end after, const char *ta
         txn_ended(c, true, NULL);
 }
 
+static const char prepare_tag[] = "PREPARE TRANSACTION";
+
+/* A client's own PREPARE TRANSACTION, on its one participant: for the session it ends the transaction as COMMIT
+ * does. Shards that joined for the catalog alone are let go. */
+static void txn_end_prepare(struct client *c, struct link *participant, const char *sql)
+{
+    txn_set_state(c, TXN_ENDING);
+    c->run = RUN_ENDING;
+    c->after_end = AFTER_STATEMENT;
+    c->end_tag = c->committing_tag = prepare_tag;
+    c->end_chain = false;
+    c->committing = true;
+    c->commit_failed = false;
+    error_drop(&c->run_error);
+    extended_forget_portals(c);
+    participant->writer = true; /* its answer counts, whatever it did */
+    c->control_due = 0;
+    for (unsigned i = 0; i < c->n_links; i++) {
+        struct link *l = c->links[i];
+        if (l->in_txn && !l->lost)
+            end_send(c, l, l == participant ? sql : "COMMIT");
+    }
+}
+
 /* Whether this shard's answer to COMMIT is the transaction's: the writer's, if there is one. */
 static bool decides_outcome(const struct client *c, const struct link *l)
 {
@@ -298,7 +323,7 @@ void txn_message(struct client *c, struct link *l, const struct expect *e, const
         return;
     case MSG_COMMAND_COMPLETE:
         if (decides_outcome(c, l) && message_read_tag(f, &tag, &rows, &bad) == STATUS_OK &&
-            strcmp(tag, "COMMIT") != 0 && !c->commit_failed) {
+            strcmp(tag, c->committing_tag) != 0 && !c->commit_failed) {
             error_set(&why, SQLSTATE_SERIALIZATION_FAILURE,
                       "shard \"%s\" rolled the transaction back at COMMIT", c->db->shards[l->shard]->name);
             commit_fails(c, &why);
@@ -337,7 +362,10 @@ static void note_last_commit(struct client *c, bool committed)
     const char *txid = txn_commit_txid(c);
     free(c->last_txid);
     c->last_txid = committed && txid ? xstrdup(txid) : NULL;
-    c->last_commit = !committed ? "rolled back" : txid ? "two-phase" : "one-phase";
+    c->last_commit = !committed                         ? "rolled back"
+                     : c->committing_tag == prepare_tag ? "prepared"
+                     : txid                             ? "two-phase"
+                                                        : "one-phase";
 }
 
 /* The transaction is over; the client is told, and its session goes on. */
@@ -348,8 +376,9 @@ void txn_ended(struct client *c, bool committed, const struct error *error)
     note_last_commit(c, committed);
     for (unsigned i = 0; i < c->n_links; i++) {
         struct link *l = c->links[i];
-        if (l->coordinator_has) {          /* txn_port.c knows what stayed */
-            l->in_txn = l->writer = false; /* as far as this client's next transaction is concerned */
+        if (l->coordinator_has) { /* txn_port.c knows what stayed */
+            l->in_txn = l->writer = l->used =
+                false; /* as far as this client's next transaction is concerned */
             continue;
         }
         if (!l->in_txn || !l->server || (c->commit && l->writer))
@@ -476,6 +505,80 @@ static enum dispatch verb_end(struct client *c, struct plan *p, bool commit)
     return DISPATCH_DONE;
 }
 
+/* The shard of a transaction that no shard has joined: by hand, or home. */
+static unsigned shard_to_join(const struct client *c)
+{
+    const char *name = c->guc_pgunison ? varset_get(c->guc_pgunison, "shard") : NULL;
+    int shard = name ? topology_shard_index(c->db, name) : -1;
+    return shard >= 0 ? (unsigned)shard : c->db->home;
+}
+
+/* DISPATCH_DONE: the transaction's one participant, or NULL: the statement has been answered. */
+static enum dispatch one_participant(struct client *c, struct link **link_r)
+{
+    struct error e;
+    struct shard_set shards;
+    unsigned used = 0;
+    *link_r = NULL;
+    for (unsigned i = 0; i < c->n_links; i++) {
+        struct link *l = c->links[i];
+        if (!l->in_txn || l->lost)
+            continue;
+        used += l->used;
+        if (l->used || !*link_r)
+            *link_r = l;
+    }
+    if (used > 1) {
+        *link_r = NULL;
+        error_set(&e, SQLSTATE_FEATURE_NOT_SUPPORTED,
+                  "PREPARE TRANSACTION of a transaction over several shards is not supported");
+        error_hint(&e, "Use COMMIT, which is atomic over all shards, or keep the transaction on one shard.");
+        return refuse(c, &e);
+    }
+    if (*link_r)
+        return DISPATCH_DONE;
+    shard_set_clear(&shards);
+    shard_set_add(&shards, shard_to_join(c));
+    switch (links_acquire(c, &shards, &e)) {
+    case ACQUIRE_WAIT:
+        return DISPATCH_AGAIN;
+    case ACQUIRE_FAILED:
+        return refuse(c, &e);
+    case ACQUIRE_READY:
+        break;
+    }
+    *link_r = link_find(c, shard_to_join(c));
+    link_prepare(*link_r);
+    return DISPATCH_DONE;
+}
+
+/* As PostgreSQL: outside a block a warning, in a failed one ROLLBACK. */
+static enum dispatch verb_prepare(struct client *c, struct slice sql)
+{
+    struct link *l;
+    struct error e;
+    if (c->txn.state == TXN_NONE) {
+        warn(c, SQLSTATE_NO_ACTIVE_TRANSACTION, "there is no transaction in progress");
+        return answer_now(c, "ROLLBACK");
+    }
+    if (c->txn.state == TXN_FAILED) {
+        txn_end(c, false, AFTER_STATEMENT, "ROLLBACK", false);
+        return DISPATCH_DONE;
+    }
+    if (c->txn.state != TXN_OPEN) {
+        error_set(&e, SQLSTATE_NO_ACTIVE_TRANSACTION,
+                  "PREPARE TRANSACTION can only be used in transaction blocks");
+        return refuse(c, &e);
+    }
+    enum dispatch d = one_participant(c, &l);
+    if (!l)
+        return d;
+    char *text = xstrndup(sql.data, sql.len);
+    txn_end_prepare(c, l, text);
+    free(text);
+    return DISPATCH_DONE;
+}
+
 /* The same text goes to every participant; the answer is one tag (run.c ends it). */
 static void control_everywhere(struct client *c, struct slice sql, const char *tag)
 {
@@ -560,6 +663,8 @@ enum dispatch txn_verb(struct client *c, struct plan *p, const struct template *
         return verb_end(c, p, true);
     case VERB_ROLLBACK:
         return verb_end(c, p, false);
+    case VERB_PREPARE_TRANSACTION:
+        return verb_prepare(c, t->statement);
     default:
         return verb_savepoint(c, p, t->statement);
     }

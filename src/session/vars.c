@@ -435,6 +435,11 @@ static enum dispatch set_pgunison(struct client *c, struct plan *p)
         return set_failed(c, &e);
     }
     const char *value = p->value && *p->value ? p->value : NULL;
+    if (value && !session_allows_hints(c)) {
+        error_set(&e, SQLSTATE_FEATURE_NOT_SUPPORTED, "routing by hand is turned off");
+        error_hint(&e, "routing_hints = on in the proxy's configuration allows it.");
+        return set_failed(c, &e);
+    }
     if (value && topology_shard_index(c->db, value) < 0) {
         error_set(&e, SQLSTATE_UNDEFINED_OBJECT, "shard \"%s\" does not exist", value);
         return set_failed(c, &e);

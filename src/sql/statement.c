@@ -84,10 +84,18 @@ static void convert_transaction(struct convert *c, const PgQuery__TransactionStm
     case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK_TO:
         set_kind(stmt, SQL_STMT_ROLLBACK_TO, "ROLLBACK");
         break;
+    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_COMMIT_PREPARED:
+        set_kind(stmt, SQL_STMT_PREPARED_TRANSACTION, "COMMIT PREPARED");
+        break;
+    case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK_PREPARED:
+        set_kind(stmt, SQL_STMT_PREPARED_TRANSACTION, "ROLLBACK PREPARED");
+        break;
     default:
         set_kind(stmt, SQL_STMT_PREPARED_TRANSACTION, "PREPARE TRANSACTION");
         break;
     }
+    if (stmt->kind == SQL_STMT_PREPARED_TRANSACTION)
+        stmt->name = convert_string(c, t->gid);
 }
 
 /* --- variables -------------------------------------------------------------------------------- */

@@ -6,6 +6,8 @@
 #include "statement_private.h"
 #include <strings.h>
 
+enum { ACCESS_SHARE_LOCK = 1 }; /* src/include/storage/lockdefs.h */
+
 static void set_kind(struct sql_statement *stmt, enum sql_statement_kind kind, const char *command,
                      bool changes_catalog)
 {
@@ -235,6 +237,7 @@ static void convert_vacuum(struct convert *c, const PgQuery__VacuumStmt *s, stru
     set_kind(stmt, s->n_rels ? SQL_STMT_TABLES : SQL_STMT_EVERYWHERE, s->is_vacuumcmd ? "VACUUM" : "ANALYZE",
              false);
     stmt->outside_transaction = s->is_vacuumcmd;
+    stmt->of_a_part = true;
     convert_relations(c, stmt, s->rels, s->n_rels);
 }
 
@@ -250,6 +253,7 @@ static bool has_option(PgQuery__Node **nodes, size_t n, const char *name)
 static void convert_reindex(struct convert *c, const PgQuery__ReindexStmt *s, struct sql_statement *stmt)
 {
     set_kind(stmt, SQL_STMT_EVERYWHERE, "REINDEX", false);
+    stmt->of_a_part = true;
     stmt->outside_transaction = !s->relation || has_option(s->params, s->n_params, "concurrently");
     if (s->relation)
         convert_one(c, stmt, s->relation);
@@ -258,6 +262,7 @@ static void convert_reindex(struct convert *c, const PgQuery__ReindexStmt *s, st
 static void convert_cluster(struct convert *c, const PgQuery__ClusterStmt *s, struct sql_statement *stmt)
 {
     set_kind(stmt, SQL_STMT_EVERYWHERE, "CLUSTER", false);
+    stmt->of_a_part = true;
     stmt->outside_transaction = !s->relation;
     if (s->relation)
         convert_one(c, stmt, s->relation);
@@ -370,6 +375,8 @@ bool convert_alter(struct convert *c, const PgQuery__Node *node, struct sql_stat
         return true;
     case PG_QUERY__NODE__NODE_LOCK_STMT:
         set_kind(stmt, SQL_STMT_TABLES, "LOCK TABLE", false);
+        stmt->of_a_part =
+            node->lock_stmt->mode == ACCESS_SHARE_LOCK; /* others keep rows of all shards still */
         convert_relations(c, stmt, node->lock_stmt->relations, node->lock_stmt->n_relations);
         return true;
     case PG_QUERY__NODE__NODE_VACUUM_STMT:

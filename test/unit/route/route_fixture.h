@@ -30,6 +30,7 @@ struct fixture {
     uint32_t types[16];
     uint32_t n_types;
     const char *routing;
+    bool no_hints, client_two_phase;
     /* the plan at hand */
     struct template t;
     struct plan *plan;
@@ -180,7 +181,9 @@ static inline enum router_result plan_result(struct fixture *f, const char *sql)
                               .table = fixture_lookup,
                               .arg = f,
                               .n_param_types = f->n_types,
-                              .param_types = f->types};
+                              .param_types = f->types,
+                              .client_two_phase = f->client_two_phase,
+                              .no_hints = f->no_hints};
     if (f->routing)
         in.routing = slice_str(f->routing);
     plan_destroy(f->plan);

@@ -118,6 +118,11 @@ asan: deps ## all suites under AddressSanitizer and UBSan, in build-asan
 tsan: deps ## all suites under ThreadSanitizer, in build-tsan
 	@MAKE="$(UNDER) BUILD=build-tsan SAN=-fsanitize=thread" BUILD=build-tsan JOBS="$(JOBS)" tools/test.sh $(filter-out layers check-instructions,$(SUITES))
 
+# The sanitizers' suites pass their own BUILD and flags on; what they share with each other is only the source.
+.PHONY: check-all
+check-all: deps-all ## what `make test` has no time for: lint, both sanitizers, each fuzzer for FUZZ_SECONDS; ends with "N passed, N failed"
+	@MAKE="$(MAKE)" BUILD="$(BUILD)" JOBS="$(JOBS)" tools/test.sh lint asan tsan fuzz
+
 FUZZ_SECONDS ?= 60
 FUZZ_BINS := $(patsubst test/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard test/fuzz/fuzz_*.c)))
 FUZZ ?= $(FUZZ_BINS)

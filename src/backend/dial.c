@@ -5,11 +5,12 @@
  *     RESOLVING  -> FAILED     [resolved]    no name could be resolved
  *     CONNECTING -> CONNECTING [attempt_failed] the next address, or the next pass (prefer-standby)
  *     CONNECTING -> FAILED     [attempt_failed] the last one, or a refusal that ends it
- *     CONNECTING -> CONNECTED  [poll_connection]
+ *     CONNECTING -> CONNECTED  [polled]
  *     RESOLVING, CONNECTING -> FAILED [timed_out]
  *
  * true in RESOLVING:  resolve is set, pq is not
- *         CONNECTING: pq is set, watch waits for its socket, or the deferred step is due
+ *         CONNECTING: pq is set and watch waits for its socket, or the deferred step is due; or poll is set, and the
+ *                     connection is with a helper thread
  *         FAILED:     why is set; nothing else is under way; done() comes from the deferred step
  *         CONNECTED:  only between the last poll and done(), in one callback
  *
@@ -20,10 +21,16 @@
  * descriptor. The server sends nothing unasked after its first ReadyForQuery but asynchronous messages;
  * PQisBusy() makes libpq work off those that came along.
  *
+ * PQconnectPoll() runs on a helper thread: what SCRAM costs is for the server to say (its iterations, RFC 5802), and libpq
+ * computes it without a pause. A server that asks for a billion of them would stop a worker for minutes. When a
+ * dial gives up meanwhile, the thread is left to its work, and counted: a shard with ABANDONED_MAX such threads is
+ * not dialled.
+ *
  * Not responsible for: pooling, retrying later.
  */
 #include "backend/dial.h"
 
+#include "base/hashmap.h"
 #include "base/log.h"
 #include "conn.h"
 #include "connect_error.h"
@@ -32,8 +39,23 @@
 #include "resolve.h"
 #include <assert.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* Of one shard. Shards whose names fall on the same counter share it. */
+#define ABANDONED_MAX      2
+#define ABANDONED_COUNTERS 256
+static atomic_uint abandoned[ABANDONED_COUNTERS];
+
+/* What a helper thread works on. */
+struct poll_load {
+    PGconn *pq;
+    PostgresPollingStatusType result;
+    atomic_uint *counter; /* of its shard */
+    atomic_bool
+        given_up; /* the dial has, and it counts there. The counter orders nothing: it is a number only */
+};
 
 enum dial_state { DIAL_RESOLVING, DIAL_CONNECTING, DIAL_FAILED, DIAL_CONNECTED };
 
@@ -55,6 +77,9 @@ struct dial {
     struct loop_timer *timer;
 
     PGconn *pq;
+    struct errand *poll; /* NULL: the connection is not with a helper thread */
+    struct poll_load *load;
+    atomic_uint *counter; /* of the shard, in abandoned[] */
     struct loop_watch *watch;
     struct deferred step;
     struct error why; /* of the last attempt */
@@ -70,6 +95,42 @@ static void dial_set_state(struct dial *d, enum dial_state to)
     d->state = to;
 }
 
+/* --- the helper thread ------------------------------------------------------------------------ */
+
+static void run_poll(void *arg)
+{
+    struct poll_load *load = arg;
+    load->result = PQconnectPoll(load->pq);
+}
+
+static void free_load(void *arg)
+{
+    struct poll_load *load = arg;
+    if (load->pq)
+        PQfinish(load->pq);
+    if (atomic_load_explicit(&load->given_up, memory_order_relaxed))
+        atomic_fetch_sub_explicit(load->counter, 1, memory_order_relaxed);
+    free(load);
+}
+
+static const struct errand_kind poll_kind = {.helpers = HELPER_DIAL, .run = run_poll, .free_load = free_load};
+
+/* The connection goes, now or when the thread that has it is through. */
+static void drop_connection(struct dial *d)
+{
+    if (d->poll) {
+        atomic_fetch_add_explicit(d->counter, 1, memory_order_relaxed);
+        atomic_store_explicit(&d->load->given_up, true, memory_order_relaxed);
+        errand_forget(&d->poll);
+        d->load = NULL;
+    }
+    if (d->pq)
+        PQfinish(d->pq);
+    d->pq = NULL;
+}
+
+/* --- beginning and end ------------------------------------------------------------------------ */
+
 static void dial_free(struct dial *d)
 {
     resolve_cancel(&d->resolve);
@@ -77,8 +138,7 @@ static void dial_free(struct dial *d)
     loop_timer_destroy(&d->timer);
     loop_watch_destroy(&d->watch); /* before its socket closes */
     loop_undefer(d->loop, &d->step);
-    if (d->pq)
-        PQfinish(d->pq);
+    drop_connection(d);
     arena_free(&d->arena);
     loop_doom(d->loop, d, NULL);
 }
@@ -154,8 +214,7 @@ static void attempt_failed(struct dial *d)
 {
     loop_watch_destroy(&d->watch);
     loop_undefer(d->loop, &d->step);
-    PQfinish(d->pq);
-    d->pq = NULL;
+    drop_connection(d);
     d->attempt++;
     if (d->attempt == d->attempts || !try_next(d)) {
         fail(d);
@@ -192,12 +251,15 @@ static void connected(struct dial *d)
     finish(d, backend_conn_create(pq));
 }
 
-/* The watch goes before each poll: libpq may close the socket and open another one, maybe under the same
-   number, of which the kernel's interest list would know nothing. */
-static void poll_connection(struct dial *d)
+static void polled(void *arg)
 {
-    loop_watch_destroy(&d->watch);
-    switch (PQconnectPoll(d->pq)) {
+    struct dial *d = arg;
+    PostgresPollingStatusType result = d->load->result;
+    d->pq = d->load->pq;
+    d->load->pq = NULL;
+    d->load = NULL;
+    errand_forget(&d->poll);
+    switch (result) {
     case PGRES_POLLING_READING:
         wait_for(d, WATCH_READ);
         return;
@@ -213,6 +275,25 @@ static void poll_connection(struct dial *d)
     }
     connect_error_parse(d->shard, PQerrorMessage(d->pq), &d->why);
     attempt_failed(d);
+}
+
+/* The watch goes before each poll: libpq may close the socket and open another one, maybe under the same
+   number, of which the kernel's interest list would know nothing. */
+static void poll_connection(struct dial *d)
+{
+    struct poll_load *load = xcalloc(1, sizeof *load);
+    loop_watch_destroy(&d->watch);
+    load->pq = d->pq;
+    load->counter = d->counter;
+    atomic_init(&load->given_up, false);
+    d->poll = errand_start(d->loop, &poll_kind, load, polled, d, &d->why);
+    if (!d->poll) {
+        free(load);
+        attempt_failed(d);
+        return;
+    }
+    d->load = load;
+    d->pq = NULL;
 }
 
 static void socket_ready(void *arg, int what)
@@ -265,6 +346,14 @@ static void resolved(void *arg, struct targets *targets)
         fail(d);
         return;
     }
+    if (atomic_load_explicit(d->counter, memory_order_relaxed) >= ABANDONED_MAX) {
+        (void)error_set(&d->why, SQLSTATE_CONNECTION_FAILURE,
+                        "could not connect to shard \"%s\": earlier logins still compute", d->shard);
+        error_detail(&d->why, "The server asks for more iterations of SCRAM than can be done in time.");
+        error_hint(&d->why, "Check scram_iterations, and whether this is the right server.");
+        fail(d);
+        return;
+    }
     bool two_passes = d->attrs && strcmp(d->attrs, "prefer-standby") == 0;
     d->attempts = d->targets.count * (two_passes ? 2 : 1);
     dial_set_state(d, DIAL_CONNECTING);
@@ -285,6 +374,7 @@ struct dial *dial_start(struct loop *loop, const struct dial_params *params,
     arena_init(&d->arena);
     conninfo_build(&d->conninfo, &d->arena, params);
     d->shard = arena_strdup(&d->arena, shard->name);
+    d->counter = &abandoned[hash_bytes64(shard->name, strlen(shard->name)) % ABANDONED_COUNTERS];
     if (shard->target_session_attrs && *shard->target_session_attrs)
         d->attrs = arena_strdup(&d->arena, shard->target_session_attrs);
     d->timer = loop_timer_create(loop, timed_out, d);

@@ -1,4 +1,4 @@
-/* Threads for calls that block (getaddrinfo, PQcancel). Private to backend. */
+/* Threads for calls that block or compute for long (getaddrinfo, PQcancel, PQconnectPoll). Private to backend. */
 #ifndef PGUNISON_BACKEND_HELPERS_H
 #define PGUNISON_BACKEND_HELPERS_H
 
@@ -14,7 +14,7 @@ struct helper_job {
 
 /* Each kind of work has threads of its own: cancels to a host that does not answer must not hold up lookups.
  */
-enum helper_kind { HELPER_RESOLVE, HELPER_CANCEL, HELPER_KINDS };
+enum helper_kind { HELPER_RESOLVE, HELPER_CANCEL, HELPER_DIAL, HELPER_KINDS };
 
 void helpers_run(enum helper_kind kind, struct helper_job *job); /* from any thread; never blocks */
 void helpers_init(void);

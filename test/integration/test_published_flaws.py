@@ -404,3 +404,36 @@ def test_bytes_of_a_server_before_its_handshake(workspace, dbname):
             proxy.check()
         finally:
             proxy.stop()
+
+
+def test_a_server_that_asks_for_iterations_without_end(workspace, dbname):
+    """PgBouncer, CVE-2026-6669: a server's count of SCRAM iterations stopped everybody. Here it costs that server's own logins:
+    the worker goes on meanwhile, and no more than two of them compute at a time."""
+
+    def script(peer, number):
+        nonce = server_first(peer)
+        peer.sendall(sasl(11, b"r=" + nonce + b"n,s=c2FsdHNhbHQ=,i=100000000"))
+        FakeServer.frame(peer)
+
+    with before(workspace, dbname, script) as proxy:
+        proxy.settings.update(server_connect_timeout="1s", server_login_retry="10ms")
+        proxy.configure()
+        with proxy.console() as console:
+            console.run("RELOAD")
+            ends = time.monotonic() + 60
+            longest, why = 0, ""
+            while "earlier logins still compute" not in why:
+                assert time.monotonic() < ends, why
+                w = h.Wire(proxy.port)
+                w.startup(user="app", database="shop")
+                w.socket.settimeout(0.05)
+                error = None
+                while not error:
+                    began = time.monotonic()
+                    console.rows("SHOW VERSION")
+                    longest = max(longest, time.monotonic() - began)
+                    with contextlib.suppress(socket.timeout):
+                        error = errors(w.until("E"))
+                why = str(error)
+                w.close()
+            assert longest < 1, longest

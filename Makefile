@@ -85,15 +85,18 @@ layers: ## who includes whom: DESIGN's rules
 UNIT_SRCS := $(sort $(wildcard test/unit/*/test_*.c))
 UNIT_BINS := $(patsubst test/unit/%.c,$(BUILD)/unit/%,$(UNIT_SRCS))
 define UNIT_RULES
-$(BUILD)/unit/$(1)/test_%: test/unit/$(1)/test_%.c $(call libs_upto,$(1))
+$(BUILD)/unit/$(1)/test_%.o: test/unit/$(1)/test_%.c
 	@mkdir -p $$(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -Wno-conversion -MMD -MP -o $$@ $$< $(LDFLAGS) $(call group,$(call libs_upto,$(1))) -lcmocka $(LDLIBS)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -Wno-conversion -MMD -MP -c -o $$@ $$<
+$(BUILD)/unit/$(1)/test_%: $(BUILD)/unit/$(1)/test_%.o $(call libs_upto,$(1))
+	$(CC) $(CFLAGS) -o $$@ $$< $(LDFLAGS) $(call group,$(call libs_upto,$(1))) -lcmocka $(LDLIBS)
 endef
 $(foreach l,$(LAYERS),$(eval $(call UNIT_RULES,$(l))))
+.SECONDARY: $(UNIT_BINS:=.o)
 
 .PHONY: unit check-unit
 unit: $(UNIT_BINS)
-check-unit: $(UNIT_BINS) ## unit tests; UNIT="build/unit/wire/test_frame" for one
+check-unit: $(or $(UNIT),$(UNIT_BINS)) ## unit tests; UNIT="build/unit/wire/test_frame" for one
 	@tools/unit.sh $(or $(UNIT),$(UNIT_BINS))
 
 # The simulator of the commit protocol brings its own rules, check-sim among them.

@@ -132,6 +132,11 @@ struct transaction_modes { /* -1: not given */
     int deferrable;
 };
 
+struct copies_lock { /* of one reference table */
+    uint32_t key;    /* of its name */
+    bool shared;     /* the table is only read, or rows are only added to it */
+};
+
 struct plan {
     enum plan_verb verb;
     /* when the keys of one execution leave one shard only, SINGLE is done whatever kind says (never for
@@ -149,6 +154,9 @@ struct plan {
     /* BROADCAST: the command tag of one shard is the answer (DDL, reference tables); else counts are summed
      */
     bool tag_of_one;
+    /* A write to a reference table: locks that put such writes in one order on every shard; by key */
+    const struct copies_lock *copies;
+    uint32_t n_copies;
     /* the text holds several statements: the session splits it (sql_split) and plans each */
     bool multi_statement;
     /* only reference tables: any one shard of `fixed` does; prefer one that is a participant already */

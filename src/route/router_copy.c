@@ -98,6 +98,7 @@ static void plan_copy_in(struct router *r, const struct sql_statement *stmt, con
     bool has_key = describe_columns(r, &stmt->copy, leaf);
     if (leaf->place == PLACE_REFERENCE) {
         p->copy.replicate = p->tag_of_one = true;
+        plan_lock_copies(r, false); /* two with the same rows: shards may get them in another order */
         return;
     }
     p->table = leaf->map;

@@ -299,6 +299,8 @@ bind_statement(struct router *r,
 struct key_state {
     bool all_pinned, one_shard; /* of plan_keys() */
 };
+/* Reference tables that a write to one of them names: plan->copies. adds_only: it reads none of their rows. */
+void plan_lock_copies(struct router *r, bool adds_only);
 void plan_write(struct router *r, struct block *b, const struct census *c, struct key_state keys);
 bool refuse_key_assignments(struct router *r, struct block *b);
 

@@ -173,6 +173,10 @@ static void plan_reference_write(struct router *r, struct block *b, const struct
         return;
     }
     p->why = "a reference table is written on every shard";
+    const struct sql_query *q = b->query;
+    bool adds_only = q->kind == SQL_INSERT && q->conflict == SQL_CONFLICT_NONE && q->source &&
+                     q->source->kind == SQL_VALUES;
+    plan_lock_copies(r, adds_only && !b->sublinks && r->n_cte_blocks == 0);
 }
 
 /* --- INSERT ----------------------------------------------------------------------------------- */

@@ -121,6 +121,7 @@ void client_close(struct client *c)
     if (c->loading)
         plan_catalog_abort(c);
     copy_in_free(c);
+    ordered_free(c);
     if (c->scatter)
         scatter_destroy(&c->scatter);
     session_unplan(c, &c->plan);

@@ -121,12 +121,21 @@ static void fail_shards(struct client *c, const char *reason)
     c->copy->state = COPY_ENDING;
 }
 
+/* Shards that have not been sent the COPY yet do not get it any more. */
+static void drop_unsent(struct client *c)
+{
+    unsigned n = ordered_drop(c);
+    c->copy->due_ready -= n;
+    c->copy->due_start -= n;
+}
+
 static void copy_fail(struct client *c, const struct error *e)
 {
     if (!c->copy->failed)
         run_error_answer(c, e, false);
     c->copy->failed = true;
     c->run_failed = true;
+    drop_unsent(c);
     if (c->copy->state != COPY_ENDING)
         fail_shards(c, "COPY failed in the proxy");
 }
@@ -164,6 +173,7 @@ static void shard_ready(struct client *c, struct link *l)
     l->source_due = false;
     if (c->preamble_failed && !k->failed) { /* its COPY was ignored */
         k->failed = true;
+        drop_unsent(c);
         if (k->state != COPY_ENDING)
             fail_shards(c, "another shard failed");
     }
@@ -187,6 +197,8 @@ void copy_in_reply(struct client *c, struct link *l, const struct expect *e, con
             client_write(c, f->whole.data, f->whole.len);
             k->state = COPY_DATA;
             client_resume(c);
+        } else if (c->ordered) {
+            ordered_send(c);
         }
         return;
     case MSG_ERROR:
@@ -195,6 +207,7 @@ void copy_in_reply(struct client *c, struct link *l, const struct expect *e, con
             if (!c->preamble_failed)
                 run_shard_error(c, l, f);
             run_failed_by_shard(c);
+            drop_unsent(c);
             l->source_due = false; /* its copy is over: no CopyFail */
             if (k->state != COPY_ENDING)
                 fail_shards(c, "another shard failed");
@@ -223,11 +236,13 @@ void copy_in_link_lost(struct client *c, struct link *l, const struct error *e)
         txn_fail_untold(c);
         return;
     }
+    bool asked = !ordered_waits(c, l->shard);
     l->source_due = false;
     copy_fail(c, e);
-    if (k->due_start > 0)
+    if (asked && k->due_start > 0)
         k->due_start--;
-    if (--k->due_ready == 0)
+    k->due_ready -= asked;
+    if (k->due_ready == 0)
         copy_finish(c);
 }
 
@@ -365,6 +380,14 @@ enum dispatch copy_in_start(struct client *c, struct plan *p, const struct templ
     }
     c->run = RUN_COPY_IN;
     c->run_failed = c->preamble_failed = false;
+    if (ordered_wanted(p, n)) {
+        for (int i = shard_set_next(shards, 0); i >= 0; i = shard_set_next(shards, i + 1))
+            link_find(c, (unsigned)i)->source_due = true;
+        ordered_create(c, shards, false);
+        ordered_put_all(c, t->statement);
+        ordered_send(c);
+        return DISPATCH_DONE;
+    }
     for (int i = shard_set_next(shards, 0); i >= 0; i = shard_set_next(shards, i + 1)) {
         struct link *l = link_find(c, (unsigned)i);
         link_prepare(l);

@@ -536,40 +536,63 @@ static enum dispatch execute_local(struct client *c, struct client_portal *porta
 }
 
 /* One shard's messages of a statement that several run. */
-static void send_spread(struct link *l, const struct client_portal *portal, const struct template *t,
-                        const struct msg_bind *m, const uint8_t *row_shards)
+static void append_spread(struct buf *b, unsigned shard, const struct client_portal *portal,
+                          const struct template *t, const struct msg_bind *m, const uint8_t *row_shards)
 {
     const struct plan *p = portal->plan;
     bool aggregate = p->merge.n_aggregates > 0;
-    struct buf b, text;
-    buf_init(&b);
+    struct buf text;
     buf_init(&text);
-    run_shard_text(p, t, row_shards, l->shard, &text);
-    message_parse(&b, "", buf_slice(&text), portal->statement->n_oids, portal->statement->oids);
-    size_t begun = message_begin(&b, MSG_BIND);
-    buf_cstr(&b, "");
-    buf_cstr(&b, "");
+    run_shard_text(p, t, row_shards, shard, &text);
+    message_parse(b, "", buf_slice(&text), portal->statement->n_oids, portal->statement->oids);
+    size_t begun = message_begin(b, MSG_BIND);
+    buf_cstr(b, "");
+    buf_cstr(b, "");
     if (aggregate) { /* partial results in binary: nothing is cut */
         size_t rest = m->n_result_formats * 2u + 2u;
-        buf_append(&b, m->params_and_rest.data, m->params_and_rest.len - rest);
-        buf_u16(&b, 1);
-        buf_u16(&b, 1);
+        buf_append(b, m->params_and_rest.data, m->params_and_rest.len - rest);
+        buf_u16(b, 1);
+        buf_u16(b, 1);
     } else {
-        buf_slice_append(&b, m->params_and_rest);
+        buf_slice_append(b, m->params_and_rest);
     }
-    message_end(&b, begun);
-    message_describe(&b, 'P', "");
-    message_execute(&b, "", 0);
-    message_empty(&b, MSG_SYNC);
-    l->server->unnamed_statement = 0;
-    server_write(l->server, buf_head(&b), buf_len(&b));
-    server_expect(l->server, EXPECT_PARSE, SINK_DROP, TAG_STATEMENT, NULL);
-    server_expect(l->server, EXPECT_BIND, SINK_DROP, TAG_STATEMENT, NULL);
-    server_expect(l->server, EXPECT_DESCRIBE_PORTAL, SINK_MESSAGE, TAG_STATEMENT, NULL);
-    server_expect(l->server, EXPECT_EXECUTE, SINK_MESSAGE, TAG_STATEMENT, NULL);
-    server_expect(l->server, EXPECT_SYNC, SINK_MESSAGE, TAG_STATEMENT, NULL);
-    buf_free(&b);
+    message_end(b, begun);
+    message_describe(b, 'P', "");
+    message_execute(b, "", 0);
+    message_empty(b, MSG_SYNC);
     buf_free(&text);
+}
+
+static void send_spread(struct client *c, const struct shard_set *shards, const struct client_portal *portal,
+                        const struct template *t, const struct msg_bind *m, const uint8_t *row_shards)
+{
+    bool ordered = ordered_wanted(portal->plan, shard_set_count(shards));
+    struct buf b;
+    buf_init(&b);
+    if (ordered)
+        ordered_create(c, shards, true);
+    for (int i = shard_set_next(shards, 0); i >= 0; i = shard_set_next(shards, i + 1)) {
+        struct link *l = link_find(c, (unsigned)i);
+        buf_clear(&b);
+        append_spread(&b, l->shard, portal, t, m, row_shards);
+        if (ordered && portal->plan->kind != PLAN_SPLIT) {
+            ordered_put_all(c, buf_slice(&b));
+            break;
+        }
+        if (ordered) {
+            ordered_put(c, l->shard, buf_slice(&b));
+            continue;
+        }
+        if (l->open_pipeline)
+            link_sync(l);
+        link_prepare(l);
+        link_mark(l, c->plan);
+        server_write(l->server, buf_head(&b), buf_len(&b));
+        link_expect_spread(l);
+    }
+    buf_free(&b);
+    if (ordered)
+        ordered_send(c);
 }
 
 /* Parameters that a shard's rows do not mention have no type there that PostgreSQL could find out. */
@@ -644,14 +667,7 @@ static enum dispatch execute_spread(struct client *c, struct client_portal *port
         free(row_shards);
         return failed(c, &e);
     }
-    for (int i = shard_set_next(&shards, 0); i >= 0; i = shard_set_next(&shards, i + 1)) {
-        struct link *l = link_find(c, (unsigned)i);
-        if (l->open_pipeline)
-            link_sync(l);
-        link_prepare(l);
-        link_mark(l, c->plan);
-        send_spread(l, &run, t, &m, row_shards);
-    }
+    send_spread(c, &shards, &run, t, &m, row_shards);
     free(row_shards);
     return DISPATCH_DONE;
 }

@@ -22,6 +22,7 @@
 #include "base/log.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 static void wait_granted(struct server_wait *w, struct server *s);
@@ -432,8 +433,33 @@ void link_mark(struct link *l, const struct plan *p)
     }
 }
 
+/* The key's class: "pgun" in ASCII. Two-part keys and one-part keys never meet. */
+#define COPIES_LOCK_CLASS 1885828462
+
+void link_lock_copies(struct link *l, const struct plan *p)
+{
+    char sql[96];
+    for (uint32_t i = 0; i < p->n_copies; i++) {
+        snprintf(sql, sizeof sql, "SELECT pg_catalog.pg_advisory_xact_lock%s(%d, %d)",
+                 p->copies[i].shared ? "_shared" : "", COPIES_LOCK_CLASS, (int32_t)p->copies[i].key);
+        join_step(l, slice_str(sql));
+        l->server->unnamed_statement = 0;
+    }
+}
+
+void link_expect_spread(struct link *l)
+{
+    l->server->unnamed_statement = 0;
+    server_expect(l->server, EXPECT_PARSE, SINK_DROP, TAG_STATEMENT, NULL);
+    server_expect(l->server, EXPECT_BIND, SINK_DROP, TAG_STATEMENT, NULL);
+    server_expect(l->server, EXPECT_DESCRIBE_PORTAL, SINK_MESSAGE, TAG_STATEMENT, NULL);
+    server_expect(l->server, EXPECT_EXECUTE, SINK_MESSAGE, TAG_STATEMENT, NULL);
+    server_expect(l->server, EXPECT_SYNC, SINK_MESSAGE, TAG_STATEMENT, NULL);
+}
+
 void link_cancel_all(struct client *c)
 {
+    ordered_cancel(c);
     for (unsigned i = 0; i < c->n_links; i++) {
         struct link *l = c->links[i];
         if (l->coordinator_has || l->ending)

@@ -229,16 +229,29 @@ static enum dispatch run_multi(struct client *c, struct plan *p, const struct te
         plan_catalog_changed(c);
     if (run_multi_create(c, p, shards, t, NULL, NULL, &e) != STATUS_OK)
         return answer_error(c, &e);
+    bool ordered = ordered_wanted(p, shard_set_count(shards));
+    if (ordered)
+        ordered_create(c, shards, false);
     buf_init(&text);
     for (int i = shard_set_next(shards, 0); i >= 0; i = shard_set_next(shards, i + 1)) {
         struct link *l = link_find(c, (unsigned)i);
         buf_clear(&text);
         run_shard_text(p, t, row_shards, (unsigned)i, &text);
+        if (ordered && p->kind != PLAN_SPLIT) {
+            ordered_put_all(c, buf_slice(&text));
+            break;
+        }
+        if (ordered) {
+            ordered_put(c, (unsigned)i, buf_slice(&text));
+            continue;
+        }
         link_prepare(l);
         link_mark(l, p);
         link_query(l, buf_slice(&text), SINK_MESSAGE, TAG_STATEMENT);
     }
     buf_free(&text);
+    if (ordered)
+        ordered_send(c);
     return DISPATCH_DONE;
 }
 
@@ -262,6 +275,20 @@ static void multi_fail(struct client *c, const struct error *e)
         run_error_answer(c, e, false);
     c->run_failed = true;
     multi_cancel_others(c);
+}
+
+/* A shard is through, or lost. */
+static void multi_next(struct client *c)
+{
+    struct error e;
+    if (!c->run_failed && ordered_cancelled(c)) {
+        error_set(&e, SQLSTATE_QUERY_CANCELED, "canceling statement due to user request");
+        multi_fail(c, &e);
+    }
+    if (c->run_failed)
+        c->control_due -= ordered_drop(c);
+    else if (c->ordered)
+        ordered_send(c);
 }
 
 static void multi_drain(struct client *c)
@@ -377,6 +404,7 @@ static void multi_message(struct client *c, struct link *l, const struct expect 
         c->control_due--;
         if (l->in_txn && l->server->txn_status == 'I')
             run_transaction_vanished(c, l);
+        multi_next(c);
         multi_finish(c);
         return;
     case MSG_NOTICE:
@@ -393,6 +421,8 @@ static void multi_message(struct client *c, struct link *l, const struct expect 
         client_send(c, &c->env->scratch);
         if (pause)
             server_set_reading(l->server, false);
+        if (pause && c->ordered)
+            ordered_send(c); /* it goes on only when others have rows, too */
         if (scatter_passes(c->scatter) && stream_queued(c->stream) >= BACKPRESSURE_BYTES) {
             server_set_reading(l->server, false);
             client_output_full(c);
@@ -682,8 +712,10 @@ void run_link_lost(struct client *c, struct link *l, const struct error *why)
     case RUN_MULTI:
         if (l->source_due) {
             l->source_due = false;
-            c->control_due--;
+            if (!ordered_waits(c, l->shard))
+                c->control_due--;
             multi_fail(c, &e);
+            multi_next(c);
             multi_finish(c);
             return;
         }

@@ -211,6 +211,7 @@ struct client {
     struct buf in;
     struct txn_commit *commit; /* two-phase commit under way: txn_port.c */
     struct scatter *scatter;   /* RUN_MULTI */
+    struct ordered *ordered;   /* RUN_MULTI, RUN_COPY_IN: what shards have yet to be sent; NULL: nothing */
     uint64_t request_us;
     struct client_names *names;                /* NULL: none */
     struct client_statement unnamed_statement; /* def NULL: none */
@@ -405,6 +406,9 @@ extern const struct server_owner_ops link_ops;
 void link_note_variables(struct link *l, const struct varset *vars); /* its server has them from now on */
 void link_cancel_all(struct client *c);
 void link_mark(struct link *l, const struct plan *p);
+/* In front of a write to a reference table, within the transaction: plan->copies. */
+void link_lock_copies(struct link *l, const struct plan *p);
+void link_expect_spread(struct link *l); /* Parse, Bind, Describe, Execute, Sync of a statement for several */
 void session_replay_clear(struct client *c);
 
 /* pipeline.c */
@@ -493,6 +497,18 @@ void run_error_answer(struct client *c, const struct error *e, bool at_end);
 void run_error_add_shard(struct error *e, const char *shard);
 void run_preamble_error(struct client *c, struct link *l, const struct frame *f);
 void run_statement_done(struct client *c, bool ok); /* simple or extended: what follows a statement */
+
+/* ordered.c: writes over several shards, one shard after the other. c->plan is the statement's. */
+bool ordered_wanted(const struct plan *p, unsigned n_shards);
+void ordered_create(struct client *c, const struct shard_set *shards, bool extended);
+void ordered_put(struct client *c, unsigned shard, struct slice message);
+void ordered_put_all(struct client *c, struct slice message); /* the same for every shard */
+void ordered_send(struct client *c);                          /* to the next shard */
+bool ordered_waits(const struct client *c, unsigned shard);   /* it has not been sent there yet */
+unsigned ordered_drop(struct client *c); /* the rest is not sent; how many shards that are */
+void ordered_cancel(struct client *c);   /* a cancel request that the shard at hand may answer too late for */
+bool ordered_cancelled(const struct client *c);
+void ordered_free(struct client *c);
 
 /* vars.c */
 /* varset_with(), shared with all sessions of the worker. */

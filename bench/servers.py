@@ -104,12 +104,13 @@ class Pgunison(pgharness.Proxy):
             return
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [*self.under, pgharness.PGUNISON, *options, self.ini],
+                [*self.under, self.workspace.program(), *options, self.ini],
                 cwd=self.home,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 preexec_fn=pgharness._die_with_parent,
+                **pgharness._as_postgres(),
             )
         self.workspace.running.append(self)
         pgharness.eventually(self.accepts, 120)

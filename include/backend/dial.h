@@ -46,7 +46,7 @@ struct dial *dial_start(struct loop *loop, const struct dial_params *params,
                         void *arg);
 void dial_cancel(struct dial **d); /* done() is not called any more */
 
-/* The resolver and cancel threads. Once per process. */
+/* The resolver and cancel threads. Once per process, before other threads: it drops PG* from the environment. */
 void dial_init(void);
 void dial_deinit(void);
 

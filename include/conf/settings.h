@@ -69,6 +69,7 @@ struct settings {
     bool tcp_keepalive;
     int tcp_keepcnt, tcp_keepidle, tcp_keepintvl, tcp_defer_accept; /* times in seconds */
     int tcp_user_timeout;                                           /* milliseconds */
+    const char *user;                                               /* to become; empty: nobody */
     const char *pidfile, *logfile;
     bool syslog;
     const char *syslog_ident, *syslog_facility;

@@ -180,12 +180,15 @@ static enum status listen_tcp(struct proxy *p, const char *list, struct error *e
     return status;
 }
 
-enum status proxy_listen(struct proxy *p, struct error *error_r)
+enum status proxy_listen_tcp(struct proxy *p, struct error *error_r)
+{
+    p->refuser = refuser_create(p->loop, &refuser_ops, p);
+    return listen_tcp(p, p->config->settings.listen_addr, error_r);
+}
+
+enum status proxy_listen_unix(struct proxy *p, struct error *error_r)
 {
     const struct settings *s = &p->config->settings;
-    p->refuser = refuser_create(p->loop, &refuser_ops, p);
-    if (listen_tcp(p, s->listen_addr, error_r) != STATUS_OK)
-        return STATUS_ERROR;
     if (s->unix_socket_dir[0]) {
         struct listener *l = listener_create_unix(s->unix_socket_dir, s->listen_port,
                                                   (unsigned)s->unix_socket_mode, s->listen_backlog, error_r);

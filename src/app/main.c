@@ -79,7 +79,9 @@ static enum exit_code start(struct options *o, struct config *config, struct err
         (void)error_set(error_r, SQLSTATE_CONFIG, "-d needs logfile or syslog to be set in %s", config->path);
         return EXIT_CONFIG;
     }
-    if (o->user && process_become_user(o->user, error_r) != STATUS_OK)
+    if (!o->user && s->user[0])
+        o->user = s->user;
+    if (process_check_user(o->user, error_r) != STATUS_OK)
         return EXIT_CANNOT_START;
     if (o->daemon) {
         if (process_daemonise(error_r) != STATUS_OK)
@@ -87,7 +89,8 @@ static enum exit_code start(struct options *o, struct config *config, struct err
         o->quiet = true;
     }
     signal(SIGPIPE, SIG_IGN);
-    log_configure(o, s);
+    if (!o->user) /* else when it has become that user, to whom the file then belongs: proxy_create() */
+        log_configure(o, s);
     enum exit_code code = run_proxy(o, config, error_r);
     if (code != EXIT_OK && o->quiet)
         log_error("%s", error_r->message);

@@ -15,7 +15,7 @@ const char options_usage[] =
     "  -d, --daemon         run in the background (needs pidfile in CONFIG.ini)\n"
     "  -q, --quiet          do not log to stderr\n"
     "  -v, --verbose        log more; twice: everything\n"
-    "  -u, --user=USER      become USER after the configuration has been read\n"
+    "  -u, --user=USER      become USER once keys are read and ports are bound\n"
     "  -R, --reboot         take over from a running process (not supported)\n"
     "      --check-config   print every problem of the configuration; exit 1 if there is an error\n"
     "      --route=SQL      print how a statement would be routed, without touching a shard\n"

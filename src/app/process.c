@@ -36,18 +36,54 @@ size_t process_raise_open_files(void)
     return (size_t)limit.rlim_cur;
 }
 
-enum status process_become_user(const char *user, struct error *error_r)
+static enum status find_user(const char *user, struct passwd *pw_r, struct error *error_r)
 {
     errno = 0;
     const struct passwd *pw = getpwnam(user);
     if (!pw)
         return error_set(error_r, SQLSTATE_CONFIG, "user \"%s\" is not known%s%s", user, errno ? ": " : "",
                          errno ? strerror(errno) : "");
-    if (pw->pw_uid == geteuid())
+    *pw_r = *pw;
+    return STATUS_OK;
+}
+
+enum status process_check_user(const char *user, struct error *error_r)
+{
+    struct passwd pw;
+    if (user && find_user(user, &pw, error_r) != STATUS_OK)
+        return STATUS_ERROR;
+    if ((geteuid() == 0 || getuid() == 0) && (!user || pw.pw_uid == 0)) {
+        (void)error_set(error_r, SQLSTATE_CONFIG, "pgunison does not run as root");
+        error_hint(error_r, "Set user = NAME in the configuration, or start it with -u NAME.");
+        return STATUS_ERROR;
+    }
+    return STATUS_OK;
+}
+
+/* Nothing of root is left, and nothing of it can be had back. */
+static bool gave_up_root(const struct passwd *pw)
+{
+    uid_t uid[3];
+    gid_t gid[3];
+    if (getresuid(&uid[0], &uid[1], &uid[2]) != 0 || getresgid(&gid[0], &gid[1], &gid[2]) != 0)
+        return false;
+    for (int i = 0; i < 3; i++)
+        if (uid[i] != pw->pw_uid || gid[i] != pw->pw_gid)
+            return false;
+    return setuid(0) != 0 && seteuid(0) != 0;
+}
+
+enum status process_become_user(const char *user, struct error *error_r)
+{
+    struct passwd pw;
+    if (find_user(user, &pw, error_r) != STATUS_OK)
+        return STATUS_ERROR;
+    if (pw.pw_uid == geteuid() && pw.pw_uid == getuid())
         return STATUS_OK;
-    if (initgroups(user, pw->pw_gid) != 0 || setgid(pw->pw_gid) != 0 || setuid(pw->pw_uid) != 0)
+    if (initgroups(user, pw.pw_gid) != 0 || setresgid(pw.pw_gid, pw.pw_gid, pw.pw_gid) != 0 ||
+        setresuid(pw.pw_uid, pw.pw_uid, pw.pw_uid) != 0)
         return error_set(error_r, SQLSTATE_CONFIG, "could not become user \"%s\": %s", user, strerror(errno));
-    if (pw->pw_uid != 0 && setuid(0) == 0)
+    if (pw.pw_uid != 0 && !gave_up_root(&pw))
         return error_set(error_r, SQLSTATE_CONFIG, "could not give up the rights of root");
     return STATUS_OK;
 }
@@ -125,7 +161,8 @@ enum status pidfile_write(const char *path, struct error *error_r)
         error_hint(error_r, "Stop it first, or remove the file if that process is not pgunison.");
         return STATUS_ERROR;
     }
-    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    /* It may be written as root into a folder of the user to become: no link of theirs is followed. */
+    int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0644);
     if (fd < 0)
         return error_set(error_r, SQLSTATE_CONFIG, "could not write pid file \"%s\": %s", path,
                          strerror(errno));

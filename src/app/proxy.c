@@ -42,6 +42,17 @@ static void check_open_files(const struct config *config)
                     have, clients, servers);
 }
 
+/* With the keys read and the ports bound, the rest is done as the user that was asked for. */
+static enum status become_user(const struct options *o, const struct settings *s, struct error *error_r)
+{
+    if (!o->user)
+        return STATUS_OK;
+    if (process_become_user(o->user, error_r) != STATUS_OK)
+        return STATUS_ERROR;
+    log_configure(o, s);
+    return STATUS_OK;
+}
+
 static enum status offer_tls(struct proxy *p, struct error *error_r)
 {
     unsigned n = p->workers.n;
@@ -109,7 +120,6 @@ enum status proxy_create(struct proxy *p, const struct options *options, struct 
     memset(p, 0, sizeof *p);
     p->options = options;
     p->config = config_ref(config);
-    check_open_files(config);
     dial_init();
     session_shared_init(&p->shared);
     p->limits = pool_limits_create();
@@ -118,8 +128,11 @@ enum status proxy_create(struct proxy *p, const struct options *options, struct 
     list_init(&p->pauses);
     p->look = loop_timer_create(p->loop, proxy_look, p);
     workers_create(&p->workers, worker_count(&config->settings), config, &p->shared, p->limits);
-    if (offer_tls(p, error_r) != STATUS_OK || proxy_listen(p, error_r) != STATUS_OK)
+    if (offer_tls(p, error_r) != STATUS_OK || proxy_listen_tcp(p, error_r) != STATUS_OK ||
+        become_user(options, &config->settings, error_r) != STATUS_OK ||
+        proxy_listen_unix(p, error_r) != STATUS_OK)
         return STATUS_ERROR;
+    check_open_files(config);
     p->control = control_create(p->loop, config);
     p->resolver = resolver_create(p->loop, config, p->control, &p->shared);
     p->checks = checks_create(p->loop, config, p->control);

@@ -69,9 +69,12 @@ void proxy_run(struct proxy *p);
 void proxy_destroy(struct proxy *p);
 
 /* accept.c */
-enum status proxy_listen(struct proxy *p, struct error *error_r) MUST_CHECK; /* before workers are started */
-void proxy_accept(struct proxy *p);   /* lets in whoever waits, and comes */
-void proxy_unlisten(struct proxy *p); /* at once, and for good */
+/* Before workers are started. As root, if the process was started so: ports below 1024. */
+enum status proxy_listen_tcp(struct proxy *p, struct error *error_r) MUST_CHECK;
+enum status proxy_listen_unix(struct proxy *p,
+                              struct error *error_r) MUST_CHECK; /* as the user that it runs as */
+void proxy_accept(struct proxy *p);                              /* lets in whoever waits, and comes */
+void proxy_unlisten(struct proxy *p);                            /* at once, and for good */
 
 /* lifecycle.c */
 void proxy_watch_signals(struct proxy *p);

@@ -33,6 +33,13 @@ static const char *first_of(const char *a, const char *b)
     return a && *a ? a : b;
 }
 
+/* Where libpq is not given a file it looks into the home folder of whoever started us: ~/.pgpass, ~/.postgresql/ with
+ * certificates and root.crt, which changes what sslmode means. A path that cannot exist keeps it from that. */
+static void add_file(struct conninfo *c, struct arena *arena, const char *keyword, const char *path)
+{
+    add_copy(c, arena, keyword, first_of(path, "/dev/null/not-configured"));
+}
+
 static const char *sslmode_name(enum client_tls_mode mode)
 {
     switch (mode) {
@@ -86,9 +93,11 @@ void conninfo_build(struct conninfo *c, struct arena *arena, const struct dial_p
     add_copy(c, arena, "password", params->password);
     add_copy(c, arena, "application_name", first_of(params->application_name, "pgunison"));
     add_copy(c, arena, "sslmode", first_of(shard->sslmode, sslmode_name(settings->server_tls_sslmode)));
-    add_copy(c, arena, "sslrootcert", first_of(shard->sslrootcert, settings->server_tls_ca_file));
-    add_copy(c, arena, "sslcert", first_of(shard->sslcert, settings->server_tls_cert_file));
-    add_copy(c, arena, "sslkey", first_of(shard->sslkey, settings->server_tls_key_file));
+    add_file(c, arena, "sslrootcert", first_of(shard->sslrootcert, settings->server_tls_ca_file));
+    add_file(c, arena, "sslcert", first_of(shard->sslcert, settings->server_tls_cert_file));
+    add_file(c, arena, "sslkey", first_of(shard->sslkey, settings->server_tls_key_file));
+    add_file(c, arena, "sslcrl", NULL);
+    add_file(c, arena, "passfile", NULL);
     add_tls_protocols(c, settings->server_tls_protocols);
     add(c, "gssencmode", "disable"); /* its framing could not be taken over */
     add(c, "keepalives", settings->tcp_keepalive ? "1" : "0");

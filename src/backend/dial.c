@@ -42,6 +42,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Of one shard. Shards whose names fall on the same counter share it. */
 #define ABANDONED_MAX      2
@@ -389,14 +390,27 @@ struct dial *dial_start(struct loop *loop, const struct dial_params *params,
 
 /* --- once per process ------------------------------------------------------------------------- */
 
-/* libpq sends these as settings of each session; sessions must begin as the server's own defaults say. */
-static const char *const session_environment[] = {"PGCLIENTENCODING", "PGOPTIONS", "PGDATESTYLE", "PGTZ",
-                                                  "PGGEQO"};
+/* libpq reads defaults of its parameters from the environment: where to connect, with which certificates, what a
+ * session begins with. The configuration alone says that. */
+static void forget_environment(void)
+{
+    char name[256];
+    size_t i = 0;
+    while (environ[i]) {
+        size_t len = strcspn(environ[i], "=");
+        if (strncmp(environ[i], "PG", 2) != 0 || len >= sizeof(name)) {
+            i++;
+            continue;
+        }
+        memcpy(name, environ[i], len);
+        name[len] = '\0';
+        unsetenv(name); /* the next one takes its place */
+    }
+}
 
 void dial_init(void)
 {
-    for (size_t i = 0; i < sizeof(session_environment) / sizeof(session_environment[0]); i++)
-        unsetenv(session_environment[i]);
+    forget_environment();
     helpers_init();
 }
 

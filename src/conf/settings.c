@@ -222,6 +222,8 @@ static const struct setting table[] = {
     NUMBER(SECONDS, tcp_defer_accept, "1", 0, 3600, RESTART,
            "Seconds a connection may wait for its first byte before it is accepted, and counts for "
            "client_login_timeout and max_client_conn; 0: off."),
+    PLAIN(TEXT, user, "", RESTART,
+          "User to become once keys are read and ports are bound; as root it must be set, here or with -u."),
     PLAIN(PATH, pidfile, "", RESTART, "File for the process id; needed with -d; empty: none."),
     PLAIN(PATH, logfile, "", LIVE, "File to log to; empty: none."),
     PLAIN(BOOL, syslog, "0", LIVE, "Log to syslog too."),

@@ -2,7 +2,6 @@
 import collections
 import contextlib
 import os
-import resource
 import signal
 import socket
 import threading
@@ -122,7 +121,7 @@ def ticks(proxy):
 def test_want_of_descriptors_is_waited_for_in_peace(make_proxy):
     proxy = make_proxy(settings={"workers": WORKERS})
     limit = descriptors(proxy) + 10
-    resource.prlimit(proxy.process.pid, resource.RLIMIT_NOFILE, (limit, limit))
+    proxy.limit_files(limit)
     waiting = [socket.create_connection(("127.0.0.1", proxy.port)) for _ in range(40)]
     for s in waiting:
         s.sendall(b"\0")

@@ -55,11 +55,14 @@ struct session_shared {
     struct session_databases databases;
     struct session_times prepare, decide, apply;
     atomic_uint_fast64_t resolved_commit, resolved_abort;
+    atomic_uint_fast64_t torn; /* participants that were seen to have ended the other way */
+    uint32_t proxy_id;         /* of this process, in the names of its transactions */
     /* Transactions that a live coordinator of this process works on. Only two-phase commits come here. */
     pthread_mutex_t owned_lock;
     struct hashmap owned; /* txid -> struct client * (not to be followed by other threads) */
     struct session_resolved resolved[SESSION_RESOLVED_MAX]; /* a ring, under owned_lock, too */
     unsigned next_resolved;
+    struct hashmap reported_torn; /* "<txid> <shard>" -> the map itself; under owned_lock, too */
 };
 
 void session_shared_init(struct session_shared *s);
@@ -73,6 +76,8 @@ bool session_owns_txid(struct session_shared *s, const char *txid);
 void session_remember_resolved(struct session_shared *s, const char *txid, bool committed);
 /* False: not known here (any more). */
 bool session_recall_resolved(struct session_shared *s, const char *txid, bool *committed_r);
+/* False: of this one it was said before. Else it is counted. */
+bool session_report_torn(struct session_shared *s, const char *txid, const char *shard);
 void session_times_add(struct session_times *t, uint64_t us);
 uint64_t session_times_percentile(const struct session_times *t, unsigned percent);
 

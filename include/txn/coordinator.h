@@ -31,23 +31,23 @@ struct txn_result {
                                 With ack_decided applying has just begun and nothing is known to be late: true
                               */
     const char *unapplied;   /* comma-separated shard names, or NULL */
+    const char *torn;        /* those that are known to have ended it the other way, or NULL */
     const struct error *error;
     unsigned error_participant;               /* whose error it is, or UINT_MAX: the proxy's own */
     uint64_t prepare_us, decide_us, apply_us; /* for SHOW TWO_PHASE; 0 where the phase did not finish */
 };
 
-/* The decision: one simple Query, or, with the same effect, decision_insert_sql with two values and COMMIT. */
+/* The decision: decision_insert_sql with these values, and COMMIT. */
 struct txn_decision {
-    const char *sql;
-    const char *txid, *shards; /* $1 and $2 */
+    const char *txid, *shards, *proof; /* $1 to $3 */
 };
 
 struct coordinator_ops {
-    /* Sends one simple Query on participant p's own connection; answered by coordinator_reply(c, p, …). At
-       most one is outstanding a participant. */
+    /* Sends one simple Query on participant p's own connection; answered by coordinator_reply(c, p, …), with the first
+       column of the last row, if there was one. At most one is outstanding a participant. */
     void (*send)(void *port, unsigned p, const char *sql);
-    /* The same for the decision. The port may have decision_insert_sql prepared there and send both statements
-       up to one Sync, so that an error of the first keeps the second from running. */
+    /* The same for the decision: both statements up to one Sync, so that an error of the first keeps the second from
+       running, and the proof as a parameter: the text of a statement under way can be read by others of its role. */
     void (*decide)(void *port, unsigned p, const struct txn_decision *d);
     /* Sends one simple Query on a connection of the control role to participant p's shard; answered by
        coordinator_control_reply(c, p, …), with TXN_REPLY_LOST at the latest when the port's own patience
@@ -63,6 +63,10 @@ struct coordinator_ops {
     /* One timer: coordinator_timer(c) once, after_us from now. 0: cancel. Setting replaces. */
     void (*timer)(void *port, uint64_t after_us);
     uint64_t (*now_us)(void *port); /* monotonic */
+    /* Participant p is known to have ended the other way than the transaction: somebody else ended what was prepared
+       there. committed: so is the transaction, and the shard rolled back; else the reverse. At any time after start();
+       once a participant. */
+    void (*torn)(void *port, unsigned p, bool committed);
     /* The client can be answered. Once. `result` lives until `done`. */
     void (*answer)(void *port, const struct txn_result *result);
     /* Nothing is outstanding any more; the coordinator may be destroyed (not inside this call). After
@@ -72,7 +76,8 @@ struct coordinator_ops {
 
 struct coordinator_options {
     const char *cluster;
-    const char *txid;
+    const char *txid; /* made with: */
+    uint8_t secret[TXID_SECRET_BYTES];
     /* spreads deciders evenly: counter of the caller; taken modulo the eligible ones */
     unsigned decider_hint;
     bool ack_decided;            /* commit_ack = decided */

@@ -21,8 +21,8 @@ struct txn_reply {
     const char *tag;           /* OK */
     const struct error *error; /* ERROR, LOST */
     char txn_status;           /* OK, ERROR: of ReadyForQuery: 'I', 'T', 'E' */
-    /* Rows of the last statement that returned any, text format, NULL for SQL NULL; for control queries only.
-     */
+    /* Rows of the last statement that returns some, text format, NULL for SQL NULL. On a participant's own connection
+       the first column of the last row, at most. */
     size_t n_rows, n_columns;
     const char *const *const *rows;
 };

@@ -22,6 +22,10 @@ struct recovery_ops {
     void (*wake)(void *port, uint64_t after_us);
     /* one line worth a WARNING: what could not be understood or done, and where */
     void (*log)(void *port, const char *text);
+    /* One participant is known, or (suspected) thought, to have ended the other way than its transaction. committed: so
+       is the transaction, and the shard rolled back; else the reverse. Again in each process, and as often as it is
+       seen. text: the same in words, for the log. */
+    void (*torn)(void *port, const char *txid, const char *shard, bool suspected, const char *text);
     /* One entry was brought to its end. */
     void (*resolved)(void *port, const char *txid, const char *shard, bool committed);
     void (*sweep_done)(void *port);
@@ -45,7 +49,7 @@ struct recovery_options {
     uint64_t tick_us; /* ... and those of so long go together */
 };
 
-/* What the last sweep saw, for SHOW UNRESOLVED and metrics. Strings live until the next sweep ends. */
+/* What the last sweep saw, and transactions that are torn as long as their decision's row is there, for SHOW UNRESOLVED and metrics. Strings live until the next sweep ends. */
 struct recovery_entry {
     const char *txid, *shard, *decider;
     const char *decision; /* "committed", "aborted", "none", "unreachable", "not yet asked" */

@@ -167,11 +167,19 @@ void admin_show_stats(struct job *job)
 
 static void two_phase_on_control(struct job *job)
 {
-    static const struct reply_column columns[] = {
-        {"one-phase", REPLY_BIGINT},      {"two-phase", REPLY_BIGINT},       {"prepare_failed", REPLY_BIGINT},
-        {"in_doubt", REPLY_BIGINT},       {"resolved_commit", REPLY_BIGINT}, {"resolved_abort", REPLY_BIGINT},
-        {"prepare_p50_us", REPLY_BIGINT}, {"prepare_p99_us", REPLY_BIGINT},  {"decide_p50_us", REPLY_BIGINT},
-        {"decide_p99_us", REPLY_BIGINT},  {"apply_p50_us", REPLY_BIGINT},    {"apply_p99_us", REPLY_BIGINT}};
+    static const struct reply_column columns[] = {{"one-phase", REPLY_BIGINT},
+                                                  {"two-phase", REPLY_BIGINT},
+                                                  {"prepare_failed", REPLY_BIGINT},
+                                                  {"in_doubt", REPLY_BIGINT},
+                                                  {"resolved_commit", REPLY_BIGINT},
+                                                  {"resolved_abort", REPLY_BIGINT},
+                                                  {"prepare_p50_us", REPLY_BIGINT},
+                                                  {"prepare_p99_us", REPLY_BIGINT},
+                                                  {"decide_p50_us", REPLY_BIGINT},
+                                                  {"decide_p99_us", REPLY_BIGINT},
+                                                  {"apply_p50_us", REPLY_BIGINT},
+                                                  {"apply_p99_us", REPLY_BIGINT},
+                                                  {"torn", REPLY_BIGINT}};
     struct session_shared *shared = job->admin->shared;
     const struct session_times *times[] = {&shared->prepare, &shared->decide, &shared->apply};
     struct reply_row *r = &job->row;
@@ -188,6 +196,7 @@ static void two_phase_on_control(struct job *job)
         row_unsigned(r, session_times_percentile(times[i], 50));
         row_unsigned(r, session_times_percentile(times[i], 99));
     }
+    row_unsigned(r, atomic_load(&shared->torn));
     row_end(r, &job->out);
     done(job);
 }

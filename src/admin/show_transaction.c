@@ -117,14 +117,15 @@ static void decision_answered(void *arg, const struct control_result *r)
 {
     struct asked *a = arg;
     bool no_table = !r->ok && !r->lost && r->error &&
-                    (strcmp(r->error->sqlstate, "42P01") == 0 || strcmp(r->error->sqlstate, "3F000") == 0);
+                    (strcmp(r->error->sqlstate, "42P01") == 0 || strcmp(r->error->sqlstate, "3F000") == 0 ||
+                     strcmp(r->error->sqlstate, SQLSTATE_INVALID_TEXT) == 0);
     if (!r->ok && !no_table) {
         failed(a, r);
         return;
     }
     a->reachable = true;
-    if (r->ok && r->n_rows == 1 && r->n_columns == 1 && r->rows[0][0])
-        a->decision = r->rows[0][0][0];
+    if (r->ok && r->n_rows == 1 && r->n_columns == 2)
+        a->decision = decision_outcome(a->inquiry->job->command.arg, r->rows[0][0], r->rows[0][1]);
     shard_done(a);
 }
 

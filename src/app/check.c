@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "txn/decision.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -219,16 +220,36 @@ static bool is_true(const struct control_result *r, size_t column)
            strcmp(r->rows[0][column], "t") == 0;
 }
 
+/* lock_timeout: it takes the table from those who commit, and must not make them queue behind it. */
+#define SCHEMA_PREFIX "SET LOCAL lock_timeout = '2s'; "
+
+static void make_table(struct shard_check *s)
+{
+    char sql[8192];
+    int n = snprintf(sql, sizeof sql, SCHEMA_PREFIX "%s", decision_schema_sql);
+    assert(n > 0 && (size_t)n < sizeof sql);
+    ask(s, STEP_SCHEMA, sql);
+}
+
 static void table_answer(struct shard_check *s, const struct control_result *r)
 {
     if (!r->ok)
         found(s, CHECK_DOWN, r->error ? r->error->message : "no answer");
-    else if (!is_true(r, 0) || !is_true(r, 2))
-        ask(s, STEP_SCHEMA, decision_schema_sql);
-    else if (!is_true(r, 1))
+    else if (!is_true(r, DECISION_TRUSTED))
         found(s, CHECK_UNFIT,
-              "the control role may not read, insert and delete in pgunison.decision there: GRANT it that");
-    else if (!is_true(r, 3))
+              "schema pgunison or its table decision belongs to somebody else there, who could forge "
+              "decisions: "
+              "nothing is decided or resolved by it. Let a superuser or the control role own both (ALTER … "
+              "OWNER TO), "
+              "after a look at who made them");
+    else if (!is_true(r, DECISION_THERE) || !is_true(r, DECISION_CURRENT) || !is_true(r, DECISION_OPEN))
+        make_table(s);
+    else if (!is_true(r, DECISION_OWNED))
+        found(s, CHECK_UNFIT,
+              "the control role is neither a superuser nor the owner of pgunison.decision there: it can "
+              "resolve "
+              "nothing; set admin_user");
+    else if (!is_true(r, DECISION_SUPER))
         found(s, CHECK_UNFIT,
               "the control role is no superuser there: transactions that other roles prepared cannot be "
               "finished by it; set admin_user");
@@ -244,7 +265,7 @@ static void schema_answer(struct shard_check *s, const struct control_result *r)
 {
     char note[256];
     if (r->ok) {
-        log_info("shard \"%s\": made the decision table", s->def->name);
+        log_info("shard \"%s\": made the decision table, or brought it up to date", s->def->name);
         ask(s, STEP_TABLE, decision_check_sql);
         return;
     }
@@ -252,9 +273,11 @@ static void schema_answer(struct shard_check *s, const struct control_result *r)
         found(s, CHECK_DOWN, r->error ? r->error->message : "no answer");
         return;
     }
-    snprintf(note, sizeof note,
-             "the decision table is missing or not for all roles, and could not be made (%.120s)",
-             r->error ? r->error->message : "no answer");
+    snprintf(
+        note, sizeof note,
+        "the decision table is missing, of an earlier version or not for all roles, and could not be made or "
+        "changed (%.100s)",
+        r->error ? r->error->message : "no answer");
     if (strcmp(s->report.note, note) != 0)
         log_error("shard \"%s\": run this in its database \"%s\" as a superuser: %s", s->def->name,
                   s->def->dbname, decision_schema_sql);

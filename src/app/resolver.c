@@ -136,6 +136,15 @@ static void port_log(void *port, const char *text)
     log_warning("resolver: %s", text);
 }
 
+static void port_torn(void *port, const char *txid, const char *shard, bool suspected, const char *text)
+{
+    struct resolver *r = port;
+    if (suspected)
+        log_error("resolver: %s", text);
+    else if (session_report_torn(r->shared, txid, shard))
+        log_error("resolver: %s", text);
+}
+
 static void port_resolved(void *port, const char *txid, const char *shard, bool committed)
 {
     struct resolver *r = port;
@@ -172,6 +181,7 @@ static const struct recovery_ops ops = {
     .now_us = port_now_us,
     .wake = port_wake,
     .log = port_log,
+    .torn = port_torn,
     .resolved = port_resolved,
     .sweep_done = port_sweep_done,
 };

@@ -5,7 +5,11 @@
  *     [Close what had to make room]  [Parse INSERT]  [Parse COMMIT]  Bind Execute  Bind Execute  Sync
  *
  * If one fails, the shard skips the rest up to Sync: no COMMIT follows an INSERT that failed. Where a server
- * may not keep two more statements, the decision goes as one simple Query.
+ * may not keep two more statements, they are parsed each time, without a name. Never as one simple Query: its text,
+ * with the proof in it, could be read in pg_stat_activity by sessions of the same role while it runs.
+ *
+ * A session that has row_security off (every dump sets it) could not insert where there are row policies: there it is
+ * turned on again for what is left of the transaction, in front of the rest.
  *
  * Not responsible for: what the answer means (txn/coordinator).
  */
@@ -17,7 +21,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const uint32_t text_oids[] = {OID_TEXT, OID_TEXT};
+static const uint32_t text_oids[] = {OID_TEXT, OID_TEXT, OID_TEXT};
 
 /* Known to no registry, and never forgotten: the environment's own reference stays. */
 static struct statement_def own_statement(uint64_t id, const char *name, const char *sql, uint16_t n_params)
@@ -30,7 +34,7 @@ static struct statement_def own_statement(uint64_t id, const char *name, const c
 
 void decide_init(struct session_env *env)
 {
-    env->decide[0] = own_statement(UINT64_MAX, "decide", decision_insert_sql, 2);
+    env->decide[0] = own_statement(UINT64_MAX, "decide", decision_insert_sql, 3);
     env->decide[1] = own_statement(UINT64_MAX - 1, "commit", "COMMIT", 0);
 }
 
@@ -57,27 +61,47 @@ static void prepare(struct link *l, struct buf *b)
         }
 }
 
-static void bind_and_execute(struct link *l, struct buf *b, const struct statement_def *def,
+static void bind_and_execute(struct link *l, struct buf *b, const char *name, uint16_t n,
                              const char *const *values)
 {
-    message_bind_text(b, def->server_name, def->n_oids, values);
+    message_bind_text(b, name, n, values);
     message_execute(b, "", 0);
     server_expect(l->server, EXPECT_BIND, SINK_MESSAGE, TAG_TWO_PHASE, NULL);
     server_expect(l->server, EXPECT_EXECUTE, SINK_MESSAGE, TAG_TWO_PHASE, NULL);
 }
 
+/* Without a name, and for once. */
+static void parse_and_execute(struct link *l, struct buf *b, struct slice sql, uint16_t n,
+                              const char *const *values)
+{
+    message_parse(b, "", sql, n, text_oids);
+    server_expect(l->server, EXPECT_PARSE, SINK_MESSAGE, TAG_TWO_PHASE, NULL);
+    l->server->unnamed_statement = 0;
+    bind_and_execute(l, b, "", n, values);
+}
+
+static bool row_security_off(const struct client *c)
+{
+    const char *value = c->vars ? varset_get(c->vars, "row_security") : NULL;
+    return value && strcmp(value, "on") != 0;
+}
+
 void decide_send(struct link *l, const struct txn_decision *d)
 {
     struct statement_def *defs = l->client->env->decide;
-    if (l->client->config->settings.max_prepared_statements < 4) {
-        link_query(l, slice_str(d->sql), SINK_MESSAGE, TAG_TWO_PHASE);
-        return;
-    }
+    const char *const values[] = {d->txid, d->shards, d->proof};
     struct buf b;
     buf_init(&b);
-    prepare(l, &b);
-    bind_and_execute(l, &b, &defs[0], (const char *const[]){d->txid, d->shards});
-    bind_and_execute(l, &b, &defs[1], NULL);
+    if (row_security_off(l->client))
+        parse_and_execute(l, &b, slice_str("SET LOCAL row_security = on"), 0, NULL);
+    if (l->client->config->settings.max_prepared_statements < 4) {
+        parse_and_execute(l, &b, defs[0].sql, 3, values);
+        parse_and_execute(l, &b, defs[1].sql, 0, NULL);
+    } else {
+        prepare(l, &b);
+        bind_and_execute(l, &b, defs[0].server_name, 3, values);
+        bind_and_execute(l, &b, defs[1].server_name, 0, NULL);
+    }
     message_empty(&b, MSG_SYNC);
     server_set_reading(l->server, true);
     server_write(l->server, buf_head(&b), buf_len(&b));
@@ -88,7 +112,7 @@ void decide_send(struct link *l, const struct txn_decision *d)
 void decide_failed(struct link *l, const struct expect *e, const struct error *why)
 {
     struct statement_def *defs = l->client->env->decide;
-    if (e->kind == EXPECT_PARSE)
+    if (e->kind == EXPECT_PARSE && e->arg)
         prepared_set_remove(l->server->prepared, e->arg);
     else if (e->kind == EXPECT_BIND && why && strcmp(why->sqlstate, SQLSTATE_INVALID_STATEMENT_NAME) == 0)
         for (int i = 0; i < 2; i++) /* a function of the application's did away with it */

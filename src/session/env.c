@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 
 #define JANITOR_PERIOD_US 250000
 
@@ -17,6 +18,9 @@ void session_shared_init(struct session_shared *s)
     atomic_store(&s->catalog_version, 1);
     pthread_mutex_init(&s->owned_lock, NULL);
     hashmap_init(&s->owned);
+    hashmap_init(&s->reported_torn);
+    if (getrandom(&s->proxy_id, sizeof s->proxy_id, 0) != (ssize_t)sizeof s->proxy_id)
+        abort();
     session_databases_init(&s->databases);
 }
 
@@ -24,6 +28,7 @@ void session_shared_deinit(struct session_shared *s)
 {
     session_databases_deinit(&s->databases);
     hashmap_free(&s->owned, NULL);
+    hashmap_free(&s->reported_torn, NULL);
     pthread_mutex_destroy(&s->owned_lock);
 }
 
@@ -63,6 +68,26 @@ bool session_recall_resolved(struct session_shared *s, const char *txid, bool *c
         *committed_r = r->committed;
     pthread_mutex_unlock(&s->owned_lock);
     return r != NULL;
+}
+
+#define REPORTED_TORN_MAX 10000
+
+bool session_report_torn(struct session_shared *s, const char *txid, const char *shard)
+{
+    char key[TXID_MAX_BYTES + GID_NAME_MAX_BYTES + 2];
+    snprintf(key, sizeof key, "%s %s", txid, shard);
+    pthread_mutex_lock(&s->owned_lock);
+    bool first = !hashmap_get(&s->reported_torn, slice_str(key));
+    if (first && s->reported_torn.count >= REPORTED_TORN_MAX) { /* rather twice than never */
+        hashmap_free(&s->reported_torn, NULL);
+        hashmap_init(&s->reported_torn);
+    }
+    if (first) {
+        hashmap_put(&s->reported_torn, slice_str(key), s);
+        atomic_fetch_add_explicit(&s->torn, 1, memory_order_relaxed);
+    }
+    pthread_mutex_unlock(&s->owned_lock);
+    return first;
 }
 
 void session_times_add(struct session_times *t, uint64_t us)

@@ -35,6 +35,7 @@ struct part {
     bool outstanding; /* a message was sent, its answer is due */
     bool lost_due;    /* ... and will not come: to be reported from the loop */
     char tag[64];
+    char value[24]; /* the first column of the last row of what is outstanding; "" */
     bool failed;
     struct error *error; /* failed or lost: why */
 };
@@ -63,7 +64,7 @@ static struct client *client_of(void *port)
 static struct link *begin_send(struct txn_commit *t, struct part *part)
 {
     assert(part->link);
-    part->tag[0] = 0;
+    part->tag[0] = part->value[0] = 0;
     part->failed = false;
     part->outstanding = true;
     part->n_sent++;
@@ -239,6 +240,20 @@ static uint64_t port_now(void *port)
     return loop_now_us(client_of(port)->env->loop);
 }
 
+static void warn_torn(struct txn_commit *t, const struct txn_result *r)
+{
+    bool committed = r->outcome == TXN_COMMITTED;
+    struct error w;
+    error_set(&w, "01000", "the transaction is torn: it is %s, but not on every shard",
+              committed ? "committed" : "rolled back");
+    error_detail(&w, "Shards that %s: %s. Transaction: %s.", committed ? "rolled it back" : "committed it",
+                 r->torn, t->txid);
+    error_hint(
+        &w, "Somebody ended what was prepared there. The data must be mended by hand; SHOW UNRESOLVED on the "
+            "console tells.");
+    client_send_warning(t->client, &w);
+}
+
 static void port_answer(void *port, const struct txn_result *r)
 {
     struct txn_commit *t = port;
@@ -251,16 +266,18 @@ static void port_answer(void *port, const struct txn_result *r)
         session_times_add(&shared->decide, r->decide_us);
     if (r->apply_us)
         session_times_add(&shared->apply, r->apply_us);
-    if (r->outcome == TXN_OUTCOME_UNKNOWN || (r->outcome == TXN_COMMITTED && !r->applied_everywhere))
+    if (r->outcome == TXN_OUTCOME_UNKNOWN || (r->outcome == TXN_COMMITTED && r->unapplied))
         stats_add(&c->env->stats.in_doubt, 1);
     if (c->state == CLIENT_CLOSING)
         return;
+    if (r->torn)
+        warn_torn(t, r);
     if (r->outcome == TXN_COMMITTED) {
         stats_add(&c->env->stats.two_phase, 1);
-        if (!r->applied_everywhere) {
+        if (r->unapplied) {
             struct error w;
             error_set(&w, "01000", "the transaction is committed, but not yet applied on every shard");
-            error_detail(&w, "Shards: %s. Transaction: %s.", r->unapplied ? r->unapplied : "", t->txid);
+            error_detail(&w, "Shards: %s. Transaction: %s.", r->unapplied, t->txid);
             error_hint(&w,
                        "It is applied as soon as they can be reached; SHOW UNRESOLVED on the console tells.");
             client_send_warning(c, &w);
@@ -274,6 +291,17 @@ static void port_answer(void *port, const struct txn_result *r)
     if (r->error_participant < t->n)
         run_error_add_shard(&error, t->parts[r->error_participant].shard->name);
     txn_ended(c, false, &error);
+}
+
+static void port_torn(void *port, unsigned p, bool committed)
+{
+    struct txn_commit *t = port;
+    const char *shard = t->parts[p].shard->name;
+    if (session_report_torn(t->client->env->shared, t->txid, shard))
+        log_error("transaction %s is torn: it is %s, and shard \"%s\" %s its part, which somebody else must "
+                  "have ended",
+                  t->txid, committed ? "committed" : "rolled back", shard,
+                  committed ? "rolled back" : "committed");
 }
 
 static void control_forget_all(struct txn_commit *t)
@@ -324,6 +352,7 @@ static const struct coordinator_ops ops = {
     .drop = port_drop,
     .timer = port_timer,
     .now_us = port_now,
+    .torn = port_torn,
     .answer = port_answer,
     .done = port_done,
 };
@@ -354,6 +383,20 @@ static void note_tag(struct part *part, const char *tag)
     part->tag[len] = 0;
 }
 
+/* One that is too long is none that matters, either. */
+static void note_value(struct part *part, const struct frame *f)
+{
+    struct slice values[4];
+    uint16_t n;
+    struct error bad;
+    part->value[0] = 0;
+    if (message_read_data_row(f, values, 4, &n, &bad) == STATUS_OK && n > 0 && values[0].data &&
+        values[0].len < sizeof part->value) {
+        memcpy(part->value, values[0].data, values[0].len);
+        part->value[values[0].len] = 0;
+    }
+}
+
 void txn_commit_message(struct client *c, struct link *l, const struct expect *e, const struct frame *f)
 {
     struct error why, bad;
@@ -372,6 +415,9 @@ void txn_commit_message(struct client *c, struct link *l, const struct expect *e
         if (message_read_tag(f, &tag, &rows, &bad) == STATUS_OK)
             note_tag(part, tag);
         return;
+    case MSG_DATA_ROW:
+        note_value(part, f);
+        return;
     case MSG_NOTICE:
         if (c->state != CLIENT_CLOSING && !c->commit->answered)
             client_write(c, f->whole.data, f->whole.len);
@@ -389,6 +435,11 @@ void txn_commit_message(struct client *c, struct link *l, const struct expect *e
         .error = part->error,
         .txn_status = l->server->txn_status,
     };
+    const char *const first[] = {part->value}, *const *const one_row[] = {first};
+    if (part->value[0]) {
+        reply.n_rows = reply.n_columns = 1;
+        reply.rows = one_row;
+    }
     coordinator_reply(c->commit->coordinator, part->index, &reply);
 }
 
@@ -424,13 +475,13 @@ const char *txn_commit_state(const struct client *c)
 
 /* --- the beginning ---------------------------------------------------------------------------- */
 
-static void make_txid(struct client *c, char txid_r[TXID_MAX_BYTES + 1])
+static void make_txid(struct txn_commit *t, uint8_t secret_r[TXID_SECRET_BYTES])
 {
-    uint8_t random[16];
-    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
+    struct session_shared *shared = t->client->env->shared;
+    if (getrandom(secret_r, TXID_SECRET_BYTES, 0) != TXID_SECRET_BYTES)
         abort();
-    txid_make(random, atomic_fetch_add_explicit(&c->env->shared->txid_counter, 1, memory_order_relaxed),
-              txid_r);
+    txid_make(shared->proxy_id, atomic_fetch_add_explicit(&shared->txid_counter, 1, memory_order_relaxed),
+              secret_r, t->txid);
 }
 
 /* Readers are released beside the first phase: what they read cannot change the outcome, and they keep no
@@ -479,7 +530,6 @@ bool txn_commit_two_phase(struct client *c, struct error *error_r)
     for (unsigned i = 0; i < t->n; i++)
         if (t->parts[i].link->pinned)
             decider_hint = i;
-    make_txid(c, t->txid);
     struct coordinator_options options = {
         .cluster = s->cluster,
         .txid = t->txid,
@@ -489,6 +539,7 @@ bool txn_commit_two_phase(struct client *c, struct error *error_r)
         .retry_us = 200000,
         .apply_timeout_us = s->commit_resolve_timeout_us,
     };
+    make_txid(t, options.secret);
     t->coordinator = coordinator_create(&options, participants, t->n, &ops, t, error_r);
     if (!t->coordinator) {
         free(t);

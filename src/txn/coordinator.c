@@ -85,7 +85,10 @@ static void decide(struct coordinator *c)
     c->result.prepare_us = phase_us(c);
     coordinator_set_state(c, CO_DECIDING);
     member_set_state(c, c->decider, M_DECIDING);
-    c->ops->decide(c->port, c->decider, &c->decision);
+    coordinator_decision_texts(c);
+    struct txn_decision decision = {
+        .txid = c->txid, .shards = (const char *)buf_head(&c->shards_text), .proof = c->proof};
+    c->ops->decide(c->port, c->decider, &decision);
 }
 
 /* Takes every member as far towards the outcome as it goes now. */
@@ -101,6 +104,8 @@ static void finish_members(struct coordinator *c)
             send(c, p, M_FINISHING, commit ? m->commit_sql : m->rollback_sql);
         else if (m->state == M_RETRY_WAIT && m->retry_at_us <= now)
             control(c, p, M_RETRYING, commit ? m->commit_sql : m->rollback_sql);
+        else if (m->state == M_GONE && m->retry_at_us <= now)
+            control(c, p, M_CHECKING, m->status_sql);
     }
 }
 
@@ -120,7 +125,8 @@ static bool all_over(const struct coordinator *c)
     return true;
 }
 
-/* Nothing more is sent: connections go back, what is not finished is the resolver's. */
+/* Connections go back, what is not finished is the resolver's. Only of those that somebody else ended nobody else may
+ * know: they are asked for a last time, if it is known how they should have ended. */
 static void leave(struct coordinator *c)
 {
     coordinator_set_state(c, CO_LEAVING);
@@ -129,24 +135,48 @@ static void leave(struct coordinator *c)
         member_part(c, p);
 }
 
-static void name_unapplied(struct coordinator *c)
+static void check_gone(struct coordinator *c)
+{
+    for (unsigned p = 0; p < c->n; p++)
+        if (c->members[p].state == M_GONE)
+            control(c, p, M_CHECKING, c->members[p].status_sql);
+}
+
+static bool torn(const struct member *m)
+{
+    return m->state == M_TORN;
+}
+
+static bool unapplied(const struct member *m)
+{
+    return m->state != M_FINISHED && m->state != M_TORN;
+}
+
+/* Somebody else ended it there, and how is not known yet. */
+static bool gone(const struct member *m)
+{
+    return m->state == M_GONE || m->state == M_CHECKING;
+}
+
+/* NULL: there are none. */
+static const char *names_of(const struct coordinator *c, bool (*is)(const struct member *m), char *names)
 {
     size_t len = 0;
     for (unsigned p = 0; p < c->n; p++) {
-        if (c->members[p].state == M_FINISHED)
+        if (!is(&c->members[p]))
             continue;
-        len += (size_t)snprintf(c->unapplied + len, c->unapplied_bytes - len, "%s%s", len ? ", " : "",
-                                c->members[p].shard);
-        TXN_ASSERT(len < c->unapplied_bytes);
+        len +=
+            (size_t)snprintf(names + len, c->names_bytes - len, "%s%s", len ? ", " : "", c->members[p].shard);
+        TXN_ASSERT(len < c->names_bytes);
     }
-    c->result.applied_everywhere = c->unapplied[0] == '\0';
-    c->result.unapplied = c->unapplied[0] ? c->unapplied : NULL;
+    return len ? names : NULL;
 }
 
 /* Answers the client and goes on to the state `to`. */
 static void answer(struct coordinator *c, enum txn_outcome outcome, enum coordinator_state to)
 {
     c->result.outcome = outcome;
+    c->result.torn = names_of(c, torn, c->torn);
     if (outcome != TXN_COMMITTED)
         c->result.error = &c->error;
     if (to == CO_LEAVING)
@@ -175,13 +205,13 @@ static void act_applying(struct coordinator *c, bool expired)
     finish_members(c);
     if (all_over(c)) {
         c->result.apply_us = phase_us(c);
-        c->result.applied_everywhere = true;
+        c->result.applied_everywhere = !any(c, torn);
         answer(c, TXN_COMMITTED, CO_LEAVING);
     } else if (c->ack_decided) {
         c->result.applied_everywhere = true; /* nothing is known to be late */
         answer(c, TXN_COMMITTED, CO_SETTLING_COMMIT);
     } else if (expired) {
-        name_unapplied(c);
+        c->result.unapplied = names_of(c, unapplied, c->unapplied);
         answer(c, TXN_COMMITTED, CO_LEAVING);
     }
 }
@@ -207,7 +237,7 @@ static void act(struct coordinator *c)
         if (expired)
             answer_unknown(c, "was lost while committing and did not tell in time");
         else if (decider->state == M_FENCE_WAIT && decider->retry_at_us <= coordinator_now(c))
-            control(c, c->decider, M_FENCING, c->fence_sql);
+            control(c, c->decider, M_FENCING, (const char *)buf_head(&c->fence_sql));
         return;
     case CO_CONFIRMING:
         finish_members(c);
@@ -221,7 +251,7 @@ static void act(struct coordinator *c)
         finish_members(c);
         if (all_over(c) || expired)
             answer(c, TXN_ROLLED_BACK, CO_LEAVING);
-        else if (!any(c, member_sending))
+        else if (!any(c, member_sending) && !any(c, gone))
             answer(c, TXN_ROLLED_BACK, CO_SETTLING_ABORT);
         return;
     case CO_SETTLING_COMMIT:
@@ -231,6 +261,7 @@ static void act(struct coordinator *c)
             leave(c);
         return;
     case CO_LEAVING:
+        check_gone(c);
         if (all_over(c))
             coordinator_set_state(c, CO_DONE);
         return;
@@ -242,7 +273,8 @@ static void set_timer(struct coordinator *c)
     uint64_t at = c->deadline_us;
     for (unsigned p = 0; p < c->n && at; p++) {
         const struct member *m = &c->members[p];
-        if ((m->state == M_FENCE_WAIT || m->state == M_RETRY_WAIT) && m->retry_at_us < at)
+        bool waits = m->state == M_FENCE_WAIT || m->state == M_RETRY_WAIT || m->state == M_GONE;
+        if (waits && m->retry_at_us < at)
             at = m->retry_at_us;
     }
     if (at == c->timer_us)
@@ -269,11 +301,15 @@ static void advance(struct coordinator *c)
 
 void coordinator_abort(struct coordinator *c, const struct error *error, unsigned whose)
 {
+    bool confirmed = c->state == CO_CONFIRMING;
     if (error != &c->error)
         c->error = *error;
     c->result.error_participant = whose;
     c->deadline_us = coordinator_now(c) + c->apply_timeout_us + 1;
     coordinator_set_state(c, CO_ABORTING);
+    for (unsigned p = 0; p < c->n && confirmed; p++) /* what proved nothing then, does now */
+        if (c->members[p].state == M_FINISHED && c->members[p].ended == 'c')
+            member_torn(c, p);
 }
 
 void coordinator_doubt(struct coordinator *c)

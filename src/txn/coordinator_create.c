@@ -7,8 +7,11 @@
 #include <limits.h>
 #include <stdlib.h>
 
-/* SAVEPOINT fails outside a transaction block, where PREPARE would quietly prepare an empty transaction. */
-#define PREPARE_PREFIX "SAVEPOINT pgunison; SET LOCAL statement_timeout = 0; PREPARE TRANSACTION "
+/* SAVEPOINT fails outside a transaction block, where PREPARE would quietly prepare an empty transaction. The SELECT
+   tells the id by which the transaction can be asked for when it is not prepared any more. */
+#define PREPARE_PREFIX                                                                                       \
+    "SAVEPOINT pgunison; SELECT pg_catalog.pg_current_xact_id(), "                                           \
+    "pg_catalog.set_config('statement_timeout', '0', true); PREPARE TRANSACTION "
 
 static enum status choose_decider(const struct coordinator_options *options,
                                   const struct txn_participant *participants, unsigned n, unsigned *decider_r,
@@ -37,13 +40,6 @@ static enum status choose_decider(const struct coordinator_options *options,
     return STATUS_OK;
 }
 
-static const char *finished_text(struct coordinator *c, struct buf *b)
-{
-    const char *text = arena_strndup(&c->arena, buf_head(b), buf_len(b));
-    buf_clear(b);
-    return text;
-}
-
 static const char *with_gid(struct coordinator *c, const char *command, const char *gid)
 {
     size_t command_len = strlen(command), gid_len = strlen(gid);
@@ -55,12 +51,13 @@ static const char *with_gid(struct coordinator *c, const char *command, const ch
     return text;
 }
 
-static enum status prepare_texts(struct coordinator *c, const char *cluster, struct error *error_r)
+static enum status prepare_texts(struct coordinator *c, struct error *error_r)
 {
+    const char *cluster = c->cluster;
     struct gid gid;
     char text[GID_MAX_BYTES + 1];
     if (!gid_name_valid(slice_str(cluster)) || !gid_name_valid(slice_str(c->members[c->decider].shard)) ||
-        !txid_valid(slice_str(c->txid)))
+        !txid_proven(slice_str(c->txid), slice_str(c->proof)))
         return error_set(error_r, SQLSTATE_PROGRAM_LIMIT,
                          "cluster \"%s\", shard \"%s\" and transaction \"%s\" cannot be put into a name of a "
                          "prepared transaction",
@@ -86,26 +83,43 @@ static enum status prepare_texts(struct coordinator *c, const char *cluster, str
     return STATUS_OK;
 }
 
-static void decision_texts(struct coordinator *c, const char *cluster)
+void coordinator_decision_texts(struct coordinator *c)
 {
-    const char **names = arena_alloc(&c->arena, c->n * sizeof *names);
-    size_t n_names = 0;
-    c->unapplied_bytes = 1;
-    for (unsigned p = 0; p < c->n; p++) {
+    size_t n = 0;
+    for (unsigned p = 0; p < c->n; p++)
         if (p != c->decider)
-            names[n_names++] = c->members[p].shard;
-        c->unapplied_bytes += strlen(c->members[p].shard) + 2;
+            c->named[n++] =
+                (struct decision_participant){.shard = c->members[p].shard, .xid = c->members[p].xid};
+    buf_clear(&c->shards_text);
+    buf_clear(&c->fence_sql);
+    decision_shards_format(&c->shards_text, c->cluster, c->members[c->decider].shard, c->named, n);
+    decision_fence_sql(&c->fence_sql, c->txid, (const char *)buf_head(&c->shards_text));
+}
+
+/* With the longest ids that there are. */
+static void take_room(struct coordinator *c)
+{
+    c->named = arena_alloc(&c->arena, c->n * sizeof *c->named);
+    c->names_bytes = 1;
+    for (unsigned p = 0; p < c->n; p++) {
+        c->members[p].xid = UINT64_MAX;
+        c->names_bytes += strlen(c->members[p].shard) + 2;
     }
-    struct buf b;
-    buf_init(&b);
-    decision_shards_format(&b, cluster, c->members[c->decider].shard, names, n_names);
-    const char *shards = finished_text(c, &b);
-    decision_decide_sql(&b, c->txid, shards);
-    c->decision = (struct txn_decision){.sql = finished_text(c, &b), .txid = c->txid, .shards = shards};
-    decision_fence_sql(&b, c->txid, shards);
-    c->fence_sql = finished_text(c, &b);
-    buf_free(&b);
-    c->unapplied = arena_zalloc(&c->arena, c->unapplied_bytes);
+    coordinator_decision_texts(c);
+    for (unsigned p = 0; p < c->n; p++)
+        c->members[p].xid = 0;
+    c->unapplied = arena_zalloc(&c->arena, c->names_bytes);
+    c->torn = arena_zalloc(&c->arena, c->names_bytes);
+}
+
+static void hex(const uint8_t *bytes, size_t n, char *to)
+{
+    static const char digits[] = "0123456789abcdef";
+    for (size_t i = 0; i < n; i++) {
+        *to++ = digits[bytes[i] >> 4];
+        *to++ = digits[bytes[i] & 15];
+    }
+    *to = '\0';
 }
 
 struct coordinator *coordinator_create(const struct coordinator_options *options,
@@ -122,7 +136,11 @@ struct coordinator *coordinator_create(const struct coordinator_options *options
     c->state = CO_NEW;
     c->ops = ops;
     c->port = port;
+    buf_init(&c->shards_text);
+    buf_init(&c->fence_sql);
+    c->cluster = arena_strdup(&c->arena, options->cluster);
     c->txid = arena_strdup(&c->arena, options->txid);
+    hex(options->secret, sizeof options->secret, c->proof);
     c->n = n;
     c->decider = decider;
     c->assign_first = participants[decider].may_lack_xid && !SEEDED_BUG(BUG_NO_XID);
@@ -133,11 +151,11 @@ struct coordinator *coordinator_create(const struct coordinator_options *options
     c->members = arena_zalloc(&c->arena, n * sizeof *c->members);
     for (unsigned p = 0; p < n; p++)
         c->members[p].shard = arena_strdup(&c->arena, participants[p].shard);
-    if (prepare_texts(c, options->cluster, error_r)) {
+    if (prepare_texts(c, error_r)) {
         coordinator_abandon(&c);
         return NULL;
     }
-    decision_texts(c, options->cluster);
+    take_room(c);
     coordinator_check(c);
     return c;
 }
@@ -146,6 +164,8 @@ void coordinator_abandon(struct coordinator **c)
 {
     if (!*c)
         return;
+    buf_free(&(*c)->shards_text);
+    buf_free(&(*c)->fence_sql);
     arena_free(&(*c)->arena);
     free(*c);
     *c = NULL;

@@ -74,11 +74,22 @@ static void assign_reply(struct coordinator *c, unsigned p, const struct txn_rep
         abort_with_reply(c, p, reply, "getting its identifier");
 }
 
+/* From here on the participant can be asked for, prepared or not. */
+static bool note_xid(struct member *m, const struct txn_reply *reply)
+{
+    if (reply->kind != TXN_REPLY_OK || reply->n_rows != 1 || !reply->rows[0][0] ||
+        !decision_xid_parse(reply->rows[0][0], &m->xid))
+        return false;
+    decision_status_sql(m->status_sql, m->xid);
+    return true;
+}
+
 static void prepare_reply(struct coordinator *c, unsigned p, const struct txn_reply *reply)
 {
     bool bug = (SEEDED_BUG(BUG_TAG_UNCHECKED) && reply->kind == TXN_REPLY_OK) ||
                (SEEDED_BUG(BUG_DECIDE_EARLY) && reply->kind == TXN_REPLY_ERROR);
-    if ((replied(reply, "PREPARE TRANSACTION") && reply->txn_status == 'I') || bug) {
+    bool known = note_xid(&c->members[p], reply);
+    if ((replied(reply, "PREPARE TRANSACTION") && reply->txn_status == 'I' && known) || bug) {
         member_set_state(c, p, M_PREPARED);
         return;
     }
@@ -126,37 +137,68 @@ static void decide_reply(struct coordinator *c, unsigned p, const struct txn_rep
 
 static bool committing(const struct coordinator *c)
 {
-    return c->state == CO_APPLYING || c->state == CO_SETTLING_COMMIT;
+    return c->state == CO_APPLYING || c->state == CO_SETTLING_COMMIT ||
+           (c->state == CO_LEAVING && c->result.outcome == TXN_COMMITTED);
 }
 
-/* COMMIT PREPARED or ROLLBACK PREPARED was answered. True: the member needs nothing more. */
-static bool finished(struct coordinator *c, const struct txn_reply *reply)
+/* COMMIT PREPARED or ROLLBACK PREPARED was answered. Tells what becomes of the member. */
+static enum member_state finished(struct coordinator *c, const struct txn_reply *reply)
 {
     if (replied(reply, committing(c) ? "COMMIT PREPARED" : "ROLLBACK PREPARED")) {
         if (c->state == CO_CONFIRMING)
             coordinator_abort(c, &c->error, UINT_MAX);
-        return true;
+        return M_FINISHED;
     }
-    /* 42704 after it was prepared: a resolver was faster. That is only ever asked when the outcome is known,
-       or, in CONFIRMING, counts as "gone" and proves nothing. */
     if (!failed_with(reply, SQLSTATE_UNDEFINED_OBJECT))
-        return false;
+        return M_RETRY_WAIT;
+    /* It was prepared, so somebody has ended it: a resolver, who did what was decided, or anybody else who may. */
     if (SEEDED_BUG(BUG_GONE_IS_DONE) && c->state == CO_CONFIRMING)
         coordinator_abort(c, &c->error, UINT_MAX);
-    return true;
+    return SEEDED_BUG(BUG_GONE_IS_DONE) || SEEDED_BUG(BUG_GONE_IS_APPLIED) ? M_FINISHED : M_GONE;
 }
 
 static void finish_reply(struct coordinator *c, unsigned p, const struct txn_reply *reply)
 {
     give_back(c, p, reply);
-    if (finished(c, reply)) {
-        member_set_state(c, p, M_FINISHED);
-        return;
-    }
-    /* The session may be another role than the one that prepared (SET LOCAL ROLE), time out, be gone: the
-     * control role tries. */
-    member_set_state(c, p, M_RETRY_WAIT);
+    /* If it is to be tried again: the session may be another role than the one that prepared (SET LOCAL ROLE), time
+     * out, be gone. The control role tries. */
+    member_set_state(c, p, finished(c, reply));
     c->members[p].retry_at_us = coordinator_now(c);
+}
+
+void member_torn(struct coordinator *c, unsigned p)
+{
+    member_set_state(c, p, M_TORN);
+    c->ops->torn(c->port, p, committing(c));
+}
+
+/*
+ * What became of a member that somebody else ended. As it should be, mostly. In CONFIRMING nothing should be:
+ *   'aborted'    Rows 'c' are not collected before every member has committed. So there never was one, and the fence
+ *                means what it says.
+ *   'committed'  Either by a row 'c' that was collected since, or against the fence.
+ */
+static void check_reply(struct coordinator *c, unsigned p, const struct txn_reply *reply)
+{
+    const char *status =
+        reply->kind == TXN_REPLY_OK && reply->n_rows == 1 && reply->n_columns == 1 && reply->rows[0][0]
+            ? reply->rows[0][0]
+            : "";
+    bool committed = strcmp(status, "committed") == 0, aborted = strcmp(status, "aborted") == 0;
+    if (!committed &&
+        !aborted) { /* no answer, or too long ago to be known: if need be, the resolver asks again */
+        member_set_state(c, p, c->state == CO_LEAVING ? M_LEFT : M_GONE);
+        c->members[p].retry_at_us = coordinator_now(c) + c->retry_us;
+    } else if (c->state == CO_CONFIRMING) {
+        c->members[p].ended = committed ? 'c' : 'a';
+        member_set_state(c, p, M_FINISHED);
+        if (aborted)
+            coordinator_abort(c, &c->error, UINT_MAX);
+    } else if (committed == committing(c)) {
+        member_set_state(c, p, M_FINISHED);
+    } else {
+        member_torn(c, p);
+    }
 }
 
 void member_reply(struct coordinator *c, unsigned p, const struct txn_reply *reply)
@@ -184,7 +226,10 @@ void member_reply(struct coordinator *c, unsigned p, const struct txn_reply *rep
     case M_FENCING:
     case M_RETRY_WAIT:
     case M_RETRYING:
+    case M_GONE:
+    case M_CHECKING:
     case M_FINISHED:
+    case M_TORN:
     case M_PARTING:
     case M_LEFT:
         TXN_ASSERT(!"reply without a send");
@@ -193,13 +238,13 @@ void member_reply(struct coordinator *c, unsigned p, const struct txn_reply *rep
 
 static void fence_reply(struct coordinator *c, unsigned p, const struct txn_reply *reply)
 {
-    const char *outcome = "";
-    if (reply->kind == TXN_REPLY_OK && reply->n_rows == 1 && reply->n_columns == 1 && reply->rows[0][0])
-        outcome = reply->rows[0][0];
-    if (strcmp(outcome, "c") == 0) {
+    char outcome = 0;
+    if (reply->kind == TXN_REPLY_OK && reply->n_rows == 1 && reply->n_columns == 2)
+        outcome = decision_outcome(c->txid, reply->rows[0][0], reply->rows[0][1]);
+    if (outcome == 'c') {
         member_set_state(c, p, M_FINISHED);
         coordinator_committed(c);
-    } else if (strcmp(outcome, "a") == 0) {
+    } else if (outcome == 'a') {
         member_set_state(c, p, M_FINISHED);
         error_set(&c->error, SQLSTATE_SERIALIZATION_FAILURE,
                   "transaction was rolled back because the connection to shard \"%s\" was lost while it was "
@@ -221,11 +266,14 @@ void member_control_reply(struct coordinator *c, unsigned p, const struct txn_re
     if (m->state == M_FENCING) {
         fence_reply(c, p, reply);
     } else if (m->state == M_RETRYING) {
-        bool over = finished(c, reply);
-        member_set_state(c, p, over ? M_FINISHED : M_RETRY_WAIT);
-        m->retry_at_us = coordinator_now(c) + c->retry_us;
+        enum member_state to = finished(c, reply);
+        member_set_state(c, p, to);
+        m->retry_at_us = coordinator_now(c) + (to == M_GONE ? 0 : c->retry_us);
+    } else if (m->state == M_CHECKING) {
+        check_reply(c, p, reply);
     } else {
-        member_set_state(c, p, M_LEFT);
+        bool gone = failed_with(reply, SQLSTATE_UNDEFINED_OBJECT) && c->result.outcome != TXN_OUTCOME_UNKNOWN;
+        member_set_state(c, p, gone && !SEEDED_BUG(BUG_GONE_IS_APPLIED) ? M_GONE : M_LEFT);
     }
 }
 
@@ -255,11 +303,21 @@ void member_part(struct coordinator *c, unsigned p)
     case M_RETRY_WAIT:
         member_set_state(c, p, M_LEFT);
         return;
+    case M_GONE:
+        if (c->result.outcome == TXN_OUTCOME_UNKNOWN)
+            member_set_state(c, p, M_LEFT); /* else asked for a last time */
+        return;
+    case M_CHECKING:
+        if (c->result.outcome != TXN_OUTCOME_UNKNOWN)
+            return; /* its answer counts still */
+        member_set_state(c, p, M_PARTING);
+        return;
     case M_FENCING:
     case M_RETRYING:
         member_set_state(c, p, M_PARTING);
         return;
     case M_FINISHED:
+    case M_TORN:
     case M_PARTING:
     case M_LEFT:
         return;

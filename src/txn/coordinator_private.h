@@ -35,8 +35,8 @@
  *  ABORTING         waits        rolled back, for certain
  *  SETTLING_COMMIT  has COMMIT   members are still being brought to it
  *  SETTLING_ABORT   has an error members are still being brought to it
- *  LEAVING          answered     nothing will be sent any more; control replies are outstanding; the resolver
- *                                has the rest
+ *  LEAVING          answered     nothing will be sent any more; control replies are outstanding (how members that are
+ *                                gone have ended still counts); the resolver has the rest
  *  DONE             answered     nothing is outstanding
  */
 enum coordinator_state {
@@ -67,7 +67,11 @@ enum coordinator_state {
  *  FINISHING     ours                   send         COMMIT PREPARED or ROLLBACK PREPARED
  *  RETRY_WAIT    given back             nothing      perhaps still prepared: next attempt at retry_at_us
  *  RETRYING      given back             control      perhaps still prepared
+ *  GONE          given back             nothing      not prepared any more: somebody else ended it, and how is asked
+ *                                                    at retry_at_us
+ *  CHECKING      given back             control      the same
  *  FINISHED      given back             nothing      has the outcome (in CONFIRMING: is gone)
+ *  TORN          given back             nothing      has the other outcome, and that was reported
  *  PARTING       given back             control      its reply changes nothing any more
  *  LEFT          given back             nothing      the resolver's
  */
@@ -83,7 +87,10 @@ enum member_state {
     M_FINISHING,
     M_RETRY_WAIT,
     M_RETRYING,
+    M_GONE,
+    M_CHECKING,
     M_FINISHED,
+    M_TORN,
     M_PARTING,
     M_LEFT
 };
@@ -92,7 +99,10 @@ struct member {
     enum member_state state;
     const char *shard;
     const char *prepare_sql, *commit_sql, *rollback_sql; /* NULL: the decider */
-    uint64_t retry_at_us;                                /* FENCE_WAIT, RETRY_WAIT */
+    uint64_t xid;                                        /* from PREPARED on: its own, there */
+    uint64_t retry_at_us;                                /* FENCE_WAIT, RETRY_WAIT, GONE */
+    char ended; /* FINISHED in CONFIRMING by somebody else: 'c' or 'a'; 0: by this coordinator */
+    char status_sql[DECISION_STATUS_SQL_BYTES];
 };
 
 struct coordinator {
@@ -100,22 +110,23 @@ struct coordinator {
     struct arena arena; /* everything below points into it */
     const struct coordinator_ops *ops;
     void *port;
-    const char *txid;
+    const char *cluster, *txid;
+    char proof[2 * TXID_SECRET_BYTES + 1];
     struct member *members;
     unsigned n, decider;
     bool assign_first; /* the decider may lack an xid */
     bool ack_decided;
     uint64_t resolve_timeout_us, retry_us, apply_timeout_us;
-    struct txn_decision decision;
-    const char *fence_sql;
+    struct decision_participant *named; /* what the decision names: all but the decider */
+    struct buf shards_text, fence_sql;  /* made when all are prepared, in the room that create() took */
 
     uint64_t deadline_us;      /* IN_DOUBT to SETTLING_*: when to stop trying; 0: none */
     uint64_t timer_us;         /* what the port's timer is set to; 0: nothing */
     uint64_t phase_started_us; /* of prepare, decide or apply */
     struct error error;        /* ABORTING: why */
     struct txn_result result;
-    char *unapplied; /* room for all names */
-    size_t unapplied_bytes;
+    char *unapplied, *torn; /* room for all names, each */
+    size_t names_bytes;
 };
 
 /* coordinator_state.c */
@@ -130,6 +141,7 @@ bool member_over(const struct member *m);        /* FINISHED, LEFT */
  */
 void member_reply(struct coordinator *c, unsigned p, const struct txn_reply *reply);
 void member_control_reply(struct coordinator *c, unsigned p, const struct txn_reply *reply);
+void member_torn(struct coordinator *c, unsigned p); /* reports it */
 void member_part(struct coordinator *c,
                  unsigned p); /* gives up on it: connection given back, the rest is the resolver's */
 
@@ -137,6 +149,9 @@ void member_part(struct coordinator *c,
 void coordinator_abort(struct coordinator *c, const struct error *error, unsigned whose);
 void coordinator_doubt(struct coordinator *c);
 void coordinator_committed(struct coordinator *c);
+/* coordinator_create.c: the texts that name every participant with its xid, once these are known; in the room that was
+ * taken for them. */
+void coordinator_decision_texts(struct coordinator *c);
 uint64_t coordinator_now(const struct coordinator *c);
 
 /* Frees it as the crash of its process would, whatever it is doing. For the simulator. */

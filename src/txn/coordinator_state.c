@@ -14,8 +14,9 @@ struct coordinator_rule {
     unsigned others;  /* states its other members may be in */
 };
 
-#define RETRY  (BIT(M_RETRY_WAIT) | BIT(M_RETRYING))
-#define FINISH (BIT(M_PREPARED) | BIT(M_FINISHING) | RETRY | BIT(M_FINISHED))
+#define RETRY  (BIT(M_RETRY_WAIT) | BIT(M_RETRYING) | BIT(M_GONE) | BIT(M_CHECKING))
+#define ENDED  (BIT(M_FINISHED) | BIT(M_TORN))
+#define FINISH (BIT(M_PREPARED) | BIT(M_FINISHING) | RETRY | ENDED)
 #define UNDO   (BIT(M_OPEN) | BIT(M_ASSIGNING) | BIT(M_ROLLING_BACK))
 
 static const struct coordinator_rule rules[] = {
@@ -34,10 +35,10 @@ static const struct coordinator_rule rules[] = {
                      UNDO | FINISH | BIT(M_PREPARING) | BIT(M_LEFT)},
     [CO_SETTLING_COMMIT] = {"committed, applying", BIT(CO_LEAVING), BIT(M_FINISHED), FINISH},
     [CO_SETTLING_ABORT] = {"rolled back, settling", BIT(CO_LEAVING), BIT(M_FINISHED),
-                           RETRY | BIT(M_FINISHED) | BIT(M_LEFT)},
+                           RETRY | ENDED | BIT(M_LEFT)},
     [CO_LEAVING] = {"leaving", BIT(CO_DONE), BIT(M_FINISHED) | BIT(M_LEFT) | BIT(M_PARTING),
-                    BIT(M_FINISHED) | BIT(M_LEFT) | BIT(M_PARTING)},
-    [CO_DONE] = {"done", 0, BIT(M_FINISHED) | BIT(M_LEFT), BIT(M_FINISHED) | BIT(M_LEFT)},
+                    ENDED | BIT(M_LEFT) | BIT(M_PARTING) | BIT(M_CHECKING)},
+    [CO_DONE] = {"done", 0, BIT(M_FINISHED) | BIT(M_LEFT), ENDED | BIT(M_LEFT)},
 };
 
 static const struct {
@@ -52,11 +53,14 @@ static const struct {
     [M_FENCE_WAIT] = {"in doubt", BIT(M_FENCING) | BIT(M_LEFT)},
     [M_FENCING] = {"fencing", BIT(M_FENCE_WAIT) | BIT(M_FINISHED) | BIT(M_PARTING)},
     [M_ROLLING_BACK] = {"rolling back", BIT(M_FINISHED)},
-    [M_FINISHING] = {"finishing", BIT(M_FINISHED) | BIT(M_RETRY_WAIT) | BIT(M_LEFT)},
+    [M_FINISHING] = {"finishing", BIT(M_FINISHED) | BIT(M_RETRY_WAIT) | BIT(M_GONE) | BIT(M_LEFT)},
     [M_RETRY_WAIT] = {"waiting to retry", BIT(M_RETRYING) | BIT(M_LEFT)},
-    [M_RETRYING] = {"retrying", BIT(M_FINISHED) | BIT(M_RETRY_WAIT) | BIT(M_PARTING)},
-    [M_FINISHED] = {"finished", 0},
-    [M_PARTING] = {"parting", BIT(M_FINISHED) | BIT(M_LEFT)},
+    [M_RETRYING] = {"retrying", BIT(M_FINISHED) | BIT(M_RETRY_WAIT) | BIT(M_GONE) | BIT(M_PARTING)},
+    [M_GONE] = {"gone", BIT(M_CHECKING) | BIT(M_LEFT)},
+    [M_CHECKING] = {"checking", BIT(M_FINISHED) | BIT(M_TORN) | BIT(M_GONE) | BIT(M_LEFT) | BIT(M_PARTING)},
+    [M_FINISHED] = {"finished", BIT(M_TORN)},
+    [M_TORN] = {"torn", 0},
+    [M_PARTING] = {"parting", BIT(M_FINISHED) | BIT(M_GONE) | BIT(M_LEFT)},
     [M_LEFT] = {"left to the resolver", 0},
 };
 
@@ -98,12 +102,12 @@ bool member_sending(const struct member *m)
 
 bool member_controlling(const struct member *m)
 {
-    return (BIT(m->state) & (BIT(M_FENCING) | BIT(M_RETRYING) | BIT(M_PARTING))) != 0;
+    return (BIT(m->state) & (BIT(M_FENCING) | BIT(M_RETRYING) | BIT(M_CHECKING) | BIT(M_PARTING))) != 0;
 }
 
 bool member_over(const struct member *m)
 {
-    return m->state == M_FINISHED || m->state == M_LEFT;
+    return m->state == M_FINISHED || m->state == M_TORN || m->state == M_LEFT;
 }
 
 const char *coordinator_state_name(const struct coordinator *c)

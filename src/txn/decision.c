@@ -16,35 +16,7 @@
 #include "txn_assert.h"
 
 #include <inttypes.h>
-
-/* The advisory lock: proxies that start together would otherwise trip over each other's CREATE … IF NOT
- * EXISTS. */
-const char decision_schema_sql[] = "SELECT pg_catalog.pg_advisory_xact_lock(8101236501741561);\n"
-                                   "CREATE SCHEMA IF NOT EXISTS pgunison;\n"
-                                   "CREATE TABLE IF NOT EXISTS pgunison.decision (\n"
-                                   "    txid     text PRIMARY KEY,\n"
-                                   "    outcome  \"char\" NOT NULL,\n"
-                                   "    shards   text NOT NULL,\n"
-                                   "    at       timestamptz NOT NULL DEFAULT now());\n"
-                                   "REVOKE ALL ON SCHEMA pgunison FROM PUBLIC;\n"
-                                   "REVOKE ALL ON TABLE pgunison.decision FROM PUBLIC;\n"
-                                   "GRANT USAGE ON SCHEMA pgunison TO PUBLIC;\n"
-                                   "GRANT INSERT ON TABLE pgunison.decision TO PUBLIC";
-
-/* pg_class is joined by hand: to_regclass() and has_table_privilege(name) would raise errors without USAGE on
- * the schema. */
-const char decision_check_sql[] =
-    "SELECT pg_catalog.count(c.oid) OPERATOR(pg_catalog.>) 0,"
-    " COALESCE(pg_catalog.bool_and(pg_catalog.has_schema_privilege(c.relnamespace, 'USAGE')"
-    " AND pg_catalog.has_table_privilege(c.oid, 'SELECT') AND pg_catalog.has_table_privilege(c.oid, 'INSERT')"
-    " AND pg_catalog.has_table_privilege(c.oid, 'DELETE')), false),"
-    " COALESCE(pg_catalog.bool_and(pg_catalog.has_schema_privilege('public', c.relnamespace, 'USAGE')"
-    " AND pg_catalog.has_table_privilege('public', c.oid, 'INSERT')), false),"
-    " (SELECT r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) CURRENT_USER)"
-    " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) "
-    "c.relnamespace"
-    " WHERE n.nspname OPERATOR(pg_catalog.=) 'pgunison' AND c.relname OPERATOR(pg_catalog.=) 'decision'"
-    " AND c.relkind OPERATOR(pg_catalog.=) 'r'";
+#include <stdio.h>
 
 /* The 5 s also end a wait for a synchronous standby; what was written is then committed locally, which is all
  * a fence needs. */
@@ -52,6 +24,17 @@ const char decision_check_sql[] =
     "SET LOCAL search_path = pg_catalog, pg_temp; SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ "     \
     "WRITE; "                                                                                                \
     "SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '250ms'; "
+
+/* Fails (22P02, the text is in its message) unless the table is one that only this role, or a superuser, can have
+   made: reading a view of somebody else's, or writing into a table with his triggers, would run what he likes, as
+   this role. */
+#define TRUSTED_TABLE                                                                                        \
+    "SELECT CASE WHEN EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "         \
+    "JOIN pg_roles o ON o.oid = c.relowner JOIN pg_roles s ON s.oid = n.nspowner "                           \
+    "WHERE n.nspname = 'pgunison' AND c.relname = 'decision' AND c.relkind = 'r' "                           \
+    "AND (o.rolsuper OR o.rolname = CURRENT_USER) AND (s.rolsuper OR s.rolname = CURRENT_USER)) THEN 0 "     \
+    "ELSE ('no table pgunison.decision that is owned by ' || CURRENT_USER::text || ' or a superuser')::int " \
+    "END; "
 
 static void append_literal(struct buf *b, const char *s)
 {
@@ -73,51 +56,6 @@ static void terminate(struct buf *b)
     *buf_reserve(b, 1) = '\0';
 }
 
-void decision_shards_format(struct buf *b, const char *cluster, const char *decider,
-                            const char *const *participants, size_t n)
-{
-    TXN_ASSERT(n > 0);
-    buf_str(b, cluster);
-    buf_u8(b, '/');
-    buf_str(b, decider);
-    for (size_t i = 0; i < n; i++) {
-        buf_u8(b, i ? ',' : '/');
-        buf_str(b, participants[i]);
-    }
-    terminate(b);
-}
-
-static bool take_name(struct slice *rest, char name_r[GID_NAME_MAX_BYTES + 1])
-{
-    const uint8_t *slash = rest->len ? memchr(rest->data, '/', rest->len) : NULL;
-    if (!slash)
-        return false;
-    struct slice name = slice_of(rest->data, (size_t)(slash - rest->data));
-    if (!gid_name_valid(name))
-        return false;
-    memcpy(name_r, name.data, name.len);
-    name_r[name.len] = '\0';
-    *rest = slice_of(slash + 1, rest->len - name.len - 1);
-    return true;
-}
-
-bool decision_shards_parse(struct slice text, char cluster_r[GID_NAME_MAX_BYTES + 1],
-                           char decider_r[GID_NAME_MAX_BYTES + 1], struct slice *participants_r)
-{
-    if (!take_name(&text, cluster_r) || !take_name(&text, decider_r))
-        return false;
-    *participants_r = text;
-    for (;;) {
-        const uint8_t *comma = text.len ? memchr(text.data, ',', text.len) : NULL;
-        size_t len = comma ? (size_t)(comma - text.data) : text.len;
-        if (!gid_name_valid(slice_of(text.data, len)))
-            return false;
-        if (!comma)
-            return true;
-        text = slice_of(comma + 1, text.len - len - 1);
-    }
-}
-
 /*
  * The CASE is evaluated before the INSERT gives the transaction an xid, so its first branch sees whether
  * there was one; NULL then fails on NOT NULL. The second is never NULL: from there on no statement_timeout can
@@ -126,51 +64,47 @@ bool decision_shards_parse(struct slice text, char cluster_r[GID_NAME_MAX_BYTES 
  * synchronous_commit on where it is off, and leaves local, remote_apply and the others as the client chose
  * them. clock_timestamp(): now() would be the time of the transaction's BEGIN.
  */
-#define DECIDE_INSERT "INSERT INTO pgunison.decision (txid, shards, outcome, at) VALUES ("
-#define DECIDE_VALUES                                                                                        \
-    ", CASE WHEN pg_catalog.pg_current_xact_id_if_assigned() IS NULL THEN NULL "                             \
-    "WHEN pg_catalog.set_config('statement_timeout', '0', true) IS NULL THEN NULL "                          \
-    "WHEN pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.<>) 'off' THEN 'c' "          \
-    "WHEN pg_catalog.set_config('synchronous_commit', 'on', true) IS NOT NULL THEN 'c' "                     \
-    "END::pg_catalog.\"char\", pg_catalog.clock_timestamp())"
+const char decision_insert_sql[] =
+    "INSERT INTO pgunison.decision (txid, shards, proof, outcome, at) VALUES ($1, $2, pg_catalog.decode($3, "
+    "'hex'), "
+    "CASE WHEN pg_catalog.pg_current_xact_id_if_assigned() IS NULL THEN NULL "
+    "WHEN pg_catalog.set_config('statement_timeout', '0', true) IS NULL THEN NULL "
+    "WHEN pg_catalog.current_setting('synchronous_commit') OPERATOR(pg_catalog.<>) 'off' THEN 'c' "
+    "WHEN pg_catalog.set_config('synchronous_commit', 'on', true) IS NOT NULL THEN 'c' "
+    "END::pg_catalog.\"char\", pg_catalog.clock_timestamp())";
 
-const char decision_insert_sql[] = DECIDE_INSERT "$1, $2" DECIDE_VALUES;
-
-void decision_decide_sql(struct buf *b, const char *txid, const char *shards)
+char decision_outcome(const char *txid, const char *outcome, const char *proof)
 {
-    buf_str(b, DECIDE_INSERT);
-    append_literal(b, txid);
-    buf_str(b, ", ");
-    append_literal(b, shards);
-    buf_str(b, DECIDE_VALUES "; COMMIT");
-    terminate(b);
+    if (!outcome || strlen(outcome) != 1)
+        return 0;
+    if (outcome[0] == 'a')
+        return 'a';
+    if (outcome[0] != 'c')
+        return 0;
+    if (SEEDED_BUG(BUG_ROW_UNPROVEN) || txid_without_proof(slice_str(txid)))
+        return 'c';
+    return proof && txid_proven(slice_str(txid), slice_str(proof)) ? 'c' : 0;
 }
+
+#define ROW_READ "SELECT %soutcome, COALESCE(encode(proof, 'hex'), '') FROM pgunison.decision WHERE txid = "
 
 static void append_read(struct buf *b, const char *txid)
 {
-    buf_str(b, "SELECT outcome FROM pgunison.decision WHERE txid = ");
+    buf_printf(b, ROW_READ, "");
     append_literal(b, txid);
 }
 
 void decision_read_sql(struct buf *b, const char *txid)
 {
-    buf_str(b, CONTROL_PREFIX);
+    buf_str(b, CONTROL_PREFIX TRUSTED_TABLE);
     append_read(b, txid);
     terminate(b);
 }
 
-static void append_fences(struct buf *b, const char *const *txids, const char *const *shards, size_t n)
+void decision_status_sql(char sql_r[DECISION_STATUS_SQL_BYTES], uint64_t xid)
 {
-    buf_str(b, CONTROL_PREFIX "SET LOCAL synchronous_commit = on; "
-                              "INSERT INTO pgunison.decision (txid, shards, outcome, at) VALUES ");
-    for (size_t i = 0; i < n; i++) {
-        buf_str(b, i ? ", (" : "(");
-        append_literal(b, txids[i]);
-        buf_str(b, ", ");
-        append_literal(b, shards[i]);
-        buf_str(b, ", 'a', clock_timestamp())");
-    }
-    buf_str(b, " ON CONFLICT (txid) DO NOTHING; ");
+    snprintf(sql_r, DECISION_STATUS_SQL_BYTES,
+             "SELECT pg_catalog.pg_xact_status('%" PRIu64 "'::pg_catalog.xid8)", xid);
 }
 
 /* As '{…}'. Names of transactions need no quotes. */
@@ -180,6 +114,26 @@ static void append_txids(struct buf *b, const char *const *txids, size_t n)
     for (size_t i = 0; i < n; i++)
         buf_printf(b, i ? ",%s" : "%s", txids[i]);
     buf_str(b, "}'::text[]");
+}
+
+/* A row that says 'c' and does not prove it holds the key as well as a fence does: it becomes one. Nobody can have
+   decided meanwhile, and whoever tries will fail. */
+static void append_fences(struct buf *b, const char *const *txids, const char *const *shards, size_t n)
+{
+    buf_str(b, CONTROL_PREFIX "SET LOCAL synchronous_commit = on; " TRUSTED_TABLE
+                              "INSERT INTO pgunison.decision (txid, shards, outcome, at) VALUES ");
+    for (size_t i = 0; i < n; i++) {
+        buf_str(b, i ? ", (" : "(");
+        append_literal(b, txids[i]);
+        buf_str(b, ", ");
+        append_literal(b, shards[i]);
+        buf_str(b, ", 'a', clock_timestamp())");
+    }
+    buf_str(b, " ON CONFLICT (txid) DO NOTHING; "
+               "UPDATE pgunison.decision SET outcome = 'a', proof = NULL, at = clock_timestamp() WHERE txid "
+               "= ANY (");
+    append_txids(b, txids, n);
+    buf_str(b, ") AND outcome = 'c' AND NOT " DECISION_PROVEN("") "; ");
 }
 
 void decision_fence_sql(struct buf *b, const char *txid, const char *shards)
@@ -192,9 +146,20 @@ void decision_fence_sql(struct buf *b, const char *txid, const char *shards)
 void decision_fences_sql(struct buf *b, const char *const *txids, const char *const *shards, size_t n)
 {
     append_fences(b, txids, shards, n);
-    buf_str(b, "SELECT txid, outcome FROM pgunison.decision WHERE txid = ANY (");
+    buf_printf(b, ROW_READ "ANY (", "txid, ");
     append_txids(b, txids, n);
     buf_u8(b, ')');
+    terminate(b);
+}
+
+void decision_uncommitted_sql(struct buf *b, const uint64_t *xids, size_t n)
+{
+    buf_str(b, CONTROL_PREFIX
+            "SELECT x, s FROM (SELECT x, CASE WHEN x::xid8 < pg_snapshot_xmax(pg_current_snapshot()) "
+            "THEN COALESCE(pg_xact_status(x::xid8), 'unknown') ELSE 'future' END AS s FROM unnest('{");
+    for (size_t i = 0; i < n; i++)
+        buf_printf(b, i ? ",%" PRIu64 : "%" PRIu64, xids[i]);
+    buf_str(b, "}'::text[]) AS x) AS y WHERE s <> 'committed'");
     terminate(b);
 }
 
@@ -216,14 +181,14 @@ static void append_collectable(struct buf *b, const struct sweep_query *q)
 
 void decision_sweep_sql(struct buf *b, const struct sweep_query *q)
 {
-    buf_str(b, CONTROL_PREFIX "SELECT 'p', gid, '', '', date_part('epoch', clock_timestamp() - "
-                              "prepared)::text FROM pg_prepared_xacts "
-                              "WHERE database = current_database() AND starts_with(gid, ");
+    buf_str(b, q->with_decisions ? CONTROL_PREFIX TRUSTED_TABLE : CONTROL_PREFIX);
+    buf_str(b, "SELECT 'p', gid, transaction::text, pg_snapshot_xmax(pg_current_snapshot())::text, '', "
+               "date_part('epoch', clock_timestamp() - prepared)::text FROM pg_prepared_xacts "
+               "WHERE database = current_database() AND starts_with(gid, ");
     buf_printf(b, "'pgunison/%s/')", q->cluster);
     if (q->with_decisions) {
-        buf_str(
-            b,
-            " UNION ALL (SELECT 'd', txid, outcome::text, shards, '' FROM pgunison.decision WHERE txid > ");
+        buf_str(b, " UNION ALL (SELECT 'd', txid, outcome::text, COALESCE(encode(proof, 'hex'), ''), shards, "
+                   "date_part('epoch', clock_timestamp() - at)::text FROM pgunison.decision WHERE txid > ");
         append_literal(b, q->after_txid);
         buf_str(b, " AND ");
         append_collectable(b, q);
@@ -232,11 +197,24 @@ void decision_sweep_sql(struct buf *b, const struct sweep_query *q)
     terminate(b);
 }
 
-void decision_collect_sql(struct buf *b, const struct sweep_query *q, const char *const *txids, size_t n)
+static void append_delete(struct buf *b, const struct sweep_query *q, const char *const *txids, size_t n)
 {
-    buf_str(b, CONTROL_PREFIX "DELETE FROM pgunison.decision WHERE txid = ANY (");
+    buf_str(b, "DELETE FROM pgunison.decision WHERE txid = ANY (");
     append_txids(b, txids, n);
     buf_str(b, ") AND ");
     append_collectable(b, q);
+}
+
+void decision_collect_sql(struct buf *b, const struct sweep_query *q, const char *const *txids, size_t n,
+                          const char *const *unproven, size_t n_unproven)
+{
+    buf_str(b, CONTROL_PREFIX TRUSTED_TABLE);
+    if (n > 0)
+        append_delete(b, q, txids, n);
+    if (n_unproven > 0) {
+        buf_str(b, n > 0 ? "; " : "");
+        append_delete(b, q, unproven, n_unproven);
+        buf_str(b, " AND outcome = 'c' AND NOT " DECISION_PROVEN(""));
+    }
     terminate(b);
 }

@@ -1,8 +1,7 @@
 /*
- * Names of transactions and of their prepared parts.
+ * Names of the prepared parts of transactions:
  *
- *   txid  0123456789abcdef0123456789abcdef-1a       32 hex digits, '-', a counter in hex without leading
- * zeros gid   pgunison/<cluster>/<decider>/<txid>/<participant>
+ *   pgunison/<cluster>/<decider>/<txid>/<participant>
  *
  * A gid found on a shard is all that a resolver knows of a transaction, and it may have been put there by
  * anyone: what is not exactly of this form, with a decider other than the participant, is not ours and nobody
@@ -10,42 +9,7 @@
  */
 #include "txn/gid.h"
 
-#define GID_PREFIX          "pgunison/"
-#define TXID_RANDOM_DIGITS  32
-#define TXID_COUNTER_DIGITS 16
-
-static const char hex_digits[] = "0123456789abcdef";
-
-void txid_make(const uint8_t random[16], uint64_t counter, char txid_r[TXID_MAX_BYTES + 1])
-{
-    char *at = txid_r;
-    for (int i = 0; i < TXID_RANDOM_DIGITS / 2; i++) {
-        *at++ = hex_digits[random[i] >> 4];
-        *at++ = hex_digits[random[i] & 15];
-    }
-    *at++ = '-';
-    int shift = 60;
-    while (shift > 0 && (counter >> shift) == 0)
-        shift -= 4;
-    for (; shift >= 0; shift -= 4)
-        *at++ = hex_digits[(counter >> shift) & 15];
-    *at = '\0';
-}
-
-static bool is_hex(uint8_t c)
-{
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-}
-
-bool txid_valid(struct slice s)
-{
-    if (s.len < TXID_RANDOM_DIGITS + 2 || s.len > TXID_RANDOM_DIGITS + 1 + TXID_COUNTER_DIGITS)
-        return false;
-    for (size_t i = 0; i < s.len; i++)
-        if (i == TXID_RANDOM_DIGITS ? s.data[i] != '-' : !is_hex(s.data[i]))
-            return false;
-    return s.data[TXID_RANDOM_DIGITS + 1] != '0' || s.len == TXID_RANDOM_DIGITS + 2;
-}
+#define GID_PREFIX "pgunison/"
 
 bool gid_name_valid(struct slice s)
 {

@@ -23,7 +23,7 @@
 
 static void set_state(struct recovery *r, enum sweep_state to)
 {
-    TXN_ASSERT((int)to == ((int)r->state + 1) % 3);
+    TXN_ASSERT((int)to == ((int)r->state + 1) % 4);
     r->state = to;
 }
 
@@ -41,6 +41,7 @@ static void check(const struct recovery *r)
         const struct shard *s = &r->shards[i];
         bool busy = s->state != SHARD_FREE && s->state != SHARD_UNREACHABLE;
         TXN_ASSERT(!busy || r->state != SWEEP_IDLE);
+        TXN_ASSERT((s->state == SHARD_VERIFYING) <= (r->state == SWEEP_VERIFYING));
         TXN_ASSERT((s->state == SHARD_DELETING) <= (r->state == SWEEP_COLLECTING));
         TXN_ASSERT(!list_empty(&s->asked) == (s->state == SHARD_FENCING));
         TXN_ASSERT((s->finishing != NULL) == (s->state == SHARD_FINISHING));
@@ -79,6 +80,7 @@ struct recovery *recovery_create(const struct recovery_options *options, const c
         arena_init(&s->row_arena);
     }
     list_init(&r->doubts);
+    list_init(&r->torn);
     hashmap_init(&r->doubt_of);
     hashmap_init(&r->reported);
     buf_init(&r->sql);
@@ -92,6 +94,7 @@ void recovery_destroy(struct recovery **rr)
         return;
     for (unsigned i = 0; i < r->n; i++)
         arena_free(&r->shards[i].row_arena);
+    torn_free(r);
     hashmap_free(&r->doubt_of, NULL);
     hashmap_free(&r->reported, NULL);
     buf_free(&r->sql);
@@ -182,18 +185,26 @@ static void finish_sweep(struct recovery *r)
     r->ops->sweep_done(r->port);
 }
 
+static void on_free_shards(struct recovery *r, bool (*send)(struct recovery *r, struct shard *s))
+{
+    for (unsigned i = 0; i < r->n; i++)
+        if (r->shards[i].state == SHARD_FREE)
+            (void)send(r, &r->shards[i]);
+}
+
 static void advance(struct recovery *r)
 {
     if (r->state == SWEEP_RESOLVING) {
         give_work(r);
         if (!busy_anywhere(r) && !pace_waiting(r)) {
-            set_state(r, SWEEP_COLLECTING);
-            for (unsigned i = 0; i < r->n && r->only[0] == '\0'; i++) {
-                struct shard *s = &r->shards[i];
-                if (s->rows_due && s->state == SHARD_FREE)
-                    (void)rows_collect(r, s);
-            }
+            set_state(r, SWEEP_VERIFYING);
+            rows_begin_verifying(r);
+            on_free_shards(r, rows_verify);
         }
+    }
+    if (r->state == SWEEP_VERIFYING && !busy_anywhere(r)) {
+        set_state(r, SWEEP_COLLECTING);
+        on_free_shards(r, rows_collect);
     }
     check(r);
     if (r->state == SWEEP_COLLECTING && !busy_anywhere(r))
@@ -249,7 +260,9 @@ uint64_t recovery_rest_us(const struct recovery *r, uint64_t interval_us)
 static bool about_the_table(const struct txn_reply *reply)
 {
     return reply->kind == TXN_REPLY_ERROR && reply->error &&
-           (strcmp(reply->error->sqlstate, "42P01") == 0 || strcmp(reply->error->sqlstate, "42501") == 0);
+           (strcmp(reply->error->sqlstate, SQLSTATE_INVALID_TEXT) == 0 || /* not ours, or not there */
+            strcmp(reply->error->sqlstate, "42703") == 0 ||               /* of an earlier version */
+            strcmp(reply->error->sqlstate, "42P01") == 0 || strcmp(reply->error->sqlstate, "42501") == 0);
 }
 
 static void listed(struct recovery *r, struct shard *s, const struct txn_reply *reply)
@@ -277,7 +290,7 @@ static void listed(struct recovery *r, struct shard *s, const struct txn_reply *
     s->listed = true;
     for (size_t i = 0; i < reply->n_rows; i++)
         if (strcmp(reply->rows[i][SWEEP_KIND], "p") == 0)
-            entries_listed(r, s, reply->rows[i][SWEEP_NAME], strtod(reply->rows[i][SWEEP_AGE_S], NULL));
+            entries_listed(r, s, reply->rows[i]);
     pace_begin(r, s);
     if (rows)
         rows_listed(r, s, reply);
@@ -302,6 +315,9 @@ void recovery_reply(struct recovery *r, unsigned i, const struct txn_reply *repl
         finished = s->finishing;
         s->finishing = NULL;
         entries_finish_reply(r, s, finished, reply);
+        break;
+    case SHARD_VERIFYING:
+        rows_verify_reply(r, s, reply);
         break;
     case SHARD_DELETING:
         if (reply->kind != TXN_REPLY_OK)

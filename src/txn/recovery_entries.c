@@ -119,8 +119,10 @@ static bool due(struct recovery *r, const struct entry *e)
     return false;
 }
 
-void entries_listed(struct recovery *r, struct shard *s, const char *text, double age_s)
+void entries_listed(struct recovery *r, struct shard *s, const char *const *columns)
 {
+    const char *text = columns[SWEEP_NAME];
+    double age_s = strtod(columns[SWEEP_AGE_S], NULL);
     struct gid gid;
     if (!gid_parse(slice_str(text), &gid) || strcmp(gid.cluster, r->cluster) != 0) {
         recovery_report(r,
@@ -133,6 +135,7 @@ void entries_listed(struct recovery *r, struct shard *s, const char *text, doubl
     e->gid = gid;
     e->text = arena_strdup(r->arena, text);
     e->shard = (unsigned)(s - r->shards);
+    e->xid = decision_whole_xid(columns[SWEEP_OUTCOME], columns[SWEEP_PROOF]);
     e->age_s = age_s;
     e->owned = r->ops->owned(r->port, gid.txid);
     e->doubt = doubt_of(r, &gid);
@@ -163,17 +166,17 @@ static bool wants_finish(const struct entry *e)
 /* The participants that are known. Others may be prepared too: they name the decider themselves. */
 static const char *participants_of(struct recovery *r, const struct shard *s, const struct doubt *d)
 {
-    const char **names = arena_alloc(r->arena, d->entries.count * sizeof *names);
+    struct decision_participant *named = arena_alloc(r->arena, d->entries.count * sizeof *named);
     size_t n = 0;
     list_foreach(&d->entries, node, next)
     {
         const struct entry *e = list_entry(node, struct entry, in_doubt);
         if (on_its_own_shard(r, e))
-            names[n++] = e->gid.participant;
+            named[n++] = (struct decision_participant){.shard = e->gid.participant, .xid = e->xid};
     }
     struct buf shards;
     buf_init(&shards);
-    decision_shards_format(&shards, r->cluster, s->name, names, n);
+    decision_shards_format(&shards, r->cluster, s->name, named, n);
     const char *text = arena_strdup(r->arena, (const char *)buf_head(&shards));
     buf_free(&shards);
     return text;
@@ -214,6 +217,10 @@ static void send_fences(struct recovery *r, struct shard *s)
 static const char *finish_sql(struct recovery *r, const struct entry *e)
 {
     buf_clear(&r->sql);
+    if (e->gone) {
+        decision_status_sql((char *)buf_reserve(&r->sql, DECISION_STATUS_SQL_BYTES), e->xid);
+        return (const char *)buf_head(&r->sql);
+    }
     buf_printf(&r->sql, "%s PREPARED '%s'", e->doubt->decision == DECISION_COMMITTED ? "COMMIT" : "ROLLBACK",
                e->text);
     buf_u8(&r->sql, '\0');
@@ -251,13 +258,6 @@ bool entries_next_job(struct recovery *r, struct shard *s)
     return true;
 }
 
-static char outcome_in(const char *cell)
-{
-    if (!cell || (strcmp(cell, "c") != 0 && strcmp(cell, "a") != 0))
-        return 0;
-    return cell[0];
-}
-
 /* What a reply to decision_fence_sql() or decision_fences_sql() says of one transaction: 'c', 'a', or 0. Rows come in
  * any order. */
 static char outcome_of(const struct txn_reply *reply, const char *txid, bool together, size_t nth)
@@ -267,12 +267,14 @@ static char outcome_of(const struct txn_reply *reply, const char *txid, bool tog
     if (SEEDED_BUG(BUG_SKIP_FENCE) && reply->n_rows == 0)
         return 'a';
     if (!together)
-        return reply->n_rows == 1 && reply->n_columns == 1 ? outcome_in(reply->rows[0][0]) : 0;
+        return reply->n_rows == 1 && reply->n_columns == 2
+                   ? decision_outcome(txid, reply->rows[0][0], reply->rows[0][1])
+                   : 0;
     if (SEEDED_BUG(BUG_ANSWERS_IN_ORDER))
-        return nth < reply->n_rows ? outcome_in(reply->rows[nth][1]) : 0;
-    for (size_t i = 0; i < reply->n_rows && reply->n_columns == 2; i++)
+        return nth < reply->n_rows && reply->rows[nth][1] ? reply->rows[nth][1][0] : 0;
+    for (size_t i = 0; i < reply->n_rows && reply->n_columns == 3; i++)
         if (reply->rows[i][0] && strcmp(reply->rows[i][0], txid) == 0)
-            return outcome_in(reply->rows[i][1]);
+            return decision_outcome(txid, reply->rows[i][1], reply->rows[i][2]);
     return 0;
 }
 
@@ -312,8 +314,29 @@ void entries_fence_reply(struct recovery *r, struct shard *s, const struct txn_r
     }
 }
 
+/* Somebody else ended it. The answer to how; 'committed' and 'aborted' are for ever. */
+static void gone_reply(struct recovery *r, struct shard *s, struct entry *e, const struct txn_reply *reply)
+{
+    bool row = reply->kind == TXN_REPLY_OK && reply->n_rows == 1 && reply->n_columns == 1;
+    const char *status = row && reply->rows[0][0] ? reply->rows[0][0] : "";
+    bool commit = e->doubt->decision == DECISION_COMMITTED;
+    e->over = true;
+    if (strcmp(status, commit ? "aborted" : "committed") == 0) {
+        torn_entry(r, s, e);
+    } else if (strcmp(status, commit ? "committed" : "aborted") != 0) {
+        recovery_report(
+            r, "transaction %s was %s; somebody else ended it on shard \"%s\", and it cannot be seen how: %s",
+            e->doubt->txid, commit ? "committed" : "rolled back", s->name,
+            row ? "the shard does not know its state" : recovery_reason(r, reply));
+    }
+}
+
 void entries_finish_reply(struct recovery *r, struct shard *s, struct entry *e, const struct txn_reply *reply)
 {
+    if (e->gone) {
+        gone_reply(r, s, e, reply);
+        return;
+    }
     bool commit = e->doubt->decision == DECISION_COMMITTED;
     if (reply->kind == TXN_REPLY_OK && reply->tag &&
         strcmp(reply->tag, commit ? "COMMIT PREPARED" : "ROLLBACK PREPARED") == 0) {
@@ -321,7 +344,13 @@ void entries_finish_reply(struct recovery *r, struct shard *s, struct entry *e, 
         r->ops->resolved(r->port, e->doubt->txid, s->name, commit);
     } else if (reply->kind == TXN_REPLY_ERROR && reply->error &&
                strcmp(reply->error->sqlstate, SQLSTATE_UNDEFINED_OBJECT) == 0) {
-        e->over = true; /* the decision was read: whoever was faster did the same */
+        /* Whoever was faster did what was decided, or what he wanted. */
+        if (SEEDED_BUG(BUG_GONE_IS_APPLIED)) {
+            e->over = true;
+            return;
+        }
+        e->gone = true;
+        queue_finish(r, e);
     } else {
         e->note = recovery_reason(r, reply);
     }
@@ -331,7 +360,8 @@ void entries_shard_lost(struct shard *s)
 {
     struct list_node *node;
     while ((node = list_pop_front(&s->finishes)))
-        list_entry(node, struct entry, in_queue)->note = "the shard cannot be reached";
+        list_entry(node, struct entry, in_queue)->note =
+            "the shard cannot be reached"; /* gone or not: the next sweep */
     while ((node = list_pop_front(&s->fences))) {
         struct doubt *d = list_entry(node, struct doubt, in_queue);
         d->decision = DECISION_UNREACHABLE;
@@ -375,7 +405,7 @@ static struct recovery_entry published(struct recovery *r, const struct entry *e
 
 void entries_publish(struct recovery *r)
 {
-    size_t n = 0, at = 0;
+    size_t n = torn_publish(r, NULL), at = 0;
     list_foreach(&r->doubts, node, next) n += list_entry(node, struct doubt, in_order)->entries.count;
     r->entries = arena_alloc(r->arena, (n + 1) * sizeof *r->entries);
     list_foreach(&r->doubts, doubt_node, next_doubt)
@@ -388,5 +418,5 @@ void entries_publish(struct recovery *r)
                 r->entries[at++] = published(r, e);
         }
     }
-    r->n_entries = at;
+    r->n_entries = at + torn_publish(r, r->entries + at);
 }

@@ -12,20 +12,22 @@
 #include "txn_assert.h"
 
 /*
- *  IDLE --> RESOLVING --> COLLECTING --> IDLE
+ *  IDLE --> RESOLVING --> VERIFYING --> COLLECTING --> IDLE
  *
  *  IDLE        nothing is outstanding
  *  RESOLVING   every shard is asked what is prepared there; what is due is brought to its end when its turn comes
- *  COLLECTING  every shard was asked; rows of the decision table that are not needed any more are deleted
+ *  VERIFYING   every shard was asked; of rows that seem not to be needed any more, each participant is asked how it ended
+ *  COLLECTING  rows of the decision table that are not needed any more are deleted
  */
-enum sweep_state { SWEEP_IDLE, SWEEP_RESOLVING, SWEEP_COLLECTING };
+enum sweep_state { SWEEP_IDLE, SWEEP_RESOLVING, SWEEP_VERIFYING, SWEEP_COLLECTING };
 
 /*
  *  state        outstanding on the shard's control connection
  *  FREE         nothing
  *  LISTING      its prepared transactions, and decision rows if they are looked at in this sweep
  *  FENCING      the question for the decisions of one or more transactions
- *  FINISHING    COMMIT PREPARED or ROLLBACK PREPARED of one entry
+ *  FINISHING    COMMIT PREPARED or ROLLBACK PREPARED of one entry; or how it ended, if it is not prepared any more
+ *  VERIFYING    which of the transactions that decision rows name did not commit here
  *  DELETING     decision rows
  *  UNREACHABLE  nothing, and nothing more in this sweep
  *
@@ -36,6 +38,7 @@ enum shard_state {
     SHARD_LISTING,
     SHARD_FENCING,
     SHARD_FINISHING,
+    SHARD_VERIFYING,
     SHARD_DELETING,
     SHARD_UNREACHABLE
 };
@@ -88,8 +91,10 @@ struct entry {
     struct gid gid;
     const char *text; /* the gid, as listed */
     unsigned shard;   /* that listed it */
+    uint64_t xid;     /* there; 0: not known */
     double age_s;
     bool owned, over; /* over: it is not there any more */
+    bool gone;        /* somebody else ended it: how is to be asked */
     const char *note;
 };
 
@@ -97,6 +102,26 @@ struct entry {
  * later on. */
 struct row {
     const char *txid, *shards;
+    double age_s;
+    bool committed; /* and proves it */
+    bool unproven;
+    bool may_go; /* in this sweep, and in VERIFYING: nothing speaks against it */
+};
+
+/* A question that VERIFYING asks one shard: one participant of one row. */
+struct verify {
+    struct shard *decider;
+    struct row *row;
+    uint64_t xid;
+};
+
+/* A transaction that has committed, and a participant that did not: shown as long as the row is there. */
+struct torn {
+    struct list_node node;
+    char txid[TXID_MAX_BYTES + 1];
+    struct shard *decider, *participant;
+    double age_s;
+    bool seen; /* its row, since the look at its decider's table began */
 };
 
 struct shard {
@@ -121,6 +146,8 @@ struct shard {
     struct row *rows;
     size_t n_rows;
     char after_txid[TXID_MAX_BYTES + 1]; /* where the next look at the table begins */
+    struct verify *verifies;             /* of other shards' rows, of this one's participants */
+    size_t n_verifies;
 };
 
 struct recovery {
@@ -140,6 +167,7 @@ struct recovery {
     struct hashmap doubt_of;       /* "<decider>/<txid>" -> struct doubt */
     struct recovery_entry *entries;
     size_t n_entries;
+    struct list torn;
     bool waking; /* a tick will come */
     uint64_t
         next_due_us; /* when the first of those falls due that the last sweep left alone; UINT64_MAX: none */
@@ -158,7 +186,8 @@ const char *recovery_reason(struct recovery *r,
 void entries_begin(struct recovery *r);
 bool entries_present(struct recovery *r, const char *decider,
                      const char *txid); /* some shard listed a part of it */
-void entries_listed(struct recovery *r, struct shard *s, const char *gid, double age_s);
+void entries_listed(struct recovery *r, struct shard *s,
+                    const char *const *columns); /* of enum sweep_column */
 bool entries_next_job(struct recovery *r,
                       struct shard *s); /* sends the next fence or finish, if there is one */
 void entries_fence_reply(struct recovery *r, struct shard *s, const struct txn_reply *reply);
@@ -176,10 +205,23 @@ void pace_begin(struct recovery *r, struct shard *s); /* those that s listed are
 void pace_tick(struct recovery *r);
 bool pace_waiting(const struct recovery *r);
 
+/* recovery_torn.c */
+void torn_found(struct recovery *r, struct shard *decider, const struct row *row, struct shard *participant,
+                const char *how);
+/* An entry ended the other way than was decided, by somebody else. */
+void torn_entry(struct recovery *r, struct shard *s, const struct entry *e);
+void torn_row_seen(struct recovery *r, const struct shard *decider, const struct row *row);
+void torn_look_over(struct recovery *r, const struct shard *decider);     /* the whole table was seen */
+size_t torn_publish(const struct recovery *r, struct recovery_entry *to); /* to: NULL: counts only */
+void torn_free(struct recovery *r);
+
 /* recovery_rows.c: decision rows */
 bool rows_wanted(const struct recovery *r, const struct shard *s); /* look at the table in this sweep */
 struct sweep_query rows_query(const struct recovery *r, const struct shard *s);
 void rows_listed(struct recovery *r, struct shard *s, const struct txn_reply *reply);
+void rows_begin_verifying(struct recovery *r);
+bool rows_verify(struct recovery *r, struct shard *s); /* asks s how its participants ended, if it has any */
+void rows_verify_reply(struct recovery *r, struct shard *s, const struct txn_reply *reply);
 bool rows_collect(struct recovery *r, struct shard *s); /* sends a DELETE, if there is something to delete */
 
 #endif

@@ -20,7 +20,9 @@ enum seeded_bug {
     BUG_FENCE_COLLECTED_EARLY, /* a fence goes while the decider's transaction may be open */
     BUG_NO_XID,                /* PREPARE is sent before the decider has its transaction id */
     BUG_LOST_IS_ABORTED,       /* a lost reply to the decision is taken for a rollback */
-    BUG_ANSWERS_IN_ORDER /* answers about many transactions are taken to come in the order of the questions */
+    BUG_ANSWERS_IN_ORDER, /* answers about many transactions are taken to come in the order of the questions */
+    BUG_ROW_UNPROVEN,     /* a row says 'c', and is believed without its proof */
+    BUG_GONE_IS_APPLIED   /* "no such prepared transaction" is taken for: ended as decided */
 };
 
 #define SEEDED_BUG(bug) (PGUNISON_SEEDED_BUG == (int)(bug))

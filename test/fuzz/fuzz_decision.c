@@ -16,22 +16,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void parse(struct slice text)
 {
     char cluster[GID_NAME_MAX_BYTES + 1], decider[GID_NAME_MAX_BYTES + 1];
-    struct slice rest;
-    static const char *names[PARTICIPANTS_MAX];
+    struct slice rest, name;
+    static struct decision_participant named[PARTICIPANTS_MAX];
     if (!decision_shards_parse(text, cluster, decider, &rest))
         return;
-    char *copy = xstrndup(rest.data, rest.len), *save;
     size_t n = 0;
-    for (char *name = strtok_r(copy, ",", &save); name && n < PARTICIPANTS_MAX;
-         name = strtok_r(NULL, ",", &save))
-        names[n++] = name;
+    while (n < PARTICIPANTS_MAX && decision_next_participant(&rest, &name, &named[n].xid))
+        named[n++].shard = xstrndup(name.data, name.len);
     struct buf b;
     buf_init(&b);
-    decision_shards_format(&b, cluster, decider, names, n);
+    decision_shards_format(&b, cluster, decider, named, n);
     if (n < PARTICIPANTS_MAX && !slice_eq(buf_slice(&b), text))
         abort();
     buf_free(&b);
-    free(copy);
+    while (n > 0)
+        free((char *)(uintptr_t)named[--n].shard);
 }
 
 /* --- a resolver of two shards, of which one answers with what was made up ------------------------------------- */
@@ -79,6 +78,14 @@ static void op_resolved(void *arg, const char *txid, const char *shard, bool com
         abort();
 }
 
+static void op_torn(void *arg, const char *txid, const char *shard, bool suspected, const char *text)
+{
+    (void)arg;
+    (void)suspected;
+    if (!txid_valid(slice_str(txid)) || !strstr(text, shard))
+        abort();
+}
+
 static void op_swept(void *arg)
 {
     struct port *p = arg;
@@ -89,6 +96,7 @@ static const struct recovery_ops ops = {.control = op_control,
                                         .owned = op_owned,
                                         .now_us = op_now,
                                         .log = op_log,
+                                        .torn = op_torn,
                                         .resolved = op_resolved,
                                         .sweep_done = op_swept};
 
@@ -106,20 +114,34 @@ static void check_end(const struct port *p, const char *sql)
 
 static void answer(struct port *p, unsigned s)
 {
-    static const char txid[] = "00112233445566778899aabbccddeeff-1";
-    const char *made_up[] = {"p", p->text, "", "", "60"}, *decision[] = {"d", txid, "c", p->text, ""};
-    const char *odd[] = {"d", p->text, "c", "main/s0/s1", ""}, *outcome[] = {"a"};
-    const char *const *listed[] = {made_up, decision, odd}, *const * one[] = {outcome};
+    static const char txid[] = "00c0ffee-1f-vkXLJgW_Nr695oSEGijw_UPGmFCj3OX-26aZKO46iZE";
+    static const char secret[] = "000102030405060708090a0b0c0d0e0f";
+    const char *made_up[] = {"p", p->text, p->text, "5000", "", "60"};
+    const char *decision[] = {"d", txid, "c", secret, p->text, "1"};
+    const char *unproven[] = {"d", txid, "c", p->text, "main/s0/s1:7", "1"};
+    const char *odd[] = {"d", p->text, "c", p->text, "main/s0/s1:8", "1"};
+    const char *outcome[] = {p->text[0] == 'c' ? "c" : "a", p->text}, *status[] = {p->text},
+               *pair[] = {"7", p->text};
+    const char *const *listed[] = {made_up, decision, unproven, odd}, *const * one[] = {outcome};
+    const char *const *one_status[] = {status}, *const * one_pair[] = {pair};
     char *sql = p->sql[s];
     p->sql[s] = NULL;
     struct txn_reply reply = {.tag = "SELECT", .txn_status = 'I'};
     if (strstr(sql, "FROM pg_prepared_xacts") && s == 0) {
         reply.rows = listed;
-        reply.n_columns = 5;
-        reply.n_rows = strstr(sql, "UNION ALL") ? 3 : 1;
+        reply.n_columns = 6;
+        reply.n_rows = strstr(sql, "UNION ALL") ? 4 : 1;
     } else if (strstr(sql, "ON CONFLICT")) {
         reply.rows = one;
+        reply.n_columns = 2;
+        reply.n_rows = 1;
+    } else if (strncmp(sql, "SELECT pg_catalog.pg_xact_status(", 33) == 0) {
+        reply.rows = one_status;
         reply.n_columns = reply.n_rows = 1;
+    } else if (strstr(sql, "pg_xact_status(")) {
+        reply.rows = one_pair;
+        reply.n_columns = 2;
+        reply.n_rows = 1;
     } else if (strstr(sql, "PREPARED '")) {
         check_end(p, sql);
         reply.tag = sql[0] == 'C' ? "COMMIT PREPARED" : "ROLLBACK PREPARED";

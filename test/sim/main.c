@@ -23,7 +23,7 @@ enum { RANDOM_SCHEDULES = 100000 };
 
 struct tally {
     unsigned long runs, failed;
-    unsigned long outcomes[3];
+    unsigned long outcomes[3], torn, forged;
     bool expect_failure;
 };
 
@@ -48,8 +48,9 @@ static const char *replay_of(const struct scenario *s)
         snprintf(text, sizeof text, "sim --seed %llu", (unsigned long long)s->seed);
         return text;
     }
-    int n = snprintf(text, sizeof text, "sim --plan %u%s%s%s%s ", s->n_shards, s->lacks_xid ? "x" : "",
-                     s->ack_decided ? "d" : "", s->listings ? "l" : "", s->briefly ? "b" : "");
+    int n = snprintf(text, sizeof text, "sim --plan %u%s%s%s%s%s ", s->n_shards, s->lacks_xid ? "x" : "",
+                     s->ack_decided ? "d" : "", s->listings ? "l" : "", s->briefly ? "b" : "",
+                     s->no_policy ? "n" : "");
     for (unsigned i = 0; i < s->n_faults; i++)
         n += snprintf(text + n, sizeof text - (size_t)n, "%s%u:%s", i ? "," : "", s->faults[i].step,
                       fault_name(s->faults[i].kind));
@@ -66,6 +67,8 @@ static unsigned run(struct tally *tally, const struct scenario *s, bool trace)
     tally->runs++;
     for (int i = 0; i < 3; i++)
         tally->outcomes[i] += w->outcomes[i];
+    tally->torn += w->n_torn;
+    tally->forged += w->n_forged;
     if (w->failed) {
         tally->failed++;
         printf("%s\n  replay: %s\n", w->why, current);
@@ -94,9 +97,31 @@ static void every_fault(struct tally *tally, struct scenario s, unsigned n_fault
             unsigned after = run(tally, &s, false);
             for (unsigned j = i; n_faults > 1 && j < after && !enough(tally); j++) {
                 for (unsigned second = 1; second < N_FAULTS && !enough(tally); second++) {
-                    bool same_side = (kind >= PROXY_CRASH_BEFORE) == (second >= PROXY_CRASH_BEFORE);
+                    bool same_side = fault_side((enum fault_kind)kind) == fault_side((enum fault_kind)second);
                     if (j == i && (same_side || second < kind))
                         continue;
+                    s.n_faults = 2;
+                    s.faults[1] = (struct fault){(enum fault_kind)second, j};
+                    run(tally, &s, false);
+                }
+            }
+        }
+    }
+}
+
+/* What others do at every step, and one fault at the same step or any later or earlier one. */
+static void every_deed_of_others(struct tally *tally, struct scenario s)
+{
+    s.n_faults = 0;
+    unsigned steps = run(tally, &s, false);
+    for (unsigned i = 0; i < steps && !enough(tally); i++) {
+        for (unsigned kind = HAND_COMMIT; kind < N_KINDS && !enough(tally); kind++) {
+            s.no_policy = kind >= FORGE;
+            s.n_faults = 1;
+            s.faults[0] = (struct fault){(enum fault_kind)kind, i};
+            unsigned after = run(tally, &s, false);
+            for (unsigned j = 0; j < after && !enough(tally); j++) {
+                for (unsigned second = 1; second < N_FAULTS && !enough(tally); second++) {
                     s.n_faults = 2;
                     s.faults[1] = (struct fault){(enum fault_kind)second, j};
                     run(tally, &s, false);
@@ -117,6 +142,7 @@ static struct scenario random_scenario(uint64_t seed)
     s.fault_rate = rates[bits / 64 % 4];
     s.ack_decided = bits / 256 % 4 == 0;
     s.two_clusters = s.n_proxies == 3 && bits / 1024 % 3 == 0;
+    s.no_policy = bits / 4096 % 2 == 0;
     return s;
 }
 
@@ -160,7 +186,10 @@ static void everything(struct tally *tally, unsigned long n_random, uint64_t fir
     const size_t n = sizeof scenarios / sizeof *scenarios;
     unsigned long first = n_random < FIRST ? n_random : FIRST;
     every_kind_of_plan(tally, scenarios, n, 1);
+    every_deed_of_others(tally, scenarios[0]);
     random_runs(tally, first, first_seed);
+    for (size_t i = 1; i < n; i++)
+        every_deed_of_others(tally, scenarios[i]);
     every_kind_of_plan(tally, scenarios, n, 2);
     for (size_t i = 0; i < n; i++) {
         struct scenario s = scenarios[i];
@@ -181,6 +210,7 @@ static bool parse_plan(struct scenario *s, const char *shape, const char *faults
     s->ack_decided = strchr(shape, 'd') != NULL;
     s->listings = strchr(shape, 'l') != NULL;
     s->briefly = strchr(shape, 'b') != NULL;
+    s->no_policy = strchr(shape, 'n') != NULL;
     if (s->n_shards < 2 || s->n_shards > MAX_SHARDS)
         return false;
     while (*faults && s->n_faults < MAX_FAULTS) {
@@ -189,7 +219,7 @@ static bool parse_plan(struct scenario *s, const char *shape, const char *faults
         int used = 0;
         if (sscanf(faults, "%u:%31[a-z_]%n", &f.step, name, &used) != 2)
             return false;
-        for (unsigned k = 1; k < N_FAULTS; k++)
+        for (unsigned k = 1; k < N_KINDS; k++)
             if (strcmp(name, fault_name((enum fault_kind)k)) == 0)
                 f.kind = (enum fault_kind)k;
         if (f.kind == FAULT_NONE)
@@ -231,8 +261,9 @@ int main(int argc, char **argv)
                 " --plan SCENARIO FAULTS]\n");
         return 2;
     }
-    printf("sim: %lu runs (%lu committed, %lu rolled back, %lu unknown), %lu failed\n", tally.runs,
-           tally.outcomes[TXN_COMMITTED], tally.outcomes[TXN_ROLLED_BACK],
-           tally.outcomes[TXN_OUTCOME_UNKNOWN], tally.failed);
+    printf("sim: %lu runs (%lu committed, %lu rolled back, %lu unknown; %lu torn by hand, %lu rows forged), "
+           "%lu failed\n",
+           tally.runs, tally.outcomes[TXN_COMMITTED], tally.outcomes[TXN_ROLLED_BACK],
+           tally.outcomes[TXN_OUTCOME_UNKNOWN], tally.torn, tally.forged, tally.failed);
     return tally.failed ? 1 : 0;
 }

@@ -49,6 +49,27 @@ static void wake(struct world *w, unsigned shard, uint64_t xid)
             world_at(w, 1, (struct event){.kind = EVENT_RESUME, .conn = c, .generation = c->wait_generation});
 }
 
+static void note_committed(struct model_shard *s, uint64_t xid)
+{
+    if (xid == 0)
+        return;
+    size_t at = (size_t)(xid - FIRST_XID);
+    while (at >= s->committed_cap) {
+        s->committed = xrealloc(s->committed, (s->committed_cap + 256) * sizeof *s->committed);
+        memset(s->committed + s->committed_cap, 0, 256 * sizeof *s->committed);
+        s->committed_cap += 256;
+    }
+    s->committed[at] = true;
+}
+
+static void take_back_update(struct decision_row *row)
+{
+    row->outcome = 'c';
+    memcpy(row->proof, row->old_proof, sizeof row->proof);
+    row->xid = row->old_xid;
+    row->committed = true;
+}
+
 static void end_transaction(struct conn *c, bool commit)
 {
     struct model_shard *s = shard_of(c);
@@ -58,10 +79,14 @@ static void end_transaction(struct conn *c, bool commit)
             continue;
         if (commit)
             s->rows[i].committed = true;
+        else if (s->rows[i].updated)
+            take_back_update(&s->rows[i]);
         else
             s->rows[i--] = s->rows[--s->n_rows];
     }
     bool app = c->app;
+    if (commit)
+        note_committed(s, xid);
     c->xid = 0;
     c->app = false;
     c->status = 'I';
@@ -166,13 +191,45 @@ static enum result insert_decision(struct conn *c, const char *sql)
             return fail(c, "XX000", "model");
         }
         row.outcome = fence ? 'a' : 'c';
+        if (!fence && !literal_after(at, "pg_catalog.decode('", row.proof, sizeof row.proof))
+            world_fail(c->w, "no proof in %s", sql);
         enum result result = insert_row(c, row, fence);
         if (result != RESULT_OK)
             return result;
         if (!fence)
-            break; /* the names of functions that follow are no rows */
+            break; /* what follows are no rows */
     }
     return done(c, "INSERT");
+}
+
+/* What the server's own sha256 would say. */
+static bool proven(const struct decision_row *row)
+{
+    return row->proof[0] ? txid_proven(slice_str(row->txid), slice_str(row->proof))
+                         : txid_without_proof(slice_str(row->txid));
+}
+
+static enum result fence_unproven(struct conn *c, const char *sql)
+{
+    struct model_shard *s = shard_of(c);
+    const char *list = strstr(sql, "WHERE txid = ANY ('{"), *end = list ? strstr(list, "}'") : NULL;
+    for (size_t i = 0; i < s->n_rows && end; i++) {
+        struct decision_row *row = &s->rows[i];
+        const char *at = strstr(list, row->txid);
+        if (!at || at > end || !row->committed || row->outcome != 'c' || proven(row))
+            continue;
+        assign_xid(c);
+        world_trace(c->w, "  the forged row %s becomes a fence", row->txid);
+        memcpy(row->old_proof, row->proof, sizeof row->proof);
+        row->old_xid = row->xid;
+        row->outcome = 'a';
+        row->proof[0] = '\0';
+        row->xid = c->xid;
+        row->at_us = c->w->now_us;
+        row->committed = false;
+        row->updated = true;
+    }
+    return done(c, "UPDATE");
 }
 
 static void add_row(struct conn *c, const char *const *columns, size_t n_columns)
@@ -189,6 +246,63 @@ static void add_row(struct conn *c, const char *const *columns, size_t n_columns
     r->n_columns = n_columns;
 }
 
+static enum result assign(struct conn *c)
+{
+    char xid[24];
+    const char *columns[] = {xid};
+    assign_xid(c);
+    snprintf(xid, sizeof xid, "%llu", (unsigned long long)c->xid);
+    c->building->txn.n_rows = 0;
+    add_row(c, columns, 1);
+    return done(c, "SELECT 1");
+}
+
+static bool in_progress(const struct conn *c, uint64_t xid)
+{
+    const struct model_shard *s = shard_of(c);
+    for (const struct conn *other = c->w->conns; other; other = other->next)
+        if (other->shard == c->shard && other->alive && other->xid == xid)
+            return true;
+    for (size_t i = 0; i < s->n_prepared; i++)
+        if (s->prepared[i].xid == xid)
+            return true;
+    return false;
+}
+
+static const char *status_of(const struct conn *c, uint64_t xid)
+{
+    const struct model_shard *s = shard_of(c);
+    if (xid >= s->next_xid)
+        return "future";
+    if (xid - FIRST_XID < s->committed_cap && s->committed[xid - FIRST_XID])
+        return "committed";
+    return in_progress(c, xid) ? "in progress" : "aborted";
+}
+
+static enum result read_status(struct conn *c, const char *sql)
+{
+    char xid[24] = "";
+    literal_after(sql, "pg_xact_status('", xid, sizeof xid);
+    const char *columns[] = {status_of(c, strtoull(xid, NULL, 10))};
+    add_row(c, columns, 1);
+    return done(c, "SELECT");
+}
+
+static enum result list_uncommitted(struct conn *c, const char *sql)
+{
+    const char *at = strstr(sql, "unnest('{");
+    for (at = at ? at + 9 : "}"; *at != '}'; at += *at == ',') {
+        char *end, xid[24];
+        uint64_t value = strtoull(at, &end, 10);
+        const char *columns[] = {xid, status_of(c, value)};
+        snprintf(xid, sizeof xid, "%llu", (unsigned long long)value);
+        if (strcmp(columns[1], "committed") != 0)
+            add_row(c, columns, 2);
+        at = end;
+    }
+    return done(c, "SELECT");
+}
+
 static bool visible(const struct conn *c, const struct decision_row *row)
 {
     return row->committed || row->xid == c->xid;
@@ -201,8 +315,8 @@ static enum result read_decision(struct conn *c, const char *sql)
         world_fail(c->w, "cannot read %s", sql);
     const struct decision_row *row = find_row(shard_of(c), txid);
     if (row && visible(c, row)) {
-        const char outcome[2] = {row->outcome, '\0'}, *columns[] = {outcome};
-        add_row(c, columns, 1);
+        const char outcome[2] = {row->outcome, '\0'}, *columns[] = {outcome, row->proof};
+        add_row(c, columns, 2);
     }
     return done(c, "SELECT");
 }
@@ -214,9 +328,10 @@ static enum result read_decisions(struct conn *c, const char *sql)
     if (!list)
         world_fail(c->w, "cannot read %s", sql);
     for (size_t i = 0; i < s->n_rows && list; i++) {
-        const char outcome[2] = {s->rows[i].outcome, '\0'}, *columns[] = {s->rows[i].txid, outcome};
+        const char outcome[2] = {s->rows[i].outcome, '\0'},
+                   *columns[] = {s->rows[i].txid, outcome, s->rows[i].proof};
         if (strstr(list, s->rows[i].txid) && visible(c, &s->rows[i]))
-            add_row(c, columns, 2);
+            add_row(c, columns, 3);
     }
     return done(c, "SELECT");
 }
@@ -249,11 +364,13 @@ static enum result list_rows(struct conn *c, const char *sql)
     char prefix[128] = "", after[TXID_MAX_BYTES + 1] = "";
     literal_after(sql, "starts_with(gid, '", prefix, sizeof prefix);
     for (size_t i = 0; i < s->n_prepared; i++) {
-        char age[32];
-        const char *columns[] = {"p", s->prepared[i].gid, "", "", age};
+        char age[32], xid[24], recent[24];
+        const char *columns[] = {"p", s->prepared[i].gid, xid, recent, "", age};
+        snprintf(xid, sizeof xid, "%llu", (unsigned long long)s->prepared[i].xid);
+        snprintf(recent, sizeof recent, "%llu", (unsigned long long)s->next_xid);
         snprintf(age, sizeof age, "%.6f", (double)(c->w->now_us - s->prepared[i].at_us) / 1e6);
         if (starts(s->prepared[i].gid, prefix))
-            add_row(c, columns, 5);
+            add_row(c, columns, 6);
     }
     const char *limit = strstr(sql, " LIMIT ");
     if (!limit)
@@ -267,8 +384,8 @@ static enum result list_rows(struct conn *c, const char *sql)
     qsort(found, n, sizeof *found, by_txid);
     for (size_t i = 0; i < n && i < most; i++) {
         const char outcome[2] = {found[i]->outcome, '\0'},
-                   *columns[] = {"d", found[i]->txid, outcome, found[i]->shards, ""};
-        add_row(c, columns, 5);
+                   *columns[] = {"d", found[i]->txid, outcome, found[i]->proof, found[i]->shards, "0"};
+        add_row(c, columns, 6);
     }
     return done(c, "SELECT");
 }
@@ -279,6 +396,8 @@ static void check_collection(struct conn *c, const struct decision_row *row)
     struct world *w = c->w;
     const char *cluster = w->proxies[c->proxy].cluster;
     struct txn *t = world_find(w, row->txid);
+    if (row->outcome == 'c' && !proven(row))
+        return; /* nobody's decision */
     if (!starts(row->shards, cluster) || row->shards[strlen(cluster)] != '/')
         world_fail(w, "row %s of another cluster was collected", row->txid);
     for (unsigned p = 0; t && p < t->n_parts; p++) {
@@ -300,6 +419,9 @@ static enum result delete_rows(struct conn *c, const char *sql)
     for (size_t i = 0; i < s->n_rows; i++) {
         const char *at = strstr(list, s->rows[i].txid);
         if (!at || at > end || !collectable(c, &s->rows[i], sql))
+            continue;
+        if (strstr(sql, "outcome = 'c' AND NOT CASE WHEN proof IS NULL") &&
+            (s->rows[i].outcome != 'c' || proven(&s->rows[i])))
             continue;
         check_collection(c, &s->rows[i]);
         world_trace(c->w, "  collected %s '%c'", s->rows[i].txid, s->rows[i].outcome);
@@ -345,11 +467,64 @@ static enum result finish_prepared(struct conn *c, const char *sql, bool commit)
             continue;
         struct prepared p = s->prepared[i];
         s->prepared[i] = s->prepared[--s->n_prepared];
+        if (commit)
+            note_committed(s, p.xid);
         world_part(p.txn, p.part, commit ? PART_COMMITTED : PART_ABORTED);
         wake(c->w, c->shard, p.xid);
         return done(c, commit ? "COMMIT PREPARED" : "ROLLBACK PREPARED");
     }
     return fail(c, SQLSTATE_UNDEFINED_OBJECT, "prepared transaction does not exist");
+}
+
+/* --- others ----------------------------------------------------------------------------------- */
+
+void model_hand(struct world *w, unsigned shard, bool commit)
+{
+    struct model_shard *s = NULL;
+    for (unsigned i = 0; i < w->scenario.n_shards && (!s || s->n_prepared == 0); i++)
+        s = &w->shards[(shard + i) % w->scenario.n_shards];
+    if (!s->up || s->n_prepared == 0)
+        return;
+    struct prepared p = s->prepared[0];
+    world_trace(w, "somebody on shard %s: %s PREPARED '%s'", s->name, commit ? "COMMIT" : "ROLLBACK", p.gid);
+    s->prepared[0] = s->prepared[--s->n_prepared];
+    p.txn->by_hand[p.part] = true;
+    if (commit)
+        note_committed(s, p.xid);
+    world_part(p.txn, p.part, commit ? PART_COMMITTED : PART_ABORTED);
+    wake(w, (unsigned)(s - w->shards), p.xid);
+}
+
+/* Somebody with an ordinary role, who can read every gid. */
+static void forge_row(struct world *w, const struct gid *gid, char outcome)
+{
+    for (unsigned i = 0; i < w->scenario.n_shards; i++) {
+        struct model_shard *s = &w->shards[i];
+        struct decision_row row = {.outcome = outcome, .at_us = w->now_us, .committed = true};
+        if (strcmp(s->name, gid->decider) != 0 || !s->up || s->n_rows == sizeof s->rows / sizeof *s->rows ||
+            find_row(s, gid->txid))
+            continue;
+        snprintf(row.txid, sizeof row.txid, "%s", gid->txid);
+        snprintf(row.shards, sizeof row.shards, "%s/%s/%s", gid->cluster, gid->decider, gid->participant);
+        if (outcome == 'c' && s->next_xid % 2)
+            snprintf(row.proof, sizeof row.proof, "000102030405060708090a0b0c0d0e0f");
+        if (!w->scenario.no_policy && (outcome != 'c' || !proven(&row)))
+            continue;
+        row.xid = s->next_xid++;
+        note_committed(s, row.xid);
+        s->rows[s->n_rows++] = row;
+        w->n_forged++;
+        world_trace(w, "somebody forges '%c' for %s on shard %s", outcome, row.txid, s->name);
+    }
+}
+
+void model_forge(struct world *w, char outcome)
+{
+    struct gid gid;
+    for (unsigned i = 0; i < w->scenario.n_shards; i++)
+        for (size_t k = 0; k < w->shards[i].n_prepared; k++)
+            if (gid_parse(slice_str(w->shards[i].prepared[k].gid), &gid))
+                forge_row(w, &gid, outcome);
 }
 
 /* A commit may take long: a synchronous standby, a deferred trigger. Until it returns, the transaction is in
@@ -407,9 +582,17 @@ static enum result execute(struct conn *c, const char *sql)
         return fail(c, "53100", "disk full");
     if (starts(sql, "INSERT INTO pgunison.decision "))
         return insert_decision(c, sql);
-    if (starts(sql, "SELECT outcome FROM pgunison.decision "))
+    if (starts(sql, "UPDATE pgunison.decision "))
+        return fence_unproven(c, sql);
+    if (starts(sql, "SELECT CASE WHEN EXISTS (SELECT FROM pg_class"))
+        return done(c, "SELECT");
+    if (starts(sql, "SELECT pg_catalog.pg_xact_status('"))
+        return read_status(c, sql);
+    if (starts(sql, "SELECT x, s FROM "))
+        return list_uncommitted(c, sql);
+    if (starts(sql, "SELECT outcome, "))
         return read_decision(c, sql);
-    if (starts(sql, "SELECT txid, outcome FROM pgunison.decision "))
+    if (starts(sql, "SELECT txid, outcome, "))
         return read_decisions(c, sql);
     if (starts(sql, "SELECT 'p', gid"))
         return list_rows(c, sql);
@@ -419,10 +602,8 @@ static enum result execute(struct conn *c, const char *sql)
         return prepare(c, sql);
     if (starts(sql, "COMMIT PREPARED ") || starts(sql, "ROLLBACK PREPARED "))
         return finish_prepared(c, sql, sql[0] == 'C');
-    if (strcmp(sql, coordinator_assign_xid_sql) == 0) {
-        assign_xid(c);
-        return done(c, "SELECT 1");
-    }
+    if (starts(sql, coordinator_assign_xid_sql))
+        return assign(c);
     world_fail(c->w, "unknown statement: %s", sql);
     return fail(c, "42601", "syntax error");
 }

@@ -19,9 +19,24 @@ static void port_send(void *port, unsigned p, const char *sql)
         world_send(t->own[p], sql);
 }
 
+/* What the server makes of the two statements and their values. */
 static void port_decide(void *port, unsigned p, const struct txn_decision *d)
 {
-    port_send(port, p, d->sql);
+    const char *const values[] = {d->txid, d->shards, d->proof};
+    struct txn *t = port;
+    struct buf b;
+    buf_init(&b);
+    for (const char *at = decision_insert_sql; *at; at++) {
+        if (*at == '$') {
+            buf_printf(&b, "'%s'", values[*++at - '1']);
+            continue;
+        }
+        buf_u8(&b, (uint8_t)*at);
+    }
+    buf_append(&b, "; COMMIT", sizeof "; COMMIT");
+    const char *sql = arena_strdup(&t->w->arena, (const char *)buf_head(&b));
+    buf_free(&b);
+    port_send(port, p, sql);
 }
 
 static void port_control(void *port, unsigned p, const char *sql)
@@ -82,7 +97,7 @@ static void port_answer(void *port, const struct txn_result *result)
     t->outcome = result->outcome;
     w->outcomes[result->outcome]++;
     for (unsigned p = 0; p < t->n_parts; p++) {
-        if (result->outcome == TXN_ROLLED_BACK && t->part[p] == PART_COMMITTED)
+        if (result->outcome == TXN_ROLLED_BACK && t->part[p] == PART_COMMITTED && !t->by_hand[p])
             world_fail(w, "txn %u is reported rolled back, part %u is committed", t->index, p);
         if (result->outcome == TXN_COMMITTED && p == t->decider && t->part[p] != PART_COMMITTED)
             world_fail(w, "txn %u is reported committed, its decider is not", t->index);
@@ -92,6 +107,15 @@ static void port_answer(void *port, const struct txn_result *result)
     }
     if ((result->outcome == TXN_COMMITTED) != (result->error == NULL))
         world_fail(w, "txn %u: outcome and error do not agree", t->index);
+}
+
+static void port_torn(void *port, unsigned p, bool committed)
+{
+    struct txn *t = port;
+    world_trace(t->w, "txn %u: its coordinator says that it is torn by part %u", t->index, p);
+    if (committed != (t->part[t->decider] == PART_COMMITTED))
+        world_fail(t->w, "txn %u is said to be torn the other way round", t->index);
+    world_reported(t->w, t->txid, t->shard_name[p], false);
 }
 
 static void port_done(void *port)
@@ -119,6 +143,7 @@ static const struct coordinator_ops coordinator_ops = {.send = port_send,
                                                        .timer = port_timer,
                                                        .now_us = port_now,
                                                        .answer = port_answer,
+                                                       .torn = port_torn,
                                                        .done = port_done};
 
 /* The application's part, before COMMIT: open on every participant, and written unless it says otherwise. */
@@ -144,7 +169,6 @@ void txn_start(struct txn *t)
     struct world *w = t->w;
     const struct scenario *s = &w->scenario;
     struct txn_participant participants[MAX_SHARDS] = {0};
-    uint8_t random[16];
     struct error error;
     t->started = true;
     t->proxy = s->random ? (unsigned)world_random(w, s->n_proxies) : 0;
@@ -161,9 +185,6 @@ void txn_start(struct txn *t)
         t->shard[p] = (first + p) % s->n_shards;
         t->shard_name[p] = w->shard_names[t->shard[p]];
     }
-    for (int i = 0; i < 16; i++)
-        random[i] = (uint8_t)world_random(w, 256);
-    txid_make(random, t->index, t->txid);
     open_parts(t, participants);
 
     struct coordinator_options options = {.cluster = proxy->cluster,
@@ -173,6 +194,9 @@ void txn_start(struct txn *t)
                                           .resolve_timeout_us = 3 * SECOND,
                                           .retry_us = 200000,
                                           .apply_timeout_us = 2 * SECOND};
+    for (int i = 0; i < TXID_SECRET_BYTES; i++)
+        options.secret[i] = (uint8_t)world_random(w, 256);
+    txid_make(t->proxy, t->index, options.secret, t->txid);
     t->coordinator = coordinator_create(&options, participants, t->n_parts, &coordinator_ops, t, &error);
     if (!t->coordinator) {
         world_fail(w, "create: %s", error.message);
@@ -231,6 +255,14 @@ static void port_log(void *port, const char *text)
     world_trace(p->w, "  proxy %u logs: %s", p->index, text);
 }
 
+static void port_resolver_torn(void *port, const char *txid, const char *shard, bool suspected,
+                               const char *text)
+{
+    struct proxy *p = port;
+    world_trace(p->w, "  proxy %u says: %s", p->index, text);
+    world_reported(p->w, txid, shard, suspected);
+}
+
 static void port_resolved(void *port, const char *txid, const char *shard, bool committed)
 {
     struct proxy *p = port;
@@ -255,6 +287,7 @@ static const struct recovery_ops recovery_ops = {.control = port_resolver_contro
                                                  .now_us = port_resolver_now,
                                                  .wake = port_wake,
                                                  .log = port_log,
+                                                 .torn = port_resolver_torn,
                                                  .resolved = port_resolved,
                                                  .sweep_done = port_sweep_done};
 

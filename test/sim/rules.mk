@@ -2,16 +2,16 @@
 SIM_SRCS := $(sort $(wildcard test/sim/*.c))
 SIM_HDRS := $(wildcard test/sim/*.h src/txn/*.h include/txn/*.h)
 SIM_TXN  := $(sort $(wildcard src/txn/*.c))
-SIM_BUGS := 1 2 3 4 5 6 7 8 9
+SIM_BUGS := 1 2 3 4 5 6 7 8 9 10 11
 SIM_CC    = $(CC) $(CPPFLAGS) -Isrc $(CFLAGS)
 
 $(BUILD)/sim/sim: $(SIM_SRCS) $(SIM_HDRS) $(SIM_TXN) $(call lib,base)
 	@mkdir -p $(@D)
-	$(SIM_CC) -o $@ $(SIM_SRCS) $(SIM_TXN) $(call lib,base) $(LDFLAGS)
+	$(SIM_CC) -o $@ $(SIM_SRCS) $(SIM_TXN) $(call lib,base) $(LDFLAGS) -lcrypto
 
 $(BUILD)/sim/bug_%: $(SIM_SRCS) $(SIM_HDRS) $(SIM_TXN) $(call lib,base)
 	@mkdir -p $(@D)
-	$(SIM_CC) -DPGUNISON_SEEDED_BUG=$* -o $@ $(SIM_SRCS) $(SIM_TXN) $(call lib,base) $(LDFLAGS)
+	$(SIM_CC) -DPGUNISON_SEEDED_BUG=$* -o $@ $(SIM_SRCS) $(SIM_TXN) $(call lib,base) $(LDFLAGS) -lcrypto
 
 # Other schedules: make check-sim SIM_SCHEDULES=1000000 SIM_SEED=100001
 SIM_SCHEDULES ?= $(if $(SAN),20000,100000)

@@ -22,6 +22,7 @@
 
 #include <stdlib.h>
 
+enum { FIRST_XID = 1000 };
 enum { MAX_SHARDS = 4, MAX_PROXIES = 3, MAX_TXNS = 6, MAX_FAULTS = 4 };
 
 /* --- faults ----------------------------------------------------------------------------------- */
@@ -46,8 +47,17 @@ enum fault_kind {
     PROXY_CRASH_AFTER,  /* this message was sent, no later one */
     PAUSE_BEFORE,       /* sent long after, by a proxy that sees nothing meanwhile */
     PAUSE_AFTER,        /* sent, and the proxy sees nothing for long */
-    N_FAULTS
+    N_FAULTS,           /* from here on: what others do as it is sent */
+    HAND_COMMIT =
+        N_FAULTS,  /* somebody who may says COMMIT PREPARED: there, or on the first shard where he can */
+    HAND_ROLLBACK, /* ... or ROLLBACK PREPARED */
+    FORGE,         /* somebody inserts a row 'c' for everything that is prepared anywhere */
+    FORGE_FENCE,   /* ... or 'a' */
+    N_KINDS
 };
+
+enum { SIDE_MESSAGE, SIDE_PROXY, SIDE_OTHERS, N_SIDES };
+unsigned fault_side(enum fault_kind k); /* one of each may come with a message */
 
 struct fault {
     enum fault_kind kind;
@@ -66,6 +76,7 @@ struct scenario {
     uint64_t seed;
     double fault_rate;
     bool two_clusters;
+    bool no_policy; /* the tables have neither CHECK nor policy */
 };
 
 /* --- the model -------------------------------------------------------------------------------- */
@@ -77,8 +88,12 @@ struct conn;
 
 struct decision_row {
     char txid[TXID_MAX_BYTES + 1], shards[256], outcome;
+    char proof[2 * TXID_SECRET_BYTES + 1]; /* in hex; "" */
     uint64_t xid, at_us;
     bool committed; /* else its inserter is in progress */
+    bool updated;   /* by `xid`, from 'c' to 'a'; then what it was: */
+    uint64_t old_xid;
+    char old_proof[2 * TXID_SECRET_BYTES + 1];
 };
 
 struct prepared {
@@ -88,8 +103,11 @@ struct prepared {
     unsigned part;
 };
 
+/* What pg_xact_status() knows. A transaction that is not here did not commit. */
 struct model_shard {
     char name[16];
+    bool *committed; /* by xid - FIRST_XID */
+    size_t committed_cap;
     bool up;
     uint64_t next_xid;
     struct decision_row rows[64];
@@ -135,6 +153,8 @@ void model_execute(struct conn *c); /* c->sql from c->at on; answers, or waits *
 void model_lock_timeout(struct conn *c);
 void model_end_session(struct conn *c); /* aborts what is open */
 void model_crash(struct world *w, unsigned shard);
+void model_hand(struct world *w, unsigned shard, bool commit);
+void model_forge(struct world *w, char outcome);
 
 /* --- the world -------------------------------------------------------------------------------- */
 
@@ -150,6 +170,11 @@ struct txn {
     bool own_returned[MAX_SHARDS];
     uint64_t timer_generation;
     bool started, answered, done, orphaned; /* orphaned: its proxy crashed */
+    bool by_hand[MAX_SHARDS];               /* ended so */
+    bool torn, reported;                    /* parts ended in different ways; somebody said so */
+    bool said_rolled_back;                  /* ... and that this is how it was to end */
+    bool told_gone; /* a proxy heard that a part which it was to roll back is not there */
+    unsigned n_faulted_then;
     enum txn_outcome outcome;
 };
 
@@ -173,7 +198,8 @@ enum event_kind {
     EVENT_SHARD_UP,
     EVENT_PROXY_CRASH,
     EVENT_PROXY_UP,
-    EVENT_REPLY, /* from here on: to a proxy, so not while it is paused */
+    EVENT_OTHERS, /* generation: the kind of fault */
+    EVENT_REPLY,  /* from here on: to a proxy, so not while it is paused */
     EVENT_TIMER,
     EVENT_CANCEL,
     EVENT_WAKE,
@@ -202,6 +228,7 @@ struct world {
     struct txn txns[MAX_TXNS];
     struct conn *conns;
     unsigned n_conns, steps, n_faulted, unsettled; /* unsettled: events that must happen before the end */
+    unsigned n_torn, n_forged;
     bool trace, failed;
     char why[512];
     unsigned outcomes[3];
@@ -224,6 +251,8 @@ void world_send(struct conn *c, const char *sql);
 void world_close(struct conn *c);
 void world_answer(struct conn *c); /* c->building goes to the proxy; the message is over */
 void world_part(struct txn *t, unsigned part, enum part_state to);
+/* somebody says that it is torn */
+void world_reported(struct world *w, const char *txid, const char *shard, bool suspected);
 struct txn *world_find(struct world *w, const char *txid);
 const char *fault_name(enum fault_kind kind);
 

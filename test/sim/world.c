@@ -32,6 +32,10 @@ static const char *const fault_names[] = {
     [PROXY_CRASH_AFTER] = "proxy_crash_after",
     [PAUSE_BEFORE] = "pause_before",
     [PAUSE_AFTER] = "pause_after",
+    [HAND_COMMIT] = "hand_commit",
+    [HAND_ROLLBACK] = "hand_rollback",
+    [FORGE] = "forge",
+    [FORGE_FENCE] = "forge_fence",
 };
 
 const char *fault_name(enum fault_kind kind)
@@ -212,24 +216,26 @@ void world_answer(struct conn *c)
 
 /* --- sending, and what may happen to it ------------------------------------------------------- */
 
-static bool proxy_fault(enum fault_kind k)
+unsigned fault_side(enum fault_kind k)
 {
-    return k >= PROXY_CRASH_BEFORE;
+    return k >= HAND_COMMIT ? SIDE_OTHERS : k >= PROXY_CRASH_BEFORE ? SIDE_PROXY : SIDE_MESSAGE;
 }
 
-static void planned_faults(struct world *w, unsigned step, enum fault_kind *message, enum fault_kind *proxy)
+static void planned_faults(struct world *w, unsigned step, enum fault_kind faults[N_SIDES])
 {
-    *message = *proxy = FAULT_NONE;
     for (unsigned i = 0; i < w->scenario.n_faults; i++)
         if (w->scenario.faults[i].step == step)
-            *(proxy_fault(w->scenario.faults[i].kind) ? proxy : message) = w->scenario.faults[i].kind;
+            faults[fault_side(w->scenario.faults[i].kind)] = w->scenario.faults[i].kind;
     if (!w->scenario.random || w->now_us > END_OF_FAULTS)
         return;
     uint64_t threshold = (uint64_t)(w->scenario.fault_rate * 1e6);
     if (world_random(w, 1000000) < threshold)
-        *message = (enum fault_kind)(1 + world_random(w, PROXY_CRASH_BEFORE - 1));
+        faults[SIDE_MESSAGE] = (enum fault_kind)(1 + world_random(w, PROXY_CRASH_BEFORE - 1));
     if (world_random(w, 1000000) < threshold / 3)
-        *proxy = (enum fault_kind)(PROXY_CRASH_BEFORE + world_random(w, N_FAULTS - PROXY_CRASH_BEFORE));
+        faults[SIDE_PROXY] =
+            (enum fault_kind)(PROXY_CRASH_BEFORE + world_random(w, N_FAULTS - PROXY_CRASH_BEFORE));
+    if (world_random(w, 1000000) < threshold / 3)
+        faults[SIDE_OTHERS] = (enum fault_kind)(HAND_COMMIT + world_random(w, N_KINDS - HAND_COMMIT));
 }
 
 static void crash_proxy(struct world *w, struct proxy *p)
@@ -308,7 +314,11 @@ static void apply_message_fault(struct conn *c, uint64_t delay_us)
     case PROXY_CRASH_AFTER:
     case PAUSE_BEFORE:
     case PAUSE_AFTER:
-    case N_FAULTS:
+    case HAND_COMMIT:
+    case HAND_ROLLBACK:
+    case FORGE:
+    case FORGE_FENCE:
+    case N_KINDS:
         world_at(w, delay_us, execute);
         return;
     }
@@ -319,11 +329,12 @@ void world_send(struct conn *c, const char *sql)
     struct world *w = c->w;
     struct proxy *p = &w->proxies[c->proxy];
     bool listing = !w->scenario.listings && strstr(sql, "pg_prepared_xacts") != NULL;
-    enum fault_kind message = FAULT_NONE, proxy = FAULT_NONE;
+    enum fault_kind faults[N_SIDES] = {FAULT_NONE};
     if (c->waiting)
         world_fail(w, "a second message on connection %u before the first was answered", c->id);
     if (!listing || w->scenario.random)
-        planned_faults(w, listing ? UINT32_MAX : w->steps, &message, &proxy);
+        planned_faults(w, listing ? UINT32_MAX : w->steps, faults);
+    enum fault_kind message = faults[SIDE_MESSAGE], proxy = faults[SIDE_PROXY], others = faults[SIDE_OTHERS];
     const char *shown = strstr(sql, "INSERT")       ? strstr(sql, "INSERT")
                         : strstr(sql, "PREPARE TR") ? strstr(sql, "PREPARE TR")
                                                     : sql;
@@ -333,7 +344,9 @@ void world_send(struct conn *c, const char *sql)
                     message && proxy ? "+" : "", proxy ? fault_names[proxy] : "", c->proxy, c->shard, c->id,
                     shown);
     w->steps += !listing;
-    w->n_faulted += message != FAULT_NONE || proxy != FAULT_NONE;
+    w->n_faulted += message != FAULT_NONE || proxy != FAULT_NONE || others != FAULT_NONE;
+    if (others != FAULT_NONE)
+        world_at(w, 0, (struct event){.kind = EVENT_OTHERS, .index = c->shard, .generation = others});
 
     uint64_t delay_us;
     c->waiting = true;
@@ -361,24 +374,58 @@ void world_part(struct txn *t, unsigned part, enum part_state to)
     if (from == PART_COMMITTED || from == PART_ABORTED)
         world_fail(w, "part %u of txn %u was %s and is now %s", part, t->index, names[from], names[to]);
     t->part[part] = to;
+    if (part == t->decider && to == PART_COMMITTED && t->said_rolled_back)
+        world_fail(w, "txn %u is said to be torn, and to be rolled back, and commits", t->index);
     for (unsigned p = 0; p < t->n_parts; p++) {
+        bool differ = (to == PART_COMMITTED && t->part[p] == PART_ABORTED) ||
+                      (to == PART_ABORTED && t->part[p] == PART_COMMITTED);
+        if (t->by_hand[part] || t->by_hand[p]) { /* to be noticed; nobody can prevent it */
+            w->n_torn += differ && !t->torn;
+            t->torn = t->torn || differ;
+            continue;
+        }
         if (to == PART_COMMITTED && t->part[p] == PART_ABORTED)
             world_fail(w, "txn %u: part %u is committed, part %u was rolled back", t->index, part, p);
         if (to == PART_ABORTED && t->part[p] == PART_COMMITTED)
             world_fail(w, "txn %u: part %u is rolled back, part %u was committed", t->index, part, p);
     }
+    if (t->by_hand[part])
+        return;
     if (t->answered && t->outcome == TXN_COMMITTED && to == PART_ABORTED)
         world_fail(w, "txn %u was acknowledged and is lost", t->index);
     if (t->answered && t->outcome == TXN_ROLLED_BACK && to == PART_COMMITTED)
         world_fail(w, "txn %u was reported rolled back and commits", t->index);
 }
 
-struct txn *world_find(struct world *w, const char *txid)
+void world_reported(struct world *w, const char *txid, const char *shard, bool suspected)
+{
+    struct txn *t = world_find(w, txid);
+    for (unsigned p = 0; t && p < t->n_parts; p++) {
+        if (strcmp(t->shard_name[p], shard) != 0)
+            continue;
+        /* A decider that is open yet may be known to fail. */
+        bool committed = t->part[t->decider] == PART_COMMITTED;
+        if (!suspected && t->part[p] != (committed ? PART_ABORTED : PART_COMMITTED))
+            world_fail(w, "txn %u is said to be torn by part %u, and is not", t->index, p);
+        t->said_rolled_back = t->said_rolled_back || (!suspected && !committed);
+        t->reported = true;
+        return;
+    }
+    world_fail(w, "something unknown is said to be torn: %s on %s", txid, shard);
+}
+
+static const struct txn *world_find_const(const struct world *w, const char *txid)
 {
     for (unsigned i = 0; i < w->scenario.n_txns; i++)
         if (strcmp(w->txns[i].txid, txid) == 0)
             return &w->txns[i];
     return NULL;
+}
+
+struct txn *world_find(struct world *w, const char *txid)
+{
+    const struct txn *t = world_find_const(w, txid);
+    return t ? &w->txns[t->index] : NULL;
 }
 
 /* --- running ---------------------------------------------------------------------------------- */
@@ -395,6 +442,24 @@ static void crash_shard(struct world *w, unsigned shard)
     world_at(w, 3 * SECOND, (struct event){.kind = EVENT_SHARD_UP, .index = shard});
 }
 
+/* Who is to roll back what he knows to have been prepared, and finds it gone, has to ask how it ended, and to say so if
+ * it was the other way. */
+static void note_gone(struct world *w, const struct conn *c, const struct reply *reply)
+{
+    struct gid gid;
+    if (!c->sql || strncmp(c->sql, "ROLLBACK PREPARED '", 19) != 0 || reply->txn.kind != TXN_REPLY_ERROR ||
+        strcmp(reply->txn.error->sqlstate, SQLSTATE_UNDEFINED_OBJECT) != 0 ||
+        !gid_parse(slice_of(c->sql + 19, strlen(c->sql) - 20), &gid))
+        return;
+    struct txn *t = world_find(w, gid.txid);
+    for (unsigned p = 0; t && p < t->n_parts; p++) {
+        if (strcmp(t->shard_name[p], gid.participant) != 0 || t->part[p] != PART_COMMITTED)
+            continue;
+        t->told_gone = true;
+        t->n_faulted_then = w->n_faulted;
+    }
+}
+
 static void to_proxy(struct world *w, struct event *e)
 {
     unsigned index = e->conn ? e->conn->proxy : e->txn ? e->txn->proxy : e->index;
@@ -409,6 +474,7 @@ static void to_proxy(struct world *w, struct event *e)
     p->holding = false;
     if (e->kind == EVENT_REPLY && e->conn->waiting) {
         e->conn->waiting = false;
+        note_gone(w, e->conn, e->reply);
         proxy_reply(e->conn, e->reply);
     } else if (e->kind == EVENT_TIMER && e->txn->coordinator && e->generation == e->txn->timer_generation) {
         coordinator_timer(e->txn->coordinator);
@@ -470,6 +536,12 @@ static void happen(struct world *w, struct event *e)
     case EVENT_PROXY_UP:
         proxy_start(w, e->index);
         return;
+    case EVENT_OTHERS:
+        if (e->generation == HAND_COMMIT || e->generation == HAND_ROLLBACK)
+            model_hand(w, e->index, e->generation == HAND_COMMIT);
+        else
+            model_forge(w, e->generation == FORGE ? 'c' : 'a');
+        return;
     case EVENT_REPLY:
     case EVENT_TIMER:
     case EVENT_CANCEL:
@@ -477,6 +549,32 @@ static void happen(struct world *w, struct event *e)
     case EVENT_SWEEP:
         to_proxy(w, e);
         return;
+    }
+}
+
+/* The rows of transactions that are torn stay, to be looked at. Nothing may stay of others. */
+static bool rows_settled(const struct world *w, const struct model_shard *s)
+{
+    for (size_t i = 0; i < s->n_rows; i++) {
+        const struct txn *t = world_find_const(w, s->rows[i].txid);
+        if (!t || !t->torn || s->rows[i].outcome != 'c' || !t->reported)
+            return false;
+    }
+    return true;
+}
+
+/* A transaction that its decider committed has a row, which tells whoever looks. Of one that it rolled back only
+ * those know who had seen it prepared. */
+static void check_reports(struct world *w)
+{
+    for (unsigned i = 0; i < w->scenario.n_txns; i++) {
+        const struct txn *t = &w->txns[i];
+        if (!t->torn || t->reported)
+            continue;
+        bool committed = t->part[t->decider] == PART_COMMITTED;
+        if (committed ||
+            (t->told_gone && t->n_faulted_then == w->n_faulted && t->outcome != TXN_OUTCOME_UNKNOWN))
+            world_fail(w, "txn %u is torn, and nobody said so", i);
     }
 }
 
@@ -494,7 +592,7 @@ static bool settled(const struct world *w)
                 return false;
     }
     for (unsigned s = 0; s < w->scenario.n_shards; s++)
-        if (w->shards[s].n_prepared || w->shards[s].n_rows)
+        if (w->shards[s].n_prepared || !rows_settled(w, &w->shards[s]))
             return false;
     return true;
 }
@@ -512,6 +610,8 @@ void world_run(struct world *w)
     }
     if (!w->failed && !settled(w))
         world_fail(w, "the world stopped before everything was resolved and collected");
+    if (!w->failed)
+        check_reports(w);
     if (!w->failed && !w->scenario.random && w->n_faulted == 0)
         for (unsigned i = 0; i < w->scenario.n_txns; i++)
             if (w->txns[i].outcome != TXN_COMMITTED)
@@ -530,7 +630,7 @@ void world_init(struct world *w, const struct scenario *s, bool trace)
         snprintf(m->name, sizeof m->name, "s%u", i);
         w->shard_names[i] = m->name;
         m->up = true;
-        m->next_xid = 1000;
+        m->next_xid = FIRST_XID;
     }
     for (unsigned i = 0; i < s->n_proxies; i++) {
         w->proxies[i].w = w;
@@ -551,6 +651,8 @@ void world_free(struct world *w)
     for (unsigned i = 0; i < w->scenario.n_proxies; i++)
         if (w->proxies[i].up)
             proxy_crash(w, i);
+    for (unsigned i = 0; i < w->scenario.n_shards; i++)
+        free(w->shards[i].committed);
     free(w->queue);
     arena_free(&w->arena);
 }

@@ -16,7 +16,8 @@
 
 #include <cmocka.h>
 
-#define TXID "00112233445566778899aabbccddeeff-1"
+#define TXID   "00c0ffee-1-vkXLJgW_Nr695oSEGijw_UPGmFCj3OX-26aZKO46iZE"
+#define SECRET "000102030405060708090a0b0c0d0e0f"
 
 struct harness {
     struct coordinator *c;
@@ -25,7 +26,7 @@ struct harness {
     struct txn_result result;
     struct error error;
     char last_sql[4096];
-    char unapplied[256];
+    char unapplied[256], torn[256];
     int answers, dones;
 };
 
@@ -35,8 +36,8 @@ static const char *kind_of(const char *sql)
         return "prepare";
     if (strstr(sql, "ON CONFLICT"))
         return "fence";
-    if (strstr(sql, "INSERT INTO pgunison.decision"))
-        return "decide";
+    if (strstr(sql, "pg_xact_status("))
+        return "check";
     if (strncmp(sql, "COMMIT PREPARED '", 17) == 0)
         return "commit";
     if (strncmp(sql, "ROLLBACK PREPARED '", 19) == 0)
@@ -63,9 +64,12 @@ static void op_send(void *port, unsigned p, const char *sql)
 }
 static void op_decide(void *port, unsigned p, const struct txn_decision *d)
 {
-    assert_non_null(strstr(d->sql, d->txid));
-    assert_non_null(strstr(d->sql, d->shards));
-    act(port, "send", p, d->sql);
+    struct harness *h = port;
+    assert_string_equal(d->txid, TXID);
+    assert_string_equal(d->proof, SECRET);
+    act(port, "send", p, NULL);
+    buf_str(&h->actions, " decide");
+    snprintf(h->last_sql, sizeof h->last_sql, "%s", d->shards);
 }
 static void op_control(void *port, unsigned p, const char *sql)
 {
@@ -88,6 +92,10 @@ static uint64_t op_now(void *port)
 {
     return ((struct harness *)port)->now_us;
 }
+static void op_torn(void *port, unsigned p, bool committed)
+{
+    act(port, committed ? "torn, not committed" : "torn, committed", p, NULL);
+}
 static void op_answer(void *port, const struct txn_result *result)
 {
     struct harness *h = port;
@@ -97,6 +105,7 @@ static void op_answer(void *port, const struct txn_result *result)
     if (result->error)
         h->error = *result->error;
     snprintf(h->unapplied, sizeof h->unapplied, "%s", result->unapplied ? result->unapplied : "");
+    snprintf(h->torn, sizeof h->torn, "%s", result->torn ? result->torn : "");
     buf_printf(&h->actions, "%sanswer %s", buf_len(&h->actions) ? "; " : "", names[result->outcome]);
 }
 static void op_done(void *port)
@@ -113,6 +122,7 @@ static const struct coordinator_ops ops = {.send = op_send,
                                            .drop = op_drop,
                                            .timer = op_timer,
                                            .now_us = op_now,
+                                           .torn = op_torn,
                                            .answer = op_answer,
                                            .done = op_done};
 
@@ -120,6 +130,7 @@ static struct coordinator_options options(void)
 {
     return (struct coordinator_options){.cluster = "main",
                                         .txid = TXID,
+                                        .secret = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
                                         .resolve_timeout_us = 10000,
                                         .retry_us = 1000,
                                         .apply_timeout_us = 5000};
@@ -164,6 +175,13 @@ static void expect_at(struct harness *h, const char *text, const char *file, int
 static void ok(struct harness *h, unsigned p, const char *tag)
 {
     struct txn_reply r = {.kind = TXN_REPLY_OK, .tag = tag, .txn_status = 'I'};
+    char xid[24];
+    const char *row[] = {xid}, *const * rows[] = {row};
+    snprintf(xid, sizeof xid, "100%u", p);
+    if (strcmp(tag, "PREPARE TRANSACTION") == 0) {
+        r.n_rows = r.n_columns = 1;
+        r.rows = rows;
+    }
     coordinator_reply(h->c, p, &r);
 }
 static void failed(struct harness *h, unsigned p, const char *sqlstate, char status)
@@ -195,15 +213,33 @@ static void control_lost(struct harness *h, unsigned p)
     struct txn_reply r = {.kind = TXN_REPLY_LOST};
     coordinator_control_reply(h->c, p, &r);
 }
+/* To the question how p ended. NULL: too long ago. */
+static void status_is(struct harness *h, unsigned p, const char *status)
+{
+    const char *row[] = {status};
+    const char *const *rows[] = {row};
+    struct txn_reply r = {.kind = TXN_REPLY_OK,
+                          .tag = "SELECT 1",
+                          .txn_status = 'I',
+                          .n_rows = 1,
+                          .n_columns = 1,
+                          .rows = rows};
+    coordinator_control_reply(h->c, p, &r);
+}
+static void fence_proves(struct harness *h, const char *outcome, const char *proof);
 static void fence_says(struct harness *h, const char *outcome)
 {
-    const char *row[] = {outcome};
+    fence_proves(h, outcome, outcome && strcmp(outcome, "c") == 0 ? SECRET : "");
+}
+static void fence_proves(struct harness *h, const char *outcome, const char *proof)
+{
+    const char *row[] = {outcome, proof};
     const char *const *rows[] = {row};
     struct txn_reply r = {.kind = TXN_REPLY_OK,
                           .tag = "SELECT 1",
                           .txn_status = 'I',
                           .n_rows = outcome ? 1 : 0,
-                          .n_columns = 1,
+                          .n_columns = 2,
                           .rows = rows};
     coordinator_control_reply(h->c, 0, &r);
 }
@@ -242,7 +278,7 @@ static void commits_in_three_phases(void **state)
     assert_string_equal(coordinator_txid(h.c), TXID);
     h.now_us += 5;
     prepare_all(&h);
-    assert_non_null(strstr(h.last_sql, "'main/s0/s1,s2'"));
+    assert_non_null(strstr(h.last_sql, "main/s0/s1:1001,s2:1002"));
     h.now_us += 6;
     ok(&h, 0, "COMMIT");
     expect(&h, "released 0; send 1 commit; send 2 commit");
@@ -456,7 +492,9 @@ static void decision_refused_at_commit_rolls_back(void **state)
     expect(&h, "released 0; send 1 undo; send 2 undo");
     ok(&h, 1, "ROLLBACK PREPARED");
     failed(&h, 2, SQLSTATE_UNDEFINED_OBJECT, 'I');
-    expect(&h, "released 1; released 2; answer rolled back; done");
+    expect(&h, "released 1; released 2; control 2 check");
+    status_is(&h, 2, "aborted");
+    expect(&h, "answer rolled back; done");
     assert_string_equal(h.error.sqlstate, "23503");
     assert_int_equal(h.result.error_participant, 0);
     close_it(&h);
@@ -473,7 +511,10 @@ static void decision_after_a_fence_is_a_serialization_failure(void **state)
     ok(&h, 0, "ROLLBACK");
     failed(&h, 1, SQLSTATE_UNDEFINED_OBJECT, 'I');
     failed(&h, 2, SQLSTATE_UNDEFINED_OBJECT, 'I');
-    expect(&h, "released 0; released 1; released 2; answer rolled back; done");
+    expect(&h, "released 0; released 1; control 1 check; released 2; control 2 check");
+    status_is(&h, 1, "aborted");
+    status_is(&h, 2, "aborted");
+    expect(&h, "answer rolled back; done");
     assert_string_equal(h.error.sqlstate, SQLSTATE_SERIALIZATION_FAILURE);
     assert_int_equal(h.result.error_participant, UINT_MAX);
     close_it(&h);
@@ -528,10 +569,158 @@ static void lost_decision_that_was_fenced_is_rolled_back_once_one_member_confirm
     fence_says(&h, "a");
     expect(&h, "send 1 undo; send 2 undo");
     failed(&h, 2, SQLSTATE_UNDEFINED_OBJECT, 'I');
-    expect(&h, "released 2");
+    expect(&h, "released 2; control 2 check");
+    assert_string_equal(h.last_sql, "SELECT pg_catalog.pg_xact_status('1002'::pg_catalog.xid8)");
     ok(&h, 1, "ROLLBACK PREPARED");
-    expect(&h, "released 1; answer rolled back; done");
+    expect(&h, "released 1");
+    status_is(&h, 2, "aborted");
+    expect(&h, "answer rolled back; done");
     assert_string_equal(h.error.sqlstate, SQLSTATE_SERIALIZATION_FAILURE);
+    assert_string_equal(h.torn, "");
+    close_it(&h);
+}
+
+/* No row 'c' is collected before all have committed, so there was none. */
+static void fence_and_one_member_that_somebody_rolled_back_are_a_rollback(void **state)
+{
+    (void)state;
+    struct harness h;
+    decide_lost(&h);
+    fence_says(&h, "a");
+    failed(&h, 1, SQLSTATE_UNDEFINED_OBJECT, 'I');
+    failed(&h, 2, SQLSTATE_UNDEFINED_OBJECT, 'I');
+    expect(&h, "send 1 undo; send 2 undo; released 1; control 1 check; released 2; control 2 check");
+    status_is(&h, 1, "aborted");
+    status_is(&h, 2, "aborted");
+    expect(&h, "answer rolled back; done");
+    close_it(&h);
+}
+
+static void member_that_was_committed_against_a_fence_is_torn_once_that_is_certain(void **state)
+{
+    (void)state;
+    struct harness h;
+    decide_lost(&h);
+    fence_says(&h, "a");
+    failed(&h, 1, SQLSTATE_UNDEFINED_OBJECT, 'I');
+    expect(&h, "send 1 undo; send 2 undo; released 1; control 1 check");
+    status_is(&h, 1, "committed");
+    expect(&h, "");
+    ok(&h, 2, "ROLLBACK PREPARED");
+    expect(&h, "released 2; torn, committed 1; answer rolled back; done");
+    assert_string_equal(h.torn, "s1");
+    close_it(&h);
+}
+
+static void unproven_row_is_no_decision(void **state)
+{
+    (void)state;
+    struct harness h;
+    static const char *const wrong[] = {"", NULL, "010102030405060708090a0b0c0d0e0f"};
+    decide_lost(&h);
+    for (size_t i = 0; i < 3; i++) {
+        fence_proves(&h, "c", wrong[i]);
+        expect(&h, "");
+        wait_for_timer(&h);
+        expect(&h, "control 0 fence");
+    }
+    fence_says(&h, "c");
+    expect(&h, "send 1 commit; send 2 commit");
+    ok(&h, 1, "COMMIT PREPARED");
+    ok(&h, 2, "COMMIT PREPARED");
+    expect(&h, "released 1; released 2; answer committed; done");
+    close_it(&h);
+}
+
+static void prepared_without_an_id_is_no_vote(void **state)
+{
+    (void)state;
+    struct harness h;
+    open_three(&h);
+    expect(&h, "send 1 prepare; send 2 prepare");
+    struct txn_reply r = {.kind = TXN_REPLY_OK, .tag = "PREPARE TRANSACTION", .txn_status = 'I'};
+    coordinator_reply(h.c, 1, &r);
+    expect(&h, "drop 1; send 0 rollback");
+    ok(&h, 2, "PREPARE TRANSACTION");
+    ok(&h, 0, "ROLLBACK");
+    ok(&h, 2, "ROLLBACK PREPARED");
+    expect(&h, "send 2 undo; released 0; released 2; answer rolled back; done");
+    close_it(&h);
+}
+
+/* Decided; s1 is gone when it is to be committed. */
+static void gone_at_apply(struct harness *h)
+{
+    open_three(h);
+    prepare_all(h);
+    ok(h, 0, "COMMIT");
+    ok(h, 2, "COMMIT PREPARED");
+    failed(h, 1, SQLSTATE_UNDEFINED_OBJECT, 'I');
+    expect(h, "released 0; send 1 commit; send 2 commit; released 2; released 1; control 1 check");
+}
+
+static void gone_and_committed_is_applied(void **state)
+{
+    (void)state;
+    struct harness h;
+    gone_at_apply(&h);
+    status_is(&h, 1, "committed");
+    expect(&h, "answer committed; done");
+    assert_true(h.result.applied_everywhere);
+    assert_string_equal(h.torn, "");
+    close_it(&h);
+}
+
+static void gone_and_rolled_back_is_torn(void **state)
+{
+    (void)state;
+    struct harness h;
+    gone_at_apply(&h);
+    status_is(&h, 1, "aborted");
+    expect(&h, "torn, not committed 1; answer committed; done");
+    assert_false(h.result.applied_everywhere);
+    assert_string_equal(h.torn, "s1");
+    assert_string_equal(h.unapplied, "");
+    close_it(&h);
+}
+
+static void gone_and_not_known_is_asked_again_and_then_left_to_the_resolver(void **state)
+{
+    (void)state;
+    struct harness h;
+    gone_at_apply(&h);
+    status_is(&h, 1, NULL);
+    wait_for_timer(&h);
+    expect(&h, "control 1 check");
+    status_is(&h, 1, "in progress");
+    wait_for_timer(&h);
+    expect(&h, "control 1 check");
+    while (h.answers == 0) {
+        control_lost(&h, 1);
+        wait_for_timer(&h);
+    }
+    assert_string_equal(h.unapplied, "s1");
+    assert_string_equal(h.torn, "");
+    buf_clear(&h.actions);
+    status_is(&h, 1, "aborted"); /* the last answer counts, too late for the client */
+    expect(&h, "torn, not committed 1; done");
+    close_it(&h);
+}
+
+static void gone_and_committed_when_it_is_to_be_rolled_back_is_torn(void **state)
+{
+    (void)state;
+    struct harness h;
+    open_three(&h);
+    prepare_all(&h);
+    failed(&h, 0, "23503", 'I');
+    failed(&h, 1, SQLSTATE_UNDEFINED_OBJECT, 'I');
+    ok(&h, 2, "ROLLBACK PREPARED");
+    expect(&h, "released 0; send 1 undo; send 2 undo; released 1; control 1 check; released 2");
+    status_is(&h, 1, "committed");
+    expect(&h, "torn, committed 1; answer rolled back; done");
+    assert_string_equal(h.error.sqlstate, "23503");
+    assert_string_equal(h.torn, "s1");
     close_it(&h);
 }
 
@@ -543,7 +732,11 @@ static void fence_without_anything_prepared_proves_nothing(void **state)
     fence_says(&h, "a");
     failed(&h, 1, SQLSTATE_UNDEFINED_OBJECT, 'I');
     failed(&h, 2, SQLSTATE_UNDEFINED_OBJECT, 'I');
-    expect(&h, "send 1 undo; send 2 undo; released 1; released 2; answer unknown; done");
+    expect(&h, "send 1 undo; send 2 undo; released 1; control 1 check; released 2; control 2 check");
+    status_is(&h, 1, "committed");
+    status_is(&h, 2, "committed");
+    expect(&h, "answer unknown; done");
+    assert_string_equal(h.torn, "");
     assert_string_equal(h.error.sqlstate, SQLSTATE_OUTCOME_UNKNOWN);
     assert_non_null(strstr(h.error.detail, TXID));
     close_it(&h);
@@ -619,6 +812,8 @@ static void failed_apply_is_retried_by_the_control_role(void **state)
     control_failed(&h, 1, "57P03");
     expect(&h, "");
     control_failed(&h, 2, SQLSTATE_UNDEFINED_OBJECT); /* the lost one had arrived */
+    expect(&h, "control 2 check");
+    status_is(&h, 2, "committed");
     expect(&h, "");
     wait_for_timer(&h);
     expect(&h, "control 1 commit");
@@ -707,6 +902,14 @@ int main(void)
         cmocka_unit_test(lost_decision_that_was_made_commits),
         cmocka_unit_test(lost_decision_that_was_fenced_is_rolled_back_once_one_member_confirms),
         cmocka_unit_test(fence_without_anything_prepared_proves_nothing),
+        cmocka_unit_test(fence_and_one_member_that_somebody_rolled_back_are_a_rollback),
+        cmocka_unit_test(member_that_was_committed_against_a_fence_is_torn_once_that_is_certain),
+        cmocka_unit_test(unproven_row_is_no_decision),
+        cmocka_unit_test(prepared_without_an_id_is_no_vote),
+        cmocka_unit_test(gone_and_committed_is_applied),
+        cmocka_unit_test(gone_and_rolled_back_is_torn),
+        cmocka_unit_test(gone_and_not_known_is_asked_again_and_then_left_to_the_resolver),
+        cmocka_unit_test(gone_and_committed_when_it_is_to_be_rolled_back_is_torn),
         cmocka_unit_test(fence_is_tried_until_the_decider_answers),
         cmocka_unit_test(unreachable_decider_leaves_the_outcome_unknown),
         cmocka_unit_test(hung_fence_does_not_hold_up_the_answer),

@@ -15,8 +15,11 @@
 
 #include <cmocka.h>
 
-#define TXID                            "00112233445566778899aabbccddeeff-1"
-#define TXID2                           "00112233445566778899aabbccddeeff-2"
+#define TXID                            "00c0ffee-1-vkXLJgW_Nr695oSEGijw_UPGmFCj3OX-26aZKO46iZE"
+#define TXID2                           "00c0ffee-2-Xfur7t8xi_M8CSfEPXYw9RuC81F0AwE1T6PX_FHwEy4"
+#define SECRET                          "000102030405060708090a0b0c0d0e0f"
+#define SECRET2                         "0102030405060708090a0b0c0d0e0f10"
+#define OLDER                           "00112233445566778899aabbccddeeff-1" /* of earlier versions */
 #define GID(decider, txid, participant) "pgunison/main/" decider "/" txid "/" participant
 
 struct harness {
@@ -26,7 +29,7 @@ struct harness {
     const char *owned;
     int sweeps;
     const char *const *rows[8]; /* of the reply being built */
-    const char *cells[8][5];
+    const char *cells[8][6];
     size_t n_rows;
 };
 
@@ -44,13 +47,17 @@ static void op_control(void *port, unsigned s, const char *sql)
     if (strstr(sql, "pg_prepared_xacts"))
         kind = strstr(sql, "FROM pgunison.decision") ? "list" : "bare list";
     else if (strstr(sql, "ON CONFLICT"))
-        kind = strstr(sql, "ANY") ? "fences" : strstr(sql, TXID2) ? "fence 2" : "fence";
+        kind = strstr(sql, "SELECT txid, outcome") ? "fences" : strstr(sql, TXID2) ? "fence 2" : "fence";
     else if (strncmp(sql, "COMMIT PREPARED '", 17) == 0)
         kind = "commit";
     else if (strncmp(sql, "ROLLBACK PREPARED '", 19) == 0)
         kind = "undo";
     else if (strstr(sql, "DELETE FROM pgunison.decision"))
         kind = "delete";
+    else if (strncmp(sql, "SELECT pg_catalog.pg_xact_status(", 33) == 0)
+        kind = "check";
+    else if (strstr(sql, "pg_xact_status("))
+        kind = "verify";
     snprintf(h->sql[s], sizeof h->sql[s], "%s", sql);
     note(h, "%u %s", s, kind);
 }
@@ -78,8 +85,14 @@ static void op_log(void *port, const char *text)
 static void op_resolved(void *port, const char *txid, const char *shard, bool committed)
 {
     struct harness *h = port;
-    assert_true(strcmp(txid, TXID) == 0 || strcmp(txid, TXID2) == 0);
+    assert_true(strcmp(txid, TXID) == 0 || strcmp(txid, TXID2) == 0 || strcmp(txid, OLDER) == 0);
     note(h, committed ? "resolved %.0u%s committed" : "resolved %.0u%s aborted", 0, shard);
+}
+static void op_torn(void *port, const char *txid, const char *shard, bool suspected, const char *text)
+{
+    struct harness *h = port;
+    assert_true(strstr(text, txid) && strstr(text, shard));
+    note(h, suspected ? "suspects %.0u%s" : "torn %.0u%s", 0, shard);
 }
 static void op_sweep_done(void *port)
 {
@@ -93,6 +106,7 @@ static const struct recovery_ops ops = {.control = op_control,
                                         .owned = op_owned,
                                         .now_us = op_now,
                                         .log = op_log,
+                                        .torn = op_torn,
                                         .resolved = op_resolved,
                                         .sweep_done = op_sweep_done};
 
@@ -137,21 +151,22 @@ static bool logged(struct harness *h, const char *text)
     return found;
 }
 
-static void row(struct harness *h, const char *kind, const char *name, const char *outcome,
+static void row(struct harness *h, const char *kind, const char *name, const char *outcome, const char *proof,
                 const char *shards, const char *age)
 {
-    const char *cells[5] = {kind, name, outcome, shards, age};
+    const char *cells[6] = {kind, name, outcome, proof, shards, age};
     memcpy(h->cells[h->n_rows], cells, sizeof cells);
     h->rows[h->n_rows] = h->cells[h->n_rows];
     h->n_rows++;
 }
 static void prepared(struct harness *h, const char *gid, const char *age)
 {
-    row(h, "p", gid, "", "", age);
+    row(h, "p", gid, "1001", "5000000000", "", age);
 }
 static void decision(struct harness *h, const char *txid, const char *outcome, const char *shards)
 {
-    row(h, "d", txid, outcome, shards, "");
+    const char *proof = strcmp(txid, TXID) == 0 ? SECRET : SECRET2;
+    row(h, "d", txid, outcome, outcome[0] == 'c' ? proof : "", shards, "7");
 }
 /* Answers shard s's listing with the rows named since the last one. */
 static void lists(struct harness *h, unsigned s)
@@ -160,14 +175,32 @@ static void lists(struct harness *h, unsigned s)
                           .tag = "SELECT",
                           .txn_status = 'I',
                           .n_rows = h->n_rows,
-                          .n_columns = 5,
+                          .n_columns = 6,
                           .rows = h->rows};
     h->n_rows = 0;
     recovery_reply(h->r, s, &r);
 }
+static void proves(struct harness *h, unsigned s, const char *text, const char *proof)
+{
+    const char *cells[] = {text, proof};
+    const char *const *rows[] = {cells};
+    struct txn_reply r = {.kind = TXN_REPLY_OK,
+                          .tag = "SELECT 1",
+                          .txn_status = 'I',
+                          .n_rows = 1,
+                          .n_columns = 2,
+                          .rows = rows};
+    recovery_reply(h->r, s, &r);
+}
+/* Of TXID. */
 static void outcome(struct harness *h, unsigned s, const char *text)
 {
-    const char *cells[] = {text};
+    proves(h, s, text, text && strcmp(text, "c") == 0 ? SECRET : "");
+}
+/* To the question how a transaction ended. NULL: too long ago. */
+static void status_is(struct harness *h, unsigned s, const char *status)
+{
+    const char *cells[] = {status};
     const char *const *rows[] = {cells};
     struct txn_reply r = {.kind = TXN_REPLY_OK,
                           .tag = "SELECT 1",
@@ -177,13 +210,27 @@ static void outcome(struct harness *h, unsigned s, const char *text)
                           .rows = rows};
     recovery_reply(h->r, s, &r);
 }
+/* To the question which did not commit. */
+static void uncommitted(struct harness *h, unsigned s, const char *xid, const char *status)
+{
+    const char *cells[] = {xid, status};
+    const char *const *rows[] = {cells};
+    struct txn_reply r = {.kind = TXN_REPLY_OK,
+                          .tag = "SELECT",
+                          .txn_status = 'I',
+                          .n_rows = xid ? 1 : 0,
+                          .n_columns = 2,
+                          .rows = rows};
+    recovery_reply(h->r, s, &r);
+}
 /* Of two transactions, asked about in one message. NULL: there is no row. */
 static void outcomes(struct harness *h, unsigned s, const char *first, const char *second)
 {
-    const char *one[] = {TXID, first}, *two[] = {TXID2, second};
+    const char *one[] = {TXID, first, first && *first == 'c' ? SECRET : ""},
+               *two[] = {TXID2, second, second && *second == 'c' ? SECRET2 : ""};
     const char *const *rows[2];
     struct txn_reply r = {
-        .kind = TXN_REPLY_OK, .tag = "SELECT 2", .txn_status = 'I', .n_columns = 2, .rows = rows};
+        .kind = TXN_REPLY_OK, .tag = "SELECT 2", .txn_status = 'I', .n_columns = 3, .rows = rows};
     if (second) /* in any order */
         rows[r.n_rows++] = two;
     if (first)
@@ -249,7 +296,7 @@ static void orphan_is_fenced_then_rolled_back(void **state)
     lists(&h, 1);
     lists(&h, 0);
     expect(&h, "0 list; 1 list; 2 list; 0 fence");
-    assert_non_null(strstr(h.sql[0], "'main/s0/s1'"));
+    assert_non_null(strstr(h.sql[0], "'main/s0/s1:4294968297'"));
     outcome(&h, 0, "a");
     expect(&h, "1 undo");
     assert_string_equal(h.sql[1], "ROLLBACK PREPARED '" GID("s0", TXID, "s1") "'");
@@ -482,7 +529,7 @@ static void answer_without_a_row_for_one_of_many_decides_only_the_others(void **
     assert_string_equal(only_entry(&h)->txid, TXID);
     assert_string_equal(only_entry(&h)->decision, "unreachable");
     two_orphans(&h);
-    outcome(&h, 0, "c"); /* one column: no answer to this question */
+    outcome(&h, 0, "c"); /* two columns: no answer to this question */
     expect(&h, "done");
     two_orphans(&h);
     outcomes(&h, 0, "x", "");
@@ -521,9 +568,98 @@ static void gone_after_the_decision_was_somebody_elses_work(void **state)
     lists(&h, 2);
     outcome(&h, 0, "a");
     failed(&h, 1, SQLSTATE_UNDEFINED_OBJECT);
-    expect(&h, "0 list; 1 list; 2 list; 0 fence; 1 undo; done");
+    expect(&h, "0 list; 1 list; 2 list; 0 fence; 1 undo; 1 check");
+    assert_string_equal(h.sql[1], "SELECT pg_catalog.pg_xact_status('4294968297'::pg_catalog.xid8)");
+    status_is(&h, 1, "aborted");
+    expect(&h, "done");
     const struct recovery_entry *entries;
     assert_int_equal(recovery_entries(h.r, &entries), 0);
+    close_it(&h);
+}
+
+/* Asks s0 about s1's part, which is gone when it is to be ended as decided. */
+static void gone_at(struct harness *h, const char *decided)
+{
+    open_it(h);
+    sweep(h);
+    prepared(h, GID("s0", TXID, "s1"), "6");
+    lists(h, 1);
+    lists(h, 0);
+    lists(h, 2);
+    outcome(h, 0, decided);
+    failed(h, 1, SQLSTATE_UNDEFINED_OBJECT);
+    buf_clear(&h->actions);
+}
+
+static void rolled_back_by_hand_after_the_decision_is_torn(void **state)
+{
+    (void)state;
+    struct harness h;
+    gone_at(&h, "c");
+    status_is(&h, 1, "aborted");
+    expect(&h, "torn s1; done");
+    const struct recovery_entry *e = only_entry(&h);
+    assert_string_equal(e->txid, TXID);
+    assert_string_equal(e->shard, "s1");
+    assert_string_equal(e->decider, "s0");
+    assert_string_equal(e->decision, "committed");
+    assert_memory_equal(e->note, "TORN", 4);
+    close_it(&h);
+}
+
+static void committed_by_hand_against_a_fence_is_suspected(void **state)
+{
+    (void)state;
+    struct harness h;
+    gone_at(&h, "a");
+    status_is(&h, 1, "committed");
+    expect(&h, "suspects s1; done");
+    close_it(&h);
+    gone_at(&h, "a");
+    status_is(&h, 1, NULL);
+    expect(&h, "done");
+    assert_true(logged(&h, "cannot be seen how"));
+    close_it(&h);
+    gone_at(&h, "c");
+    lost(&h, 1);
+    expect(&h, "done");
+    assert_true(logged(&h, "cannot be seen how"));
+    close_it(&h);
+}
+
+static void unproven_row_is_no_decision(void **state)
+{
+    (void)state;
+    struct harness h;
+    static const char *const wrong[] = {"", NULL, SECRET2};
+    open_it(&h);
+    for (size_t i = 0; i < 3; i++) {
+        sweep(&h);
+        prepared(&h, GID("s0", TXID, "s1"), "6");
+        lists(&h, 1);
+        lists(&h, 0);
+        lists(&h, 2);
+        proves(&h, 0, "c", wrong[i]);
+        expect(&h, "0 list; 1 list; 2 list; 0 fence; done");
+        assert_string_equal(only_entry(&h)->decision, "unreachable");
+    }
+    close_it(&h);
+}
+
+/* What was prepared before an upgrade. */
+static void older_transactions_are_decided_without_a_proof(void **state)
+{
+    (void)state;
+    struct harness h;
+    open_it(&h);
+    sweep(&h);
+    prepared(&h, GID("s0", OLDER, "s1"), "6");
+    lists(&h, 1);
+    lists(&h, 0);
+    lists(&h, 2);
+    proves(&h, 0, "c", "");
+    ok(&h, 1, "COMMIT PREPARED");
+    expect(&h, "0 list; 1 list; 2 list; 0 fence; 1 commit; resolved s1 committed; done");
     close_it(&h);
 }
 
@@ -634,6 +770,109 @@ static void row_goes_in_the_sweep_after_it_was_seen(void **state)
     close_it(&h);
 }
 
+/* See rows, and in the next sweep nothing prepared. */
+static void verify_rows(struct harness *h, const char *shards)
+{
+    open_it(h);
+    see_rows(h, shards);
+    sweep(h);
+    lists(h, 0);
+    lists(h, 1);
+    lists(h, 2);
+}
+
+static void row_goes_when_its_participants_are_seen_to_have_committed(void **state)
+{
+    (void)state;
+    struct harness h;
+    verify_rows(&h, "main/s0/s1:7,s2:5000000000");
+    expect(&h, "0 bare list; 1 list; 2 list; 1 verify; 2 verify");
+    assert_non_null(strstr(h.sql[2], "'{5000000000}'"));
+    uncommitted(&h, 1, NULL, NULL);
+    expect(&h, "");
+    uncommitted(&h, 2, NULL, NULL);
+    expect(&h, "0 delete");
+    ok(&h, 0, "DELETE 1");
+    expect(&h, "done");
+    close_it(&h);
+}
+
+static void row_of_a_torn_transaction_stays_and_is_shown(void **state)
+{
+    (void)state;
+    static const char *const how[] = {"aborted", "future"};
+    const struct recovery_entry *e;
+    struct harness h;
+    for (size_t i = 0; i < 2; i++) {
+        verify_rows(&h, "main/s0/s1:7,s2:8");
+        uncommitted(&h, 1, NULL, NULL);
+        uncommitted(&h, 2, "8", how[i]);
+        expect(&h, "0 bare list; 1 list; 2 list; 1 verify; 2 verify; torn s2; done");
+        assert_string_equal(only_entry(&h)->shard, "s2");
+        assert_memory_equal(only_entry(&h)->note, "TORN", 4);
+        see_rows(&h, "main/s0/s1:7,s2:8"); /* still there */
+        assert_string_equal(only_entry(&h)->shard, "s2");
+        assert_true(only_entry(&h)->age_s == 7);
+        sweep(&h);
+        lists(&h, 0);
+        lists(&h, 1);
+        lists(&h, 2);
+        uncommitted(&h, 1, NULL, NULL);
+        uncommitted(&h, 2, "8", how[i]);
+        sweep(&h); /* somebody has deleted the row */
+        lists(&h, 0);
+        lists(&h, 1);
+        lists(&h, 2);
+        assert_int_equal(recovery_entries(h.r, &e), 0);
+        close_it(&h);
+    }
+}
+
+static void row_stays_while_it_cannot_be_verified(void **state)
+{
+    (void)state;
+    struct harness h;
+    verify_rows(&h, "main/s0/s1:7");
+    uncommitted(&h, 1, "7", "in progress");
+    expect(&h, "0 bare list; 1 list; 2 list; 1 verify; done");
+    close_it(&h);
+    verify_rows(&h, "main/s0/s1:7");
+    lost(&h, 1);
+    expect(&h, "0 bare list; 1 list; 2 list; 1 verify; done");
+    close_it(&h);
+    verify_rows(&h, "main/s0/s1:7");
+    failed(&h, 1, "57014");
+    expect(&h, "0 bare list; 1 list; 2 list; 1 verify; done");
+    close_it(&h);
+    verify_rows(&h, "main/s0/s1:7"); /* too long ago: said, and gone */
+    uncommitted(&h, 1, "7", "unknown");
+    expect(&h, "0 bare list; 1 list; 2 list; 1 verify; 0 delete");
+    assert_true(logged(&h, "too long ago"));
+    ok(&h, 0, "DELETE 1");
+    close_it(&h);
+}
+
+/* It decided nothing, so nobody is asked; and what stands there by then may be the real decision. */
+static void unproven_row_goes_unasked(void **state)
+{
+    (void)state;
+    struct harness h;
+    open_it(&h);
+    sweep(&h);
+    row(&h, "d", TXID, "c", SECRET2, "main/s0/s1:7", "1");
+    lists(&h, 0);
+    lists(&h, 1);
+    lists(&h, 2);
+    sweep(&h);
+    lists(&h, 0);
+    lists(&h, 1);
+    lists(&h, 2);
+    expect(&h, "0 list; 1 list; 2 list; done; 0 bare list; 1 list; 2 list; 0 delete");
+    assert_non_null(strstr(h.sql[0], "AND outcome = 'c' AND NOT CASE WHEN proof IS NULL"));
+    ok(&h, 0, "DELETE 1");
+    close_it(&h);
+}
+
 static void row_stays_while_a_participant_is_prepared(void **state)
 {
     (void)state;
@@ -733,7 +972,7 @@ static void shard_without_the_table_is_still_looked_at(void **state)
     struct harness h;
     open_it(&h);
     sweep(&h);
-    failed(&h, 1, "42P01");
+    failed(&h, 1, SQLSTATE_INVALID_TEXT); /* or it is somebody else's */
     expect(&h, "0 list; 1 list; 2 list; 1 bare list");
     prepared(&h, GID("s0", TXID, "s1"), "6");
     lists(&h, 1);
@@ -763,10 +1002,18 @@ int main(void)
         cmocka_unit_test(answer_without_a_row_for_one_of_many_decides_only_the_others),
         cmocka_unit_test(answer_that_is_no_decision_is_none),
         cmocka_unit_test(gone_after_the_decision_was_somebody_elses_work),
+        cmocka_unit_test(rolled_back_by_hand_after_the_decision_is_torn),
+        cmocka_unit_test(committed_by_hand_against_a_fence_is_suspected),
+        cmocka_unit_test(unproven_row_is_no_decision),
+        cmocka_unit_test(older_transactions_are_decided_without_a_proof),
         cmocka_unit_test(refused_or_lost_end_is_reported_and_tried_again),
         cmocka_unit_test(foreign_names_are_left_alone),
         cmocka_unit_test(two_names_for_one_database_list_it_twice_and_finish_it_once),
         cmocka_unit_test(row_goes_in_the_sweep_after_it_was_seen),
+        cmocka_unit_test(row_goes_when_its_participants_are_seen_to_have_committed),
+        cmocka_unit_test(row_of_a_torn_transaction_stays_and_is_shown),
+        cmocka_unit_test(row_stays_while_it_cannot_be_verified),
+        cmocka_unit_test(unproven_row_goes_unasked),
         cmocka_unit_test(row_stays_while_a_participant_is_prepared),
         cmocka_unit_test(row_stays_while_a_participant_cannot_be_asked),
         cmocka_unit_test(row_with_an_unknown_participant_stays_and_is_reported),

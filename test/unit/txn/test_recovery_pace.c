@@ -143,32 +143,33 @@ static int close_it(void **state)
 static void answer_listing(struct harness *h, unsigned s)
 {
     static char gids[MANY][128];
-    static const char *cells[MANY][5];
+    static const char *cells[MANY][6];
     static const char *const *rows[MANY];
     assert_true(h->orphans[s] <= MANY);
     for (unsigned i = 0; i < h->orphans[s]; i++) {
         snprintf(gids[i], sizeof gids[i], "pgunison/main/s0/" TXID_FORMAT "/s%u", s, i, s);
-        const char *row[5] = {"p", gids[i], "", "", h->age};
+        const char *row[6] = {"p", gids[i], "1001", "5000", "", h->age};
         memcpy(cells[i], row, sizeof row);
         rows[i] = cells[i];
     }
     recovery_reply(
         h->r, s,
         &(struct txn_reply){
-            .tag = "SELECT", .txn_status = 'I', .n_rows = h->orphans[s], .n_columns = 5, .rows = rows});
+            .tag = "SELECT", .txn_status = 'I', .n_rows = h->orphans[s], .n_columns = 6, .rows = rows});
 }
 
 /* Whoever is asked about was not decided. */
 static void answer_fence(struct harness *h, unsigned s, const char *sql)
 {
     static char txids[MANY][64];
-    static const char *cells[MANY][2];
+    static const char *cells[MANY][3];
     static const char *const *rows[MANY];
     size_t n = 0;
     for (const char *at = sql; (at = strstr(at, "('00")); at++, n++) {
         snprintf(txids[n], sizeof txids[n], "%.34s", at + 2);
         cells[n][0] = txids[n];
         cells[n][1] = "a";
+        cells[n][2] = "";
         rows[n] = cells[n];
     }
     assert_true(n > 0);
@@ -177,7 +178,7 @@ static void answer_fence(struct harness *h, unsigned s, const char *sql)
     recovery_reply(
         h->r, s,
         &(struct txn_reply){
-            .tag = "SELECT", .txn_status = 'I', .n_rows = n, .n_columns = n > 1 ? 2 : 1, .rows = rows});
+            .tag = "SELECT", .txn_status = 'I', .n_rows = n, .n_columns = n > 1 ? 3 : 2, .rows = rows});
 }
 
 static void answer(struct harness *h, unsigned s)

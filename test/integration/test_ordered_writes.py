@@ -294,7 +294,7 @@ def test_a_shard_is_lost_while_it_waits(proxy, shards, dbname, protocol, where, 
         if what == "one before":  # it had answered: the transaction fails at its end
             assert codes in (["08006"], []), answer
         else:
-            assert codes == ["08006"], answer
+            assert codes in (["08006"], ["57P01"]), answer  # its own last words, if it had any
         assert ("C", "COMMIT") not in w.ask(h.query("COMMIT"))
     assert copies_agree(shards, dbname)[0] == (1, 0)
     copies_agree(shards, dbname, "ref2")

@@ -9,7 +9,7 @@
  * FORWARD: bytes go to the owner as they come, whole or partial messages, without being assembled; but
  * messages that somebody must look at (ErrorResponse, ReadyForQuery, ParameterStatus, NotificationResponse,
  * CopyInResponse, CopyOutResponse, CopyBothResponse) are delivered whole through message(), in order.
- * MESSAGE: every message is delivered whole. DROP: only those that somebody must look at. After ErrorResponse
+ * MESSAGE: every message is delivered whole, a NoticeResponse too, which belongs to what is answered then. DROP: only those that somebody must look at. After ErrorResponse
  * the server skips to Sync (extended protocol): expectations up to the next SYNC are reported through
  * skipped() and forgotten.
  *

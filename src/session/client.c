@@ -197,6 +197,8 @@ void client_send_error(struct client *c, const struct error *e)
 
 void client_send_warning(struct client *c, const struct error *e)
 {
+    if (notice_hides_warnings(c))
+        return;
     struct buf *b = client_scratch(c);
     message_notice(b, "WARNING", e);
     client_send(c, b);
@@ -361,15 +363,16 @@ static enum dispatch dispatch(struct client *c, const struct frame *f)
    (src/backend/tcop/postgres.c SocketBackend(), src/backend/libpq/auth.c), instead of being waited for by its length. */
 static bool refuse_type(struct client *c, uint8_t type)
 {
-    static const char known[] = {MSG_QUERY,     MSG_PARSE,     MSG_BIND,      MSG_DESCRIBE,  MSG_EXECUTE,
-                                 MSG_CLOSE,     MSG_FLUSH,     MSG_SYNC,      MSG_COPY_DATA, MSG_COPY_DONE,
+    static const char known[] = {MSG_QUERY,     MSG_PARSE,     MSG_BIND,         MSG_DESCRIBE,  MSG_EXECUTE,
+                                 MSG_CLOSE,     MSG_FLUSH,     MSG_SYNC,         MSG_COPY_DATA, MSG_COPY_DONE,
                                  MSG_COPY_FAIL, MSG_TERMINATE, MSG_FUNCTION_CALL};
     struct error e;
     bool password = c->state == CLIENT_AUTH;
     if (password ? type == MSG_PASSWORD : memchr(known, type, sizeof known) != NULL)
         return false;
     error_set(&e, SQLSTATE_PROTOCOL_VIOLATION,
-              password ? "expected password response, got message type %u" : "invalid frontend message type %u",
+              password ? "expected password response, got message type %u"
+                       : "invalid frontend message type %u",
               (unsigned)type);
     client_fatal(c, &e);
     return true;

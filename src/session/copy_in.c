@@ -222,7 +222,7 @@ void copy_in_reply(struct client *c, struct link *l, const struct expect *e, con
         shard_ready(c, l);
         return;
     case MSG_NOTICE:
-        client_write(c, f->whole.data, f->whole.len);
+        notice_of_statement(c, l, f);
         return;
     default:
         return;
@@ -364,6 +364,7 @@ enum dispatch copy_in_start(struct client *c, struct plan *p, const struct templ
     k->due_start = k->due_ready = n;
     k->state = COPY_STARTING;
     c->copy = k;
+    notice_speaker(c, shards);
     if (n > 1) {
         struct copy_split_options o = {
             .spec = &p->copy,

@@ -97,7 +97,8 @@ void link_put(struct link *l, bool clean)
         return;
     }
     if (l->client->state != CLIENT_CLOSING && (l->pinned || session_pooling(l->client))) {
-        l->in_txn = l->writer = l->used = l->cannot_prepare = l->open_pipeline = l->flush_sent = false;
+        l->in_txn = l->writer = l->own_part = l->used = l->cannot_prepare = l->open_pipeline = l->flush_sent =
+            false;
         l->name_unknown = false;
         s->wrote_rows = false;
         return;
@@ -425,6 +426,7 @@ void link_begin_implicit(struct client *c)
 void link_mark(struct link *l, const struct plan *p)
 {
     l->writer |= p->writes;
+    l->own_part |= p->writes && !p->tag_of_one;
     l->used = true;
     l->cannot_prepare |= p->cannot_prepare;
     if (p->pins_session && !l->pinned) {
@@ -450,8 +452,8 @@ void link_lock_copies(struct link *l, const struct plan *p)
 void link_expect_spread(struct link *l)
 {
     l->server->unnamed_statement = 0;
-    server_expect(l->server, EXPECT_PARSE, SINK_DROP, TAG_STATEMENT, NULL);
-    server_expect(l->server, EXPECT_BIND, SINK_DROP, TAG_STATEMENT, NULL);
+    server_expect(l->server, EXPECT_PARSE, SINK_MESSAGE, TAG_STATEMENT, NULL);
+    server_expect(l->server, EXPECT_BIND, SINK_MESSAGE, TAG_STATEMENT, NULL);
     server_expect(l->server, EXPECT_DESCRIBE_PORTAL, SINK_MESSAGE, TAG_STATEMENT, NULL);
     server_expect(l->server, EXPECT_EXECUTE, SINK_MESSAGE, TAG_STATEMENT, NULL);
     server_expect(l->server, EXPECT_SYNC, SINK_MESSAGE, TAG_STATEMENT, NULL);

@@ -181,6 +181,7 @@ enum status run_multi_create(struct client *c, struct plan *p, const struct shar
             formats[i] = (int16_t)load_u16(bind->result_formats + 2 * i);
         o.result_formats = formats;
     }
+    notice_speaker(c, shards);
     unsigned source = 0;
     for (int i = shard_set_next(shards, 0); i >= 0; i = shard_set_next(shards, i + 1)) {
         struct link *l = link_find(c, (unsigned)i);
@@ -408,8 +409,7 @@ static void multi_message(struct client *c, struct link *l, const struct expect 
         multi_finish(c);
         return;
     case MSG_NOTICE:
-        if (l->source == 0 || !c->plan->tag_of_one)
-            client_write(c, f->whole.data, f->whole.len);
+        notice_of_statement(c, l, f);
         return;
     default:
         if (c->run_failed)
@@ -601,8 +601,8 @@ static void control_message(struct client *c, struct link *l, const struct frame
         run_failed_by_shard(c);
         return;
     }
-    if (f->type == MSG_NOTICE && !c->run_failed) {
-        client_write(c, f->whole.data, f->whole.len);
+    if (f->type == MSG_NOTICE) {
+        notice_of_control(c, l, f);
         return;
     }
     if (f->type != MSG_READY)

@@ -90,9 +90,10 @@ struct link {
     unsigned shard;        /* index in the database */
     struct server_wait wait;
     bool waiting;
-    bool in_txn; /* BEGIN has been sent */
-    bool writer; /* has, or may have, written */
-    bool used;   /* ran a statement of the client's: not joined for the catalog only */
+    bool in_txn;   /* BEGIN has been sent */
+    bool writer;   /* has, or may have, written */
+    bool own_part; /* ... something that not every shard has written */
+    bool used;     /* ran a statement of the client's: not joined for the catalog only */
     bool cannot_prepare;
     bool pinned;          /* keeps its server after the transaction */
     bool vars_due;        /* SET was sent ahead of everything else; nothing follows before its answer */
@@ -224,6 +225,7 @@ struct client {
     unsigned control_due;    /* RUN_CONTROL, RUN_ENDING, RUN_COPY_IN: answers still to come */
     struct error *run_error; /* of the catalog query, or of the COMMIT, that is under way; NULL: none yet */
     bool multi_cancelled, multi_final, multi_rows_done;
+    unsigned speaker;         /* the shard whose notices the client hears where all do the same: notice.c */
     struct link *multi_first; /* the first shard that was through: does an aggregate's last step */
     struct buf held; /* what may be sent only after the commit: CommandComplete of an implicit transaction */
     const char *control_tag; /* RUN_CONTROL: the tag to answer with */
@@ -241,12 +243,14 @@ struct client {
     /* simple query of several statements: where it stands */
     size_t *part_ends; /* [2 * n_parts]: where each begins and ends in the text of the query */
     size_t n_parts, part;
-    struct slice query_rest; /* owned: its text, once a COPY FROM STDIN of it waits for what follows it in the input */
+    struct slice
+        query_rest; /* owned: its text, once a COPY FROM STDIN of it waits for what follows it in the input */
 
     struct copy_in *copy; /* RUN_COPY_IN */
 
     struct catalog_load *loading;
-    struct plan_scope *loading_scope; /* keeps the catalog that is being loaded into; NULL: nothing is loaded */
+    struct plan_scope
+        *loading_scope; /* keeps the catalog that is being loaded into; NULL: nothing is loaded */
     char *load_schema, *load_name;
     bool saw_missing; /* the router asked for a relation that does not exist */
     bool freed;
@@ -509,6 +513,14 @@ unsigned ordered_drop(struct client *c); /* the rest is not sent; how many shard
 void ordered_cancel(struct client *c);   /* a cancel request that the shard at hand may answer too late for */
 bool ordered_cancelled(const struct client *c);
 void ordered_free(struct client *c);
+
+/* notice.c: NoticeResponses of shards */
+void notice_speaker(struct client *c, const struct shard_set *shards);
+void notice_of_statement(struct client *c, const struct link *l, const struct frame *f); /* c->plan's */
+void notice_of_control(struct client *c, const struct link *l, const struct frame *f);
+void notice_of_end(struct client *c, const struct link *l,
+                   const struct frame *f); /* COMMIT, ROLLBACK, PREPARE */
+bool notice_hides_warnings(const struct client *c);
 
 /* vars.c */
 /* varset_with(), shared with all sessions of the worker. */

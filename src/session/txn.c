@@ -225,7 +225,7 @@ static void commit_refused(struct client *c, const struct error *e)
 
 void txn_end(struct client *c, bool commit, enum after_end after, const char *tag, bool chain)
 {
-    unsigned writers = 0;
+    unsigned writers;
     struct error e;
     bool failed = c->txn.state == TXN_FAILED || c->txn.state == TXN_IMPLICIT_FAILED;
     bool untold = failed && commit && c->txn.lost_untold;
@@ -241,9 +241,14 @@ void txn_end(struct client *c, bool commit, enum after_end after, const char *ta
     c->commit_failed = false;
     error_drop(&c->run_error);
     extended_forget_portals(c);
-    for (unsigned i = 0; i < c->n_links; i++) {
-        writers += c->links[i]->in_txn && c->links[i]->writer;
-    }
+    struct shard_set wrote;
+    shard_set_clear(&wrote);
+    for (unsigned i = 0; i < c->n_links; i++)
+        if (c->links[i]->in_txn && c->links[i]->writer)
+            shard_set_add(&wrote, c->links[i]->shard);
+    writers = shard_set_count(&wrote);
+    if (writers)
+        notice_speaker(c, &wrote);
     if (untold) {
         (void)txn_failed_error(c, &e);
         error_detail(&e, "The transaction was rolled back on all shards.");
@@ -330,7 +335,7 @@ void txn_message(struct client *c, struct link *l, const struct expect *e, const
         }
         return;
     case MSG_NOTICE:
-        client_write(c, f->whole.data, f->whole.len);
+        notice_of_end(c, l, f);
         return;
     case MSG_READY:
         break;
@@ -594,7 +599,8 @@ static void control_everywhere(struct client *c, struct slice sql, const char *t
         if (l->open_pipeline)
             link_sync(l);
         link_query(l, sql, SINK_MESSAGE, TAG_CONTROL);
-        c->control_due++;
+        if (c->control_due++ == 0)
+            c->speaker = l->shard;
     }
     c->run = RUN_CONTROL;
 }

@@ -420,7 +420,7 @@ void txn_commit_message(struct client *c, struct link *l, const struct expect *e
         return;
     case MSG_NOTICE:
         if (c->state != CLIENT_CLOSING && !c->commit->answered)
-            client_write(c, f->whole.data, f->whole.len);
+            notice_of_end(c, l, f);
         return;
     case MSG_READY:
         break;

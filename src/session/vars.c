@@ -259,7 +259,8 @@ static enum dispatch set_everywhere(struct client *c, struct slice sql, const ch
         if (l->open_pipeline)
             link_sync(l);
         link_query(l, sql, SINK_MESSAGE, TAG_CONTROL);
-        c->control_due++;
+        if (c->control_due++ == 0)
+            c->speaker = l->shard;
     }
     c->run = RUN_CONTROL;
     if (replay && c->txn.state != TXN_NONE)

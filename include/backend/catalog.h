@@ -36,6 +36,8 @@ struct catalog_relation {
     const struct table_map *map;
     struct catalog_column *columns; /* an index has its table's */
     uint16_t n_columns;
+    /* enum effect of the code behind it, when it is only read, and when it is written */
+    uint16_t effects_read, effects_written;
     void *extra; /* the session's: the router's view of it */
     void (*free_extra)(void *extra);
 };
@@ -54,12 +56,20 @@ size_t catalog_count(const struct catalog *c);
 struct catalog_relation *catalog_find(struct catalog *c, const char *context, const char *schema,
                                       const char *name);
 
+/* False: not loaded. Effects (enum effect) of all functions of that name, in any schema if that is "". */
+bool catalog_function(const struct catalog *c, const char *schema, const char *name, uint16_t *effects_r);
+/* Custom variables that functions known here set; NULL past the end. Never forgotten, as servers do not either. */
+const char *catalog_custom_name(const struct catalog *c, size_t i);
+
 /* Loading one relation: the SQL to run on a shard that has it, then its rows, then finish. */
 /* The shard to ask (index in db->shards): the relation's own, else home. */
 unsigned catalog_load_shard(const struct database_def *db, const char *schema, const char *name);
 /* SQL with everything qualified by pg_catalog, one result set of text columns; relation names quoted as
  * literals. */
 void catalog_load_sql(const struct database_def *db, const char *schema, const char *name, struct buf *sql);
+/* The same for a function, on the home shard: NULL context. */
+void catalog_function_sql(const char *schema, const char *name, struct buf *sql);
+struct catalog_load *catalog_load_begin_function(struct catalog *c, const char *schema, const char *name);
 /* Rows come in the order of the result. Refuses (0A000) an unqualified name that might mean another table on
    another shard: a search_path with several schemas and a single(...) table of that name. */
 struct catalog_load;
@@ -67,7 +77,7 @@ struct catalog_load *catalog_load_begin(struct catalog *c, const char *context, 
                                         const char *name);
 enum status catalog_load_row(struct catalog_load *l, const struct slice *values, size_t n,
                              struct error *error_r) MUST_CHECK;
-/* stores it; if another load was first, gives that one's */
+/* stores it; if another load was first, gives that one's; of a function: NULL */
 struct catalog_relation *catalog_load_finish(struct catalog_load **l);
 void catalog_load_abort(struct catalog_load **l);
 

@@ -90,6 +90,7 @@ struct server {
     bool ready_held;
     bool cancel_lost;  /* one may still arrive, at any time: nobody else may meet it */
     bool pinned_state; /* has state that only DISCARD ALL or closing removes */
+    bool closes_after; /* has state that only closing removes */
     uint64_t created_us, used_us;
     uint64_t unnamed_statement; /* id of the statement_def parsed last as "", 0: unknown */
 };

@@ -151,6 +151,7 @@ struct plan {
     bool pins_session; /* leaves state in the server session (temp table, LISTEN, PREPARE, WITH HOLD, session
                           advisory lock): the server stays with this client until it disconnects */
     bool changes_catalog; /* DDL: catalog caches are void afterwards */
+    uint16_t effects;     /* enum effect: what may be left in the session of its server, or be ended there */
     /* BROADCAST: the command tag of one shard is the answer (DDL, reference tables); else counts are summed
      */
     bool tag_of_one;

@@ -36,6 +36,8 @@ struct table_info {
     const struct table_map *map; /* NULL: not listed, lives on the home shard */
     struct bucket_map *buckets;  /* HASH/RANGE/LIST with an existing table; NULL otherwise */
     struct error map_error;      /* why buckets could not be made: sqlstate[0] == 0: fine */
+    /* enum effect of the code behind it: views, policies; with triggers, defaults, checks, rules */
+    uint16_t effects_read, effects_written;
 };
 
 struct router_input {
@@ -43,6 +45,9 @@ struct router_input {
     /* Looks a relation up by schema ("" if unqualified) and name. NULL: not known yet, and the name has been
        noted: the router gives up with ROUTER_NEEDS_CATALOG, the session loads it and asks again. */
     const struct table_info *(*table)(void *arg, const char *schema, const char *name);
+    /* The same for what functions that are not built in may leave in a session (enum effect): false: not known yet.
+       NULL: they may leave anything. */
+    bool (*function)(void *arg, const char *schema, const char *name, uint16_t *effects_r);
     void *arg;
     uint32_t n_param_types;
     const uint32_t *param_types; /* from Parse; 0: unspecified */

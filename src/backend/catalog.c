@@ -15,6 +15,8 @@
  */
 #include "backend/catalog.h"
 
+#include "sql/effects.h"
+
 #include <stdlib.h>
 
 struct ancestor { /* or what a view reads */
@@ -33,6 +35,9 @@ struct catalog {
     const struct database_def *db;
     struct buf key;           /* scratch */
     struct hashmap relations; /* "context\0schema\0name" -> struct entry */
+    struct hashmap functions; /* "schema\0name" -> effects + 1 */
+    char **custom_names;
+    size_t n_custom_names;
 };
 
 struct catalog_load {
@@ -45,6 +50,8 @@ struct catalog_load {
     size_t n_ancestors, n_read;
     const char **path; /* S */
     size_t n_path;
+    bool is_function;
+    uint16_t effects;
 };
 
 static void free_entry(void *p)
@@ -61,12 +68,14 @@ struct catalog *catalog_create(const struct database_def *db)
     struct catalog *c = xcalloc(1, sizeof(*c));
     c->db = db;
     hashmap_init(&c->relations);
+    hashmap_init(&c->functions);
     return c;
 }
 
 void catalog_clear(struct catalog *c)
 {
     hashmap_free(&c->relations, free_entry);
+    hashmap_free(&c->functions, NULL);
 }
 
 void catalog_forget_missing(struct catalog *c)
@@ -88,6 +97,9 @@ void catalog_destroy(struct catalog **c)
     if (!*c)
         return;
     catalog_clear(*c);
+    for (size_t i = 0; i < (*c)->n_custom_names; i++)
+        free((*c)->custom_names[i]);
+    free((*c)->custom_names);
     buf_free(&(*c)->key);
     free(*c);
     *c = NULL;
@@ -113,6 +125,44 @@ struct catalog_relation *catalog_find(struct catalog *c, const char *context, co
 {
     struct entry *e = hashmap_get(&c->relations, key_of(c, context, schema, name));
     return e ? &e->relation : NULL;
+}
+
+static struct slice function_key(struct buf *b, const char *schema, const char *name)
+{
+    buf_clear(b);
+    buf_cstr(b, schema);
+    buf_cstr(b, name);
+    return buf_slice(b);
+}
+
+bool catalog_function(const struct catalog *c, const char *schema, const char *name, uint16_t *effects_r)
+{
+    struct buf b;
+    buf_init(&b);
+    uintptr_t found = (uintptr_t)hashmap_get(&c->functions, function_key(&b, schema, name));
+    buf_free(&b);
+    *effects_r = found ? (uint16_t)(found - 1) : 0;
+    return found != 0;
+}
+
+const char *catalog_custom_name(const struct catalog *c, size_t i)
+{
+    return i < c->n_custom_names ? c->custom_names[i] : NULL;
+}
+
+/* Few, as they stand in functions' bodies; each costs something at every look at a server. */
+#define MAX_CUSTOM_NAMES 100
+
+static bool add_custom_name(struct catalog *c, const char *name)
+{
+    for (size_t i = 0; i < c->n_custom_names; i++)
+        if (strcmp(c->custom_names[i], name) == 0)
+            return true;
+    if (c->n_custom_names == MAX_CUSTOM_NAMES)
+        return false;
+    c->custom_names = xrealloc(c->custom_names, (c->n_custom_names + 1) * sizeof(char *));
+    c->custom_names[c->n_custom_names++] = xstrdup(name);
+    return true;
 }
 
 /* --- whose map -------------------------------------------------------------------------------- */
@@ -248,6 +298,13 @@ struct catalog_load *catalog_load_begin(struct catalog *c, const char *context, 
     return l;
 }
 
+struct catalog_load *catalog_load_begin_function(struct catalog *c, const char *schema, const char *name)
+{
+    struct catalog_load *l = catalog_load_begin(c, "", schema, name);
+    l->is_function = true;
+    return l;
+}
+
 static const char *text_of(struct catalog_load *l, struct slice v)
 {
     return v.data ? arena_strndup(&l->entry->arena, v.data, v.len) : "";
@@ -306,6 +363,34 @@ static void add_column(struct catalog_load *l, const struct slice *v)
                                                          .typmod = (int32_t)number_of(l, v[8])};
 }
 
+static void add_effects(struct catalog_load *l, const struct slice *v)
+{
+    struct catalog_relation *r = &l->entry->relation;
+    uint16_t effects = (uint16_t)number_of(l, v[2]);
+    switch (char_of(v[1])) {
+    case 'r':
+        r->effects_read |= effects;
+        return;
+    case 'w':
+        r->effects_written |= effects;
+        return;
+    default:
+        l->effects |= effects;
+        return;
+    }
+}
+
+/* Of a variable that cannot be asked for nobody would see that it was set. */
+static void add_name(struct catalog_load *l, const struct slice *v)
+{
+    struct catalog_relation *r = &l->entry->relation;
+    if (add_custom_name(l->catalog, text_of(l, v[1])))
+        return;
+    r->effects_read |= EFFECT_HIDDEN;
+    r->effects_written |= EFFECT_HIDDEN;
+    l->effects |= EFFECT_HIDDEN;
+}
+
 enum status catalog_load_row(struct catalog_load *l, const struct slice *v, size_t n, struct error *error_r)
 {
     struct catalog_relation *r = &l->entry->relation;
@@ -340,6 +425,12 @@ enum status catalog_load_row(struct catalog_load *l, const struct slice *v, size
     case 'D':
         l->create_schema = v[1].data ? text_of(l, v[1]) : NULL;
         return STATUS_OK;
+    case 'F':
+        add_effects(l, v);
+        return STATUS_OK;
+    case 'N':
+        add_name(l, v);
+        return STATUS_OK;
     case 'Z':
         return check_ambiguity(l, error_r);
     default:
@@ -353,6 +444,13 @@ struct catalog_relation *catalog_load_finish(struct catalog_load **lp)
     struct catalog_load *l = *lp;
     *lp = NULL;
     struct entry *known = hashmap_get(&l->catalog->relations, l->key), *e = l->entry;
+    if (l->is_function) {
+        (void)hashmap_put(&l->catalog->functions, function_key(&l->catalog->key, l->schema, l->name),
+                          (void *)(uintptr_t)(l->effects + 1u));
+        free_entry(e);
+        free(l);
+        return NULL;
+    }
     if (known) {
         free_entry(e); /* plans may hold the other one */
     } else {

@@ -11,6 +11,7 @@
  *     S  a schema of the search path as it is in effect: name, position
  *     D  where the name would be created: schema
  *     Z  always; sorts last
+ *     F, N  what code behind it does: catalog_code.c
  *
  * Columns that not every version has are read through to_jsonb(), which gives null for those that are not
  * there (datlocprovider since 15, datlocale and colllocale since 17).
@@ -18,10 +19,10 @@
  * What a view reads through functions is not seen by anybody but the function.
  */
 #include "backend/catalog.h"
+#include "catalog_sql.h"
 
-static void append_literal(struct buf *sql, struct slice text)
+void catalog_append_literal(struct buf *sql, struct slice text)
 {
-    /* Right under any standard_conforming_strings. */
     if (text.len > 0 && memchr(text.data, '\\', text.len))
         buf_u8(sql, 'E');
     buf_u8(sql, '\'');
@@ -128,15 +129,17 @@ void catalog_load_sql(const struct database_def *db, const char *schema, const c
     }
     append_identifier(&text, name);
     buf_str(sql, "WITH RECURSIVE asked(oid) AS (SELECT pg_catalog.to_regclass(");
-    append_literal(sql, buf_slice(&text));
+    catalog_append_literal(sql, buf_slice(&text));
     buf_str(sql, ")::pg_catalog.oid),wild(name) AS (SELECT ");
     if (db->wildcard)
-        append_literal(sql, slice_str(db->wildcard->column));
+        catalog_append_literal(sql, slice_str(db->wildcard->column));
     else
         buf_str(sql, "NULL");
     buf_str(sql, "::pg_catalog.name),");
     buf_str(sql, sql_relations);
     buf_str(sql, sql_columns);
     buf_str(sql, sql_rows);
+    buf_u8(sql, ';'); /* planned by itself */
+    catalog_relation_code_sql(buf_slice(&text), sql);
     buf_free(&text);
 }

@@ -45,6 +45,11 @@ int backend_conn_version(const struct backend_conn *c)
     return PQserverVersion(c->pq);
 }
 
+const char *backend_conn_user(const struct backend_conn *c)
+{
+    return PQuser(c->pq);
+}
+
 const char *backend_conn_parameter(const struct backend_conn *c, const char *name)
 {
     return PQparameterStatus(c->pq, name);

@@ -349,6 +349,8 @@ static enum router_result make_plan(struct router *r, struct error *error_r)
     r->stmt = stmt;
     r->param_good = arena_zalloc(r->arena, (stmt->n_params + 1U) * sizeof(*r->param_good));
     plan_statement(r, stmt);
+    if (!r->needs_catalog)
+        plan_effects(r, stmt);
     if (r->needs_catalog)
         return ROUTER_NEEDS_CATALOG;
     check_places(r);

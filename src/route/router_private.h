@@ -325,6 +325,9 @@ void edit_text(struct router *r, uint32_t at, uint32_t len,
 struct slice token_text(struct router *r, const struct clauses *c, struct token_span span);
 void finish_edits(struct router *r); /* to plan->rewrite */
 
+/* router_effects.c: plan->effects, when the statement is planned. */
+void plan_effects(struct router *r, const struct sql_statement *stmt);
+
 /* router_limit.c */
 bool plan_limit(struct router *r, const struct sql_query *q, const struct clauses *c, const char **why_r,
                 const char **hint_r);

@@ -315,6 +315,8 @@ void client_update_reading(struct client *c)
 
 static enum dispatch dispatch(struct client *c, const struct frame *f)
 {
+    if (c->looks && f->type != MSG_TERMINATE)
+        return DISPATCH_AGAIN;
     if ((c->copy || c->copy_pass == COPY_PASS_DATA) && !copy_in_allows(c, f->type))
         return DISPATCH_DONE;
     switch (f->type) {

@@ -72,6 +72,7 @@ static void link_remove(struct link *l)
     if (c->unnamed_portal || c->names)
         extended_forget_portals_of(c, l); /* the memory will be another client's link */
     varset_unref(&l->vars_before);
+    varset_unref(&l->found_vars);
     list_push_front(&c->env->links_free, &l->node);
 }
 
@@ -90,12 +91,16 @@ void link_put(struct link *l, bool clean)
         link_remove(l);
         return;
     }
+    if (l->looking && clean)
+        return; /* goes back when it has answered */
     if (!clean || s->dead || s->txn_status != 'I' || server_outstanding(s) != 0) {
         server_set_owner(s, NULL, NULL);
         pool_discard(s);
         link_remove(l);
         return;
     }
+    if (l->effects && l->client->state != CLIENT_CLOSING && !session_pooling(l->client) && state_ask(l))
+        return;
     if (l->client->state != CLIENT_CLOSING && (l->pinned || session_pooling(l->client))) {
         l->in_txn = l->writer = l->own_part = l->used = l->cannot_prepare = l->open_pipeline = l->flush_sent =
             false;
@@ -104,7 +109,7 @@ void link_put(struct link *l, bool clean)
         return;
     }
     server_set_owner(s, NULL, NULL);
-    if (s->cancel_lost)
+    if (s->cancel_lost || s->closes_after || state_unasked(l))
         pool_discard(s);
     else if (l->pinned || session_pooling(l->client))
         pool_reset_and_release(s);
@@ -117,7 +122,7 @@ void link_put_reset(struct link *l)
 {
     struct server *s = l->server;
     server_set_owner(s, NULL, NULL);
-    if (s->cancel_lost)
+    if (s->cancel_lost || s->closes_after || state_unasked(l))
         pool_discard(s);
     else
         pool_reset_and_release(s);
@@ -144,6 +149,8 @@ void links_abandon(struct client *c)
         struct link *l = c->links[i];
         if (l->coordinator_has || l->ending)
             continue;
+        if (l->looking)
+            continue; /* goes back when it has answered */
         if (l->server && !l->lost && server_outstanding(l->server) == 0 && l->in_txn && !l->open_pipeline) {
             link_query(l, slice_str("ROLLBACK"), SINK_DROP, TAG_CLEANUP);
             continue; /* goes back when ReadyForQuery says so */
@@ -245,6 +252,8 @@ enum acquire links_acquire(struct client *c, const struct shard_set *shards, str
         struct link *l = link_find(c, (unsigned)i);
         if (l && (l->coordinator_has || l->ending))
             return ACQUIRE_WAIT; /* an earlier transaction of this client is not yet applied there */
+        if (l && l->looking)
+            return ACQUIRE_WAIT;
         if (l && l->server && !l->lost) {
             if (link_waits_for_variables(l))
                 return ACQUIRE_WAIT;
@@ -429,10 +438,8 @@ void link_mark(struct link *l, const struct plan *p)
     l->own_part |= p->writes && !p->tag_of_one;
     l->used = true;
     l->cannot_prepare |= p->cannot_prepare;
-    if (p->pins_session && !l->pinned) {
-        l->pinned = true;
-        l->server->pinned_state = true;
-    }
+    if (p->effects)
+        state_mark(l, p->effects);
 }
 
 /* The key's class: "pgun" in ASCII. Two-part keys and one-part keys never meet. */
@@ -464,7 +471,7 @@ void link_cancel_all(struct client *c)
     ordered_cancel(c);
     for (unsigned i = 0; i < c->n_links; i++) {
         struct link *l = c->links[i];
-        if (l->coordinator_has || l->ending)
+        if (l->coordinator_has || l->ending || l->looking)
             continue; /* of the commit before, which has been answered */
         if (l->server && !l->lost && server_outstanding(l->server))
             server_cancel(l->server);
@@ -585,6 +592,9 @@ static void link_message(void *owner, struct server *s, const struct expect *e, 
         return; /* a FATAL before the connection ends is for nobody: lost() follows */
     }
     switch ((enum link_tag)e->tag) {
+    case TAG_STATE:
+        state_message(l, f);
+        return;
     case TAG_CLEANUP:
         if (f->type == MSG_READY)
             link_put(l, true), client_free_if_done(c);
@@ -662,6 +672,10 @@ static void link_lost(void *owner, struct server *s, const struct error *why)
     (void)s;
     log_warning("client pid %u: lost shard \"%s\": %s", c->pid, c->db->shards[l->shard]->name, why->message);
     l->lost = true;
+    if (l->looking) {
+        state_lost(l, why);
+        return;
+    }
     if (l->coordinator_has) {
         txn_commit_lost(c, l, why);
         return;

@@ -149,6 +149,8 @@ static struct table_info *table_info_of(const struct database_def *db, const str
     t->view_of = r->view_of;
     t->view_of_reference = r->view_of_reference;
     t->map = r->map;
+    t->effects_read = r->effects_read;
+    t->effects_written = r->effects_written;
     t->n_columns = r->n_columns;
     t->columns = xcalloc(r->n_columns ? r->n_columns : 1, sizeof *t->columns);
     for (uint16_t i = 0; i < r->n_columns; i++) {
@@ -196,6 +198,24 @@ static const struct table_info *lookup(void *arg, const char *schema, const char
     return r->extra;
 }
 
+static bool lookup_function(void *arg, const char *schema, const char *name, uint16_t *effects_r)
+{
+    struct client *c = arg;
+    if (catalog_function(catalog_of(c), schema, name, effects_r))
+        return true;
+    if (!c->load_name) {
+        c->load_schema = xstrdup(schema);
+        c->load_name = xstrdup(name);
+        c->load_function = true;
+    }
+    return false;
+}
+
+const char *plan_custom_name(struct client *c, size_t i)
+{
+    return catalog_custom_name(c->env->scope->catalogs[c->db->index], i);
+}
+
 /* --- loading ---------------------------------------------------------------------------------- */
 
 static void load_forget(struct client *c)
@@ -206,6 +226,7 @@ static void load_forget(struct client *c)
     free(c->load_schema);
     free(c->load_name);
     c->load_schema = c->load_name = NULL;
+    c->load_function = false;
 }
 
 void plan_catalog_abort(struct client *c)
@@ -219,7 +240,7 @@ void plan_catalog_abort(struct client *c)
  * PLAN_AGAIN, or PLAN_FAILED. */
 static enum plan_result load_start(struct client *c, struct error *error_r)
 {
-    unsigned shard = catalog_load_shard(c->db, c->load_schema, c->load_name);
+    unsigned shard = c->load_function ? c->db->home : catalog_load_shard(c->db, c->load_schema, c->load_name);
     struct shard_set set;
     shard_set_clear(&set);
     shard_set_add(&set, shard);
@@ -236,7 +257,10 @@ static enum plan_result load_start(struct client *c, struct error *error_r)
     struct link *l = link_find(c, shard);
     struct buf sql;
     buf_init(&sql);
-    catalog_load_sql(c->db, c->load_schema, c->load_name, &sql);
+    if (c->load_function)
+        catalog_function_sql(c->load_schema, c->load_name, &sql);
+    else
+        catalog_load_sql(c->db, c->load_schema, c->load_name, &sql);
     if (l->open_pipeline && !txn_in_block(c) && c->commit) {
         buf_free(&sql);
         load_forget(c);
@@ -253,8 +277,9 @@ static enum plan_result load_start(struct client *c, struct error *error_r)
     }
     link_query(l, buf_slice(&sql), SINK_MESSAGE, TAG_CATALOG);
     buf_free(&sql);
-    c->loading =
-        catalog_load_begin(catalog_of(c), name_context(c, &c->env->scratch2), c->load_schema, c->load_name);
+    c->loading = c->load_function ? catalog_load_begin_function(catalog_of(c), c->load_schema, c->load_name)
+                                  : catalog_load_begin(catalog_of(c), name_context(c, &c->env->scratch2),
+                                                       c->load_schema, c->load_name);
     c->loading_scope = c->env->scope;
     c->loading_scope->refs++;
     c->run = RUN_CATALOG;
@@ -371,6 +396,7 @@ static enum router_result make_plan(struct client *c, const struct template *t, 
     const char *shard = shard_by_hand(c);
     struct router_input in = {.db = c->db,
                               .table = lookup,
+                              .function = lookup_function,
                               .arg = c,
                               .n_param_types = n_types,
                               .param_types = types,

@@ -95,7 +95,14 @@ struct link {
     bool own_part; /* ... something that not every shard has written */
     bool used;     /* ran a statement of the client's: not joined for the catalog only */
     bool cannot_prepare;
-    bool pinned;          /* keeps its server after the transaction */
+    bool pinned;  /* keeps its server after the transaction: state.c */
+    bool kept;    /* ... whatever is asked of it: what it has cannot be */
+    bool looking; /* its server is asked what has been left there */
+    bool look_failed;
+    uint16_t effects; /* enum effect of what ran since it was asked last */
+    uint16_t held;    /* found there */
+    uint16_t found;   /* by the look under way */
+    struct varset *found_vars;
     bool vars_due;        /* SET was sent ahead of everything else; nothing follows before its answer */
     bool vars_canceled;   /* ... that SET was cancelled */
     bool name_unknown;    /* the SET of application_name ahead of BEGIN was cancelled */
@@ -199,6 +206,7 @@ struct client {
     bool parse_retry; /* the Parse at hand has put its statement already */
     bool reads_only;  /* they may run ahead: nothing but reads since the last Sync */
     bool console_extended;
+    uint16_t looks; /* links whose servers are asked: state.c; no message is dispatched meanwhile */
     bool guc_local;
 
     struct varset *vars;         /* what it has SET */
@@ -252,7 +260,8 @@ struct client {
     struct plan_scope
         *loading_scope; /* keeps the catalog that is being loaded into; NULL: nothing is loaded */
     char *load_schema, *load_name;
-    bool saw_missing; /* the router asked for a relation that does not exist */
+    bool load_function; /* what is loaded is one */
+    bool saw_missing;   /* the router asked for a relation that does not exist */
     bool freed;
 
     struct deferred pump; /* room is made in the output; if resumed, the messages that wait are tried again */
@@ -360,7 +369,8 @@ void plan_catalog_abort(struct client *c);
 void plan_catalog_changed(struct client *c); /* DDL was sent */
 void plan_names_changed(struct client *c);   /* names may mean other relations, for this transaction alone */
 void plan_txn_ended(struct client *c, bool committed);
-void plan_catalog_free(struct client *c); /* the transaction's own */
+void plan_catalog_free(struct client *c);                 /* the transaction's own */
+const char *plan_custom_name(struct client *c, size_t i); /* catalog_custom_name() of its database */
 void session_unplan(struct client *c, struct plan **plan);
 void session_scope_renew(struct session_env *env); /* new catalogs; plans made so far are void */
 void session_check_scope(struct session_env *env);
@@ -385,7 +395,8 @@ enum link_tag {
     TAG_TWO_PHASE,     /* txn_port.c */
     TAG_FINAL,         /* the last step of an aggregate */
     TAG_READER,        /* COMMIT of a reader beside a two-phase commit */
-    TAG_CLEANUP        /* ROLLBACK for a client that is gone */
+    TAG_CLEANUP,       /* ROLLBACK for a client that is gone */
+    TAG_STATE          /* state.c */
 };
 enum acquire { ACQUIRE_READY, ACQUIRE_WAIT, ACQUIRE_FAILED };
 struct link *link_find(struct client *c, unsigned shard);
@@ -414,6 +425,16 @@ void link_mark(struct link *l, const struct plan *p);
 void link_lock_copies(struct link *l, const struct plan *p);
 void link_expect_spread(struct link *l); /* Parse, Bind, Describe, Execute, Sync of a statement for several */
 void session_replay_clear(struct client *c);
+
+/* state.c */
+void state_mark(struct link *l, uint16_t effects); /* a statement with these is to be sent */
+/* True: the server is asked what it was left with; link_put() and client_resume() follow. */
+bool state_ask(struct link *l);
+bool state_unasked(const struct link *l); /* it may have custom variables that nobody knows of */
+void state_message(struct link *l, const struct frame *f);
+void state_lost(struct link *l, const struct error *why); /* while it was asked */
+bool state_has_prepared(struct client *c);                /* a server may have statements of its PREPARE */
+enum dispatch state_deallocate(struct client *c, struct slice sql, bool all); /* ... and then, on that one */
 
 /* pipeline.c */
 static inline bool pipeline_may_run_ahead(const struct plan *p)

@@ -472,6 +472,8 @@ enum dispatch vars_verb(struct client *c, struct plan *p, const struct template 
     case VERB_DISCARD_ALL:
         return discard_all(c);
     case VERB_DEALLOCATE:
+        if (p->name && !extended_has_statement(c, p->name) && state_has_prepared(c))
+            return state_deallocate(c, t->statement, false);
         if (p->name && !extended_has_statement(c, p->name)) {
             struct error e;
             error_set(&e, SQLSTATE_INVALID_STATEMENT_NAME, "prepared statement \"%s\" does not exist",
@@ -479,6 +481,8 @@ enum dispatch vars_verb(struct client *c, struct plan *p, const struct template 
             return set_failed(c, &e);
         }
         extended_deallocate(c, p->name);
+        if (!p->name && state_has_prepared(c))
+            return state_deallocate(c, t->statement, true);
         return answer(c, p->name ? "DEALLOCATE" : "DEALLOCATE ALL");
     case VERB_SET_TRANSACTION:
         if (c->txn.state != TXN_NONE && p->modes.isolation >= 0)

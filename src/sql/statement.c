@@ -321,6 +321,7 @@ void convert_statement(struct convert *c, const PgQuery__Node *node, struct sql_
         return;
     case PG_QUERY__NODE__NODE_CALL_STMT:
         set_kind(stmt, SQL_STMT_DO, "CALL");
+        convert_call(c, node->call_stmt->funccall);
         return;
     default:
         break;

@@ -260,6 +260,12 @@ static struct sql_expr *convert_function(struct convert *c, const PgQuery__FuncC
     return e;
 }
 
+void convert_call(struct convert *c, const PgQuery__FuncCall *f)
+{
+    if (f)
+        (void)convert_function(c, f);
+}
+
 static struct sql_expr *convert_sublink(struct convert *c, const PgQuery__SubLink *s)
 {
     struct sql_expr *e = convert_new_expr(c, SQL_EXPR_SUBLINK, s->location);

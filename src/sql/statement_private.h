@@ -16,6 +16,7 @@ struct convert {
 
 /* statement_expr.c. NULL node: NULL. */
 struct sql_expr *convert_expr(struct convert *c, const PgQuery__Node *node);
+void convert_call(struct convert *c, const PgQuery__FuncCall *f); /* CALL: among the statement's functions */
 struct sql_expr **convert_exprs(struct convert *c, PgQuery__Node **nodes, size_t n, uint32_t *n_r);
 struct sql_expr *convert_new_expr(struct convert *c, enum sql_expr_kind kind, int32_t at);
 struct sql_expr *convert_message(struct convert *c,

@@ -1,6 +1,8 @@
 /* backend/catalog.h, its query against a real server */
 #include "backend/catalog.h"
+
 #include "pg_fixture.h"
+#include "sql/effects.h"
 
 static struct pg_fixture pg;
 static struct config *config;
@@ -69,6 +71,35 @@ static void use_tables(const char *tables)
     catalog = catalog_create(db);
 }
 
+static enum status load_rows(struct catalog_load *l, const PGresult *r, struct error *error_r)
+{
+    struct slice values[16];
+    for (int i = 0; i < PQntuples(r); i++) {
+        for (int j = 0; j < PQnfields(r); j++)
+            values[j] =
+                slice_of(PQgetisnull(r, i, j) ? NULL : PQgetvalue(r, i, j), (size_t)PQgetlength(r, i, j));
+        if (catalog_load_row(l, values, (size_t)PQnfields(r), error_r) != STATUS_OK)
+            return STATUS_ERROR;
+    }
+    return STATUS_OK;
+}
+
+/* All results of the text. */
+static enum status run_load(struct catalog_load *l, const char *sql, struct error *error_r)
+{
+    enum status s = STATUS_OK;
+    PGresult *r;
+    assert_int_equal(PQsendQuery(conn, sql), 1);
+    while ((r = PQgetResult(conn))) {
+        if (PQresultStatus(r) != PGRES_TUPLES_OK && PQresultStatus(r) != PGRES_COMMAND_OK)
+            fail_msg("%s", PQerrorMessage(conn));
+        if (s == STATUS_OK)
+            s = load_rows(l, r, error_r);
+        PQclear(r);
+    }
+    return s;
+}
+
 static struct catalog_relation *load_as(const char *context, const char *schema, const char *name,
                                         struct error *error_r)
 {
@@ -76,24 +107,14 @@ static struct catalog_relation *load_as(const char *context, const char *schema,
     buf_init(&sql);
     catalog_load_sql(db, schema, name, &sql);
     buf_u8(&sql, 0);
-    PGresult *r = PQexec(conn, (const char *)buf_head(&sql));
-    buf_free(&sql);
-    if (PQresultStatus(r) != PGRES_TUPLES_OK)
-        fail_msg("%s", PQerrorMessage(conn));
     struct catalog_load *l = catalog_load_begin(catalog, context, schema, name);
-    for (int i = 0; i < PQntuples(r); i++) {
-        struct slice values[16];
-        for (int j = 0; j < PQnfields(r); j++)
-            values[j] =
-                slice_of(PQgetisnull(r, i, j) ? NULL : PQgetvalue(r, i, j), (size_t)PQgetlength(r, i, j));
-        if (catalog_load_row(l, values, (size_t)PQnfields(r), error_r) != STATUS_OK) {
-            PQclear(r);
-            catalog_load_abort(&l);
-            assert_null(l);
-            return NULL;
-        }
+    enum status s = run_load(l, (const char *)buf_head(&sql), error_r);
+    buf_free(&sql);
+    if (s != STATUS_OK) {
+        catalog_load_abort(&l);
+        assert_null(l);
+        return NULL;
     }
-    PQclear(r);
     struct catalog_relation *rel = catalog_load_finish(&l);
     assert_ptr_equal(rel, catalog_find(catalog, context, schema, name));
     return rel;
@@ -367,6 +388,100 @@ static void foreign_answers_are_refused(void **state)
     catalog_load_abort(&l);
 }
 
+/* --- what code leaves ------------------------------------------------------------------------- */
+
+static uint16_t effects_of_function(const char *name)
+{
+    struct buf sql;
+    struct error e;
+    uint16_t effects;
+    buf_init(&sql);
+    assert_false(catalog_function(catalog, "", name, &effects));
+    catalog_function_sql("", name, &sql);
+    buf_u8(&sql, 0);
+    struct catalog_load *l = catalog_load_begin_function(catalog, "", name);
+    assert_int_equal(run_load(l, (const char *)buf_head(&sql), &e), STATUS_OK);
+    assert_null(catalog_load_finish(&l));
+    assert_true(catalog_function(catalog, "", name, &effects));
+    buf_free(&sql);
+    return effects;
+}
+
+/* A function fN for each, made from its body. */
+static void functions_are_read(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *language, *body;
+        uint16_t effects;
+    } cases[] = {
+        {"sql", "SELECT 1", 0},
+        {"sql", "UPDATE countries SET code = code", 0},
+        {"plpgsql", "BEGIN UPDATE countries SET code = code; END", 0},
+        {"plpgsql", "BEGIN SET work_mem TO 100; END", EFFECT_VARIABLE},
+        {"plpgsql", "BEGIN IF true THEN /* a */ -- b\n RESET work_mem; END IF; END", EFFECT_VARIABLE},
+        {"sql", "SELECT set_config('work_mem', '100', false)", EFFECT_VARIABLE},
+        {"sql", "SELECT set_config('my.name', '100', false)", EFFECT_VARIABLE},
+        {"sql", "SELECT set_config(lower('WORK_MEM'), '100', false)", EFFECT_VARIABLE | EFFECT_HIDDEN},
+        {"sql", "SELECT \"set_config\"('a', 'b', false), set_config($1, 'b', false)",
+         EFFECT_VARIABLE | EFFECT_HIDDEN},
+        {"sql", "SELECT pg_advisory_lock(1)", EFFECT_LOCK},
+        {"sql", "SELECT pg_advisory_xact_lock(1)", 0},
+        {"sql", "SELECT nextval('s')", EFFECT_SEQUENCE},
+        {"sql", "SELECT lastval()", EFFECT_SEQUENCE_READ},
+        {"sql", "SELECT setseed(0.5)", EFFECT_HIDDEN | EFFECT_KEPT},
+        {"plpgsql", "BEGIN EXECUTE 'SELECT 1'; END", EFFECTS_UNSEEN},
+        {"plpgsql", "BEGIN PERFORM f1(); END", 0},
+        {"plpgsql", "BEGIN PERFORM f3(); PERFORM \"f9\"(1); END", EFFECT_VARIABLE | EFFECT_LOCK},
+        {"plpgsql", "BEGIN CREATE TEMP TABLE x (a int); END", EFFECT_TEMPORARY},
+        {"plpgsql", "BEGIN LISTEN x; END", EFFECT_LISTEN},
+        {"plpgsql", "BEGIN PERFORM query_to_xml('SELECT 1', true, true, ''); END", EFFECTS_UNSEEN},
+    };
+    char sql[512], name[16];
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        snprintf(sql, sizeof sql,
+                 "CREATE FUNCTION f%zu(text DEFAULT '') RETURNS void LANGUAGE %s AS $f$%s$f$", i,
+                 cases[i].language, cases[i].body);
+        pg_query(conn, "SET check_function_bodies TO off");
+        pg_query(conn, sql);
+    }
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        snprintf(name, sizeof name, "f%zu", i);
+        uint16_t effects = effects_of_function(name);
+        if (effects != cases[i].effects)
+            fail_msg("%s: 0x%x", cases[i].body, (unsigned)effects);
+    }
+    assert_string_equal(catalog_custom_name(catalog, 0), "my.name");
+    assert_null(catalog_custom_name(catalog, 1));
+    assert_int_equal(effects_of_function("no_such_function"), 0);
+}
+
+static void relations_tell_what_their_code_does(void **state)
+{
+    (void)state;
+    pg_query(conn, "CREATE FUNCTION locks() RETURNS int LANGUAGE sql AS 'SELECT 1 FROM pg_advisory_lock(1)'");
+    pg_query(conn, "CREATE FUNCTION triggered() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM locks(); "
+                   "RETURN NEW; END'");
+    pg_query(conn, "CREATE TABLE c_default (a int DEFAULT locks())");
+    pg_query(conn, "CREATE TABLE c_serial (a serial)");
+    pg_query(conn, "CREATE TABLE c_trigger (a int)");
+    pg_query(conn, "CREATE TRIGGER t BEFORE UPDATE ON c_trigger FOR EACH ROW EXECUTE FUNCTION triggered()");
+    pg_query(conn, "CREATE VIEW c_view AS SELECT locks(), a FROM c_serial");
+    pg_query(conn, "CREATE VIEW c_view_of_view AS SELECT * FROM c_view");
+    const struct catalog_relation *r = load("", "c_default");
+    assert_int_equal(r->effects_read, 0);
+    assert_int_equal(r->effects_written, EFFECT_LOCK);
+    r = load("", "c_serial");
+    assert_int_equal(r->effects_read, 0);
+    assert_int_equal(r->effects_written, EFFECT_SEQUENCE);
+    r = load("", "c_trigger");
+    assert_int_equal(r->effects_read, 0);
+    assert_int_equal(r->effects_written, EFFECT_LOCK);
+    r = load("", "c_view_of_view");
+    assert_int_equal(r->effects_read, EFFECT_LOCK);
+    assert_int_equal(r->effects_written, EFFECT_LOCK | EFFECT_SEQUENCE);
+}
+
 static int group_setup(void **state)
 {
     (void)state;
@@ -404,6 +519,8 @@ int main(void)
         CATALOG_TEST(relations_keep_their_address_until_cleared),
         CATALOG_TEST(uncommitted_ddl_is_the_clients),
         CATALOG_TEST(foreign_answers_are_refused),
+        CATALOG_TEST(functions_are_read),
+        CATALOG_TEST(relations_tell_what_their_code_does),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

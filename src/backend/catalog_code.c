@@ -1,0 +1,176 @@
+/*
+ * What code does behind a name: the part of the catalog query that follows functions, triggers, defaults, checks, rules,
+ * policies and views to whatever they call, and says what of it may stay in a session (sql/effects.h).
+ *
+ *     code    (mode, kind, oid): all that may run. mode r: when the relation is read, w: when it is written, f: when the
+ *             function is called. kind p: a function; v, r: a relation that is read, written
+ *     body    of those, the functions
+ *     bits    effects, of one function or relation each
+ *     names   custom variables that bodies set by a literal name: no query of the server's lists those
+ *
+ * Compiled expressions name what they call by OID (pg_node_tree as text). Bodies of SQL and PL/pgSQL are read as text: every
+ * word that is a function's or a relation's name, in any schema, counts as a use of it; EXECUTE, and languages that are not
+ * known, count as code that nobody has seen. C functions that are not volatile are trusted, and so are those of extensions
+ * that are known to leave nothing. So what is missed are names that a text does not spell, such as U&"..." (which counts as
+ * unseen), and event triggers.
+ */
+#include "backend/catalog.h"
+#include "catalog_sql.h"
+#include "sql/effects.h"
+
+static const char sql_code[] =
+    "code(mode, kind, oid) AS (SELECT start.mode, start.kind, start.oid FROM start"
+    " UNION SELECT c.mode, n.kind, n.oid FROM code c CROSS JOIN LATERAL ("
+    " SELECT k.kind, k.oid FROM pg_catalog.pg_proc b"
+    " JOIN pg_catalog.pg_language l ON l.oid = b.prolang AND l.lanname IN ('sql', 'plpgsql')"
+    " CROSS JOIN LATERAL (SELECT ARRAY("
+    " SELECT pg_catalog.lower(x.x[1] COLLATE pg_catalog.\"C\")::pg_catalog.name"
+    " FROM pg_catalog.regexp_matches(b.prosrc, '((?:[^[:space:][:punct:]]|[_$])+)', 'g') AS x(x)"
+    " UNION SELECT x.x[1]::pg_catalog.name FROM pg_catalog.regexp_matches(b.prosrc, '\"([^\"]+)\"', 'g') AS "
+    "x(x)) AS words) w"
+    " CROSS JOIN LATERAL (SELECT 'p'::pg_catalog.text AS kind, q.oid FROM pg_catalog.pg_proc q"
+    " WHERE q.proname = ANY (w.words) AND q.proname <> 'set_config'"
+    " AND (q.pronamespace <> 'pg_catalog'::pg_catalog.regnamespace OR q.proname IN (SELECT flagged.name FROM "
+    "flagged))"
+    " UNION ALL SELECT 'r', y.oid FROM pg_catalog.pg_class y"
+    " WHERE y.relname = ANY (w.words) AND y.relkind IN ('r', 'p', 'v', 'm', 'f') AND y.relnamespace NOT IN"
+    " ('pg_catalog'::pg_catalog.regnamespace, 'information_schema'::pg_catalog.regnamespace)) k"
+    " WHERE c.kind = 'p' AND b.oid = c.oid"
+    " UNION ALL SELECT CASE x.x[1] WHEN 'relid' THEN trees.rel ELSE 'p' END, x.x[2]::pg_catalog.oid FROM ("
+    " SELECT (SELECT pg_catalog.jsonb_extract_path_text(pg_catalog.to_jsonb(p), 'prosqlbody')"
+    " FROM pg_catalog.pg_proc p WHERE c.kind = 'p' AND p.oid = c.oid AND p.prosrc = '') AS tree, "
+    "'r'::pg_catalog.text AS rel"
+    " UNION ALL SELECT (SELECT pg_catalog.string_agg(pg_catalog.concat(w.ev_action::pg_catalog.text, "
+    "w.ev_qual::pg_catalog.text), ' ')"
+    " FROM pg_catalog.pg_rewrite w WHERE w.ev_class = c.oid AND (c.kind = 'r' OR w.ev_type = '1')), c.kind "
+    "WHERE c.kind IN ('r', 'v')"
+    " UNION ALL SELECT pg_catalog.concat("
+    " (SELECT pg_catalog.string_agg(pg_catalog.concat(y.polqual::pg_catalog.text, ' ', "
+    "y.polwithcheck::pg_catalog.text), ' ')"
+    " FROM pg_catalog.pg_policy y WHERE y.polrelid = c.oid),"
+    " (SELECT pg_catalog.string_agg(d.adbin::pg_catalog.text, ' ') FROM pg_catalog.pg_attrdef d WHERE c.kind "
+    "= 'r' AND d.adrelid = c.oid),"
+    " (SELECT pg_catalog.string_agg(o.conbin::pg_catalog.text, ' ') FROM pg_catalog.pg_constraint o"
+    " WHERE c.kind = 'r' AND o.conrelid = c.oid AND o.contype = 'c'),"
+    " (SELECT pg_catalog.string_agg(pg_catalog.concat(o.conbin::pg_catalog.text, ' ', "
+    "y.typdefaultbin::pg_catalog.text), ' ')"
+    " FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type y ON y.oid = a.atttypid AND y.typtype = 'd'"
+    " LEFT JOIN pg_catalog.pg_constraint o ON o.contypid = y.oid WHERE c.kind = 'r' AND a.attrelid = c.oid),"
+    " (SELECT pg_catalog.string_agg(pg_catalog.concat(i.indexprs::pg_catalog.text, ' ', "
+    "i.indpred::pg_catalog.text), ' ')"
+    " FROM pg_catalog.pg_index i WHERE c.kind = 'r' AND i.indrelid = c.oid),"
+    " (SELECT pg_catalog.string_agg(g.tgqual::pg_catalog.text, ' ') FROM pg_catalog.pg_trigger g"
+    " WHERE c.kind = 'r' AND g.tgrelid = c.oid)), 'v' WHERE c.kind IN ('r', 'v')) AS trees"
+    " CROSS JOIN LATERAL pg_catalog.regexp_matches(trees.tree, ':(funcid|opfuncid|aggfnoid|winfnoid|relid) "
+    "([0-9]+)', 'g') AS x(x)"
+    " UNION ALL SELECT 'p', g.tgfoid FROM pg_catalog.pg_trigger g WHERE c.kind = 'r' AND g.tgrelid = c.oid "
+    "AND NOT g.tgisinternal"
+    " UNION ALL SELECT 'r', o.conrelid FROM pg_catalog.pg_constraint o WHERE c.kind = 'r' AND o.confrelid = "
+    "c.oid"
+    " AND (o.confdeltype IN ('c', 'n', 'd') OR o.confupdtype IN ('c', 'n', 'd'))"
+    " UNION ALL SELECT c.kind, i.inhrelid FROM pg_catalog.pg_inherits i WHERE c.kind IN ('r', 'v') AND "
+    "i.inhparent = c.oid"
+    " UNION ALL SELECT 'p', f.oid FROM pg_catalog.pg_aggregate a CROSS JOIN LATERAL "
+    "pg_catalog.unnest(ARRAY[a.aggtransfn, a.aggfinalfn,"
+    " a.aggcombinefn, a.aggserialfn, a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, "
+    "a.aggmfinalfn]::pg_catalog.oid[]) AS f(oid)"
+    " WHERE c.kind = 'p' AND a.aggfnoid = c.oid) n),";
+
+/* %u stand for effects: a printf format (it has no % of its own). */
+static const char sql_bits_format[] =
+    "body AS (SELECT s.mode, p.proname, p.pronamespace = 'pg_catalog'::pg_catalog.regnamespace AS builtin, "
+    "p.prokind, l.lanname,"
+    " p.provolatile, p.probin, p.prosrc FROM code s JOIN pg_catalog.pg_proc p ON s.kind = 'p' AND p.oid = "
+    "s.oid"
+    " JOIN pg_catalog.pg_language l ON l.oid = p.prolang),"
+    " seen_in AS (SELECT b.mode, b.prosrc, sep.re FROM body b, (SELECT"
+    " E'(?:^|;|\\\\m(?:begin|then|else|loop)\\\\M|>>)(?:\\\\s|--[^\\\\n]*\\\\n|/\\\\*.*?\\\\*/"
+    ")*'::pg_catalog.text AS re) sep"
+    " WHERE NOT b.builtin AND b.lanname IN ('sql', 'plpgsql')),"
+    " bits(mode, bits) AS (SELECT b.mode, CASE"
+    " WHEN b.builtin THEN (SELECT CASE f.name WHEN 'set_config' THEN f.bits | %u ELSE f.bits END FROM "
+    "flagged f WHERE f.name = b.proname)"
+    " WHEN b.prokind = 'a' THEN 0"
+    " WHEN b.lanname = 'internal' OR (b.lanname = 'c' AND b.probin OPERATOR(pg_catalog.!~) "
+    "'(^|/)(pgcrypto|uuid-ossp|plpgsql)') THEN"
+    " CASE b.provolatile WHEN 'v' THEN %u ELSE 0 END"
+    " WHEN b.lanname IN ('c', 'sql', 'plpgsql') THEN 0 ELSE %u END FROM body b"
+    " UNION ALL SELECT b.mode, f.bits FROM seen_in b JOIN (VALUES"
+    " (%u, false, E'\\\\mexecute\\\\M|u&\"'),"
+    " (%u, true, E'(?:set|reset)\\\\M'), (%u, false, E'\\\\mset_config\\\\M'),"
+    " (%u, false, "
+    "E'\\\\mset_config\\\\s*\\\\((?!\\\\s*''[^'']*''\\\\s*,)|\\\\mset_config\\\\M(?!\\\\s*\\\\()'),"
+    " (%u, true, E'load\\\\M'), (%u, true, E'(?:un)?listen\\\\M'), (%u, true, E'discard\\\\M'),"
+    " (%u, true, E'(?:prepare|deallocate)\\\\M'), (%u, false, E'\\\\m(?:temp|temporary|pg_temp\\\\w*)\\\\M'),"
+    " (%u, true, E'drop\\\\M'), (%u, false, E'\\\\mhold\\\\M')"
+    " ) AS f(bits, begins, re) ON b.prosrc OPERATOR(pg_catalog.~*) (CASE WHEN f.begins THEN b.re || f.re "
+    "ELSE f.re END)"
+    " UNION ALL SELECT s.mode, %u FROM code s WHERE s.kind = 'r' AND EXISTS"
+    " (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = s.oid AND a.attidentity <> ''))";
+
+static const char sql_names[] =
+    ",names(name) AS (SELECT pg_catalog.lower(x.x[1]) FROM seen_in b CROSS JOIN LATERAL "
+    "pg_catalog.regexp_matches(b.prosrc,"
+    " E'\\\\mset_config\\\\s*\\\\(\\\\s*''([a-z_][a-z0-9_$]*(?:\\\\.[a-z_][a-z0-9_$]*)+)''', 'gi') AS x(x)"
+    " UNION SELECT pg_catalog.lower(x.x[1]) FROM seen_in b CROSS JOIN LATERAL "
+    "pg_catalog.regexp_matches(b.prosrc,"
+    " E'\\\\mset\\\\s+(?:local\\\\s+|session\\\\s+)?([a-z_][a-z0-9_$]*(?:\\\\.[a-z_][a-z0-9_$]*)+)\\\\s*(?:=|"
+    "\\\\mto\\\\M)', 'gi') AS x(x))";
+
+static const char sql_code_rows[] =
+    "SELECT 'F', bits.mode, pg_catalog.bit_or(bits.bits)::pg_catalog.text,"
+    " NULL, NULL, NULL, NULL, NULL, NULL FROM bits GROUP BY bits.mode"
+    " UNION ALL SELECT 'N', names.name, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM names";
+
+static void append_flagged(struct buf *sql)
+{
+    uint16_t effects;
+    const char *name;
+    buf_str(sql, "flagged(name, bits) AS (VALUES ");
+    for (size_t i = 0; (name = effects_builtin(i, &effects)); i++)
+        buf_printf(sql, "%s('%s'::pg_catalog.name, %u)", i ? "," : "", name, (unsigned)effects);
+    buf_str(sql, "),");
+}
+
+static void append_code(struct buf *sql)
+{
+    buf_str(sql, sql_code);
+    buf_printf(sql, sql_bits_format, (unsigned)EFFECT_HIDDEN, (unsigned)(EFFECTS_UNSEEN),
+               (unsigned)(EFFECTS_UNSEEN), (unsigned)(EFFECTS_UNSEEN), (unsigned)EFFECT_VARIABLE,
+               (unsigned)EFFECT_VARIABLE, (unsigned)EFFECT_HIDDEN, (unsigned)(EFFECT_HIDDEN | EFFECT_KEPT),
+               (unsigned)EFFECT_LISTEN, (unsigned)(EFFECTS_ASKED | EFFECT_SEQUENCE),
+               (unsigned)EFFECT_PREPARED, (unsigned)EFFECT_TEMPORARY, (unsigned)EFFECT_TEMPORARY,
+               (unsigned)EFFECT_CURSOR, (unsigned)EFFECT_SEQUENCE);
+    buf_str(sql, sql_names);
+    buf_str(sql, sql_code_rows);
+}
+
+void catalog_relation_code_sql(struct slice regclass, struct buf *sql)
+{
+    buf_str(sql, "WITH RECURSIVE ");
+    append_flagged(sql);
+    buf_str(sql, "start(mode, kind, oid) AS (SELECT m.mode, m.kind, pg_catalog.to_regclass(");
+    catalog_append_literal(sql, regclass);
+    buf_str(sql, ")::pg_catalog.oid FROM (VALUES ('r'::pg_catalog.text, 'v'::pg_catalog.text), ('w', 'r')) "
+                 "AS m(mode, kind)),");
+    append_code(sql);
+}
+
+void catalog_function_sql(const char *schema, const char *name, struct buf *sql)
+{
+    buf_str(sql, "WITH RECURSIVE ");
+    append_flagged(sql);
+    buf_str(sql, "start(mode, kind, oid) AS (SELECT 'f'::pg_catalog.text, 'p'::pg_catalog.text, p.oid FROM "
+                 "pg_catalog.pg_proc p"
+                 " WHERE p.proname = ");
+    catalog_append_literal(sql, slice_str(name));
+    buf_str(sql, "::pg_catalog.name");
+    if (*schema) {
+        buf_str(sql,
+                " AND p.pronamespace IN (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = ");
+        catalog_append_literal(sql, slice_str(schema));
+        buf_str(sql, "::pg_catalog.name)");
+    }
+    buf_str(sql, "),");
+    append_code(sql);
+}

@@ -1,0 +1,88 @@
+/*
+ * What a statement may leave behind in its server's session (sql/effects.h): by its kind, by the functions that it calls,
+ * and by the code behind the relations that it names (views, triggers, defaults, checks, policies). What functions and
+ * relations do stands in the catalog; a function that nobody knows may do anything.
+ *
+ * Not seen: operators, casts and types of the application's own, when a statement uses them itself.
+ */
+#include "router_private.h"
+
+#include "sql/effects.h"
+
+static uint16_t effects_of_kind(const struct sql_statement *stmt)
+{
+    switch (stmt->kind) {
+    case SQL_STMT_LISTEN:
+        return EFFECT_LISTEN;
+    case SQL_STMT_PREPARE:
+    case SQL_STMT_DEALLOCATE:
+        return EFFECT_PREPARED;
+    case SQL_STMT_EXECUTE:
+        return EFFECTS_UNSEEN; /* of another statement, which was seen before, by another plan */
+    case SQL_STMT_DECLARE:
+        return stmt->hold ? EFFECT_CURSOR : 0;
+    case SQL_STMT_CLOSE:
+        return EFFECT_CURSOR;
+    case SQL_STMT_DISCARD:
+        return EFFECT_TEMPORARY | EFFECT_SEQUENCE;
+    case SQL_STMT_DO:
+        return strcmp(stmt->command, "DO") == 0 ? EFFECTS_UNSEEN : 0;
+    case SQL_STMT_CREATE_TABLE_AS:
+    case SQL_STMT_TABLES:
+    case SQL_STMT_CREATE_TABLE:
+    case SQL_STMT_CREATE_VIEW:
+    case SQL_STMT_HOME:
+    case SQL_STMT_EVERYWHERE:
+        return EFFECTS_ASKED |
+               EFFECT_SEQUENCE; /* temporary objects; event triggers, defaults of new columns */
+    default:
+        return 0;
+    }
+}
+
+/* A name that is not a literal, or is one of a custom variable, which no query lists. */
+static uint16_t effects_of_set_config(struct router *r, const struct sql_expr *call)
+{
+    const struct sql_expr *name = call->n_args ? call->args[0] : NULL;
+    if (!name || name->kind != SQL_EXPR_LITERAL || !name->text || name->number == SQL_NO_LITERAL)
+        return EFFECT_VARIABLE | EFFECT_HIDDEN;
+    plan_pin(r, name->number);
+    return strchr(name->text, '.') ? EFFECT_VARIABLE | EFFECT_HIDDEN : EFFECT_VARIABLE;
+}
+
+static uint16_t effects_of_call(struct router *r, const struct sql_expr *call)
+{
+    uint16_t known = effects_of_builtin(function_name(call));
+    if (known == EFFECT_VARIABLE)
+        return effects_of_set_config(r, call);
+    if (known || function_class(call) != FUNCTION_UNKNOWN)
+        return known;
+    if (!r->in->function || call->n_names == 0 || call->n_names > 2)
+        return EFFECTS_UNSEEN;
+    if (!r->in->function(r->in->arg, call->n_names == 2 ? call->names[0] : "", function_name(call), &known))
+        r->needs_catalog = true;
+    return known;
+}
+
+static bool is_ddl(const struct sql_statement *stmt)
+{
+    return effects_of_kind(stmt) == (EFFECTS_ASKED | EFFECT_SEQUENCE);
+}
+
+void plan_effects(struct router *r, const struct sql_statement *stmt)
+{
+    uint16_t effects = 0;
+    for (const struct sql_statement *s = stmt; s; s = s->inner)
+        effects |= effects_of_kind(s);
+    for (uint32_t i = 0; i < stmt->n_functions; i++)
+        effects |= effects_of_call(r, stmt->functions[i]);
+    for (uint32_t i = 0; i < r->n_leaves; i++) {
+        const struct leaf *leaf = r->leaves[i];
+        if (leaf->info)
+            effects |= leaf->written || is_ddl(stmt) ? leaf->info->effects_written : leaf->info->effects_read;
+    }
+    if (r->plan->kind == PLAN_REFUSE || r->too_many)
+        effects =
+            EFFECTS_UNSEEN; /* it may yet run, on a shard named by hand, and not all of it was looked at */
+    r->plan->effects = effects;
+}

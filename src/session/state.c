@@ -1,0 +1,353 @@
+/*
+ * What a client's statements have left in the sessions of its servers.
+ *
+ * A plan says what a statement may leave or end (route/router_effects.c); a link collects that until its server could go
+ * back to the pool. Then the server is asked, by one query, what is really there. The client has its answer by then; its next
+ * message waits.
+ *
+ *     nothing                            the server goes back
+ *     variables, the role                the session's own from now on: what it says to other servers, and what is
+ *                                        taken back on this one for another client
+ *     locks, LISTEN, temporary objects,  the link keeps its server (pinned) until a later look finds them gone
+ *     prepared statements, cursors
+ *
+ * What cannot be asked marks the server (server.closes_after): nobody else gets it, it is closed instead.
+ *
+ * A look that fails tells nothing: then all that was asked for counts as there, until the next one.
+ *
+ * Not responsible for: cleaning a server that goes back without a look, because its client is gone (backend/pool.c).
+ */
+#include "session.h"
+
+#include "base/log.h"
+#include "sql/effects.h"
+
+#include <stdlib.h>
+
+/* Each a SELECT of (kind, name, value). */
+static const struct question {
+    uint16_t effect;
+    const char *sql;
+} questions[] = {
+    {EFFECT_LOCK, "SELECT 'L'::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text WHERE EXISTS"
+                  " (SELECT FROM pg_catalog.pg_locks l WHERE l.locktype = 'advisory'"
+                  " AND l.pid = pg_catalog.pg_backend_pid())"},
+    {EFFECT_LISTEN, "SELECT 'N'::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text WHERE EXISTS"
+                    " (SELECT FROM pg_catalog.pg_listening_channels())"},
+    {EFFECT_TEMPORARY,
+     "SELECT 'T'::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text WHERE EXISTS"
+     " (SELECT FROM pg_catalog.pg_depend d WHERE d.refobjid = pg_catalog.pg_my_temp_schema()"
+     " AND d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass)"},
+    {EFFECT_PREPARED, "SELECT 'P'::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text WHERE EXISTS"
+                      " (SELECT FROM pg_catalog.pg_prepared_statements s"
+                      " WHERE NOT pg_catalog.starts_with(s.name, 'pgunison_'))"},
+    {EFFECT_CURSOR, "SELECT 'C'::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text WHERE EXISTS"
+                    " (SELECT FROM pg_catalog.pg_cursors c WHERE c.is_holdable)"},
+    {EFFECT_VARIABLE,
+     "SELECT 'V'::pg_catalog.text, pg_catalog.lower(g.name), pg_catalog.current_setting(g.name)"
+     " FROM pg_catalog.pg_settings g WHERE g.source = 'session' AND g.context <> 'internal'"
+     " AND NOT pg_catalog.starts_with(g.name, 'transaction_')"
+     " UNION ALL SELECT 'V', 'role', pg_catalog.current_setting('role')"
+     " UNION ALL SELECT 'A', NULL, pg_catalog.current_setting('session_authorization')"},
+};
+
+static uint16_t effect_of_kind(char kind)
+{
+    switch (kind) {
+    case 'L':
+        return EFFECT_LOCK;
+    case 'N':
+        return EFFECT_LISTEN;
+    case 'T':
+        return EFFECT_TEMPORARY;
+    case 'P':
+        return EFFECT_PREPARED;
+    case 'C':
+        return EFFECT_CURSOR;
+    default:
+        return 0;
+    }
+}
+
+/* --- marking ---------------------------------------------------------------------------------- */
+
+void state_mark(struct link *l, uint16_t effects)
+{
+    struct server *s = l->server;
+    l->effects |= effects;
+    s->pinned_state |= (effects & (EFFECTS_ASKED | EFFECT_HIDDEN)) != 0;
+    s->closes_after |= (effects & EFFECT_HIDDEN) != 0;
+    l->kept |= (effects & EFFECT_KEPT) != 0;
+    l->pinned |= l->kept;
+}
+
+bool state_unasked(const struct link *l)
+{
+    return l->effects & EFFECT_VARIABLE && plan_custom_name(l->client, 0);
+}
+
+/* --- asking ----------------------------------------------------------------------------------- */
+
+static bool is_custom(const char *name)
+{
+    return strchr(name, '.') != NULL;
+}
+
+static void append_custom_names(struct client *c, struct buf *sql)
+{
+    const char *name;
+    for (size_t i = 0; (name = plan_custom_name(c, i));
+         i++) /* identifiers of ASCII: backend/catalog_code.c */
+        buf_printf(sql, " UNION ALL SELECT 'X', '%s', pg_catalog.current_setting('%s', true)", name, name);
+}
+
+/* Those that the look will not mention. */
+static struct varset *unasked_variables(struct client *c)
+{
+    struct varset *v = varset_empty();
+    for (unsigned i = 0; c->vars && i < c->vars->n; i++)
+        if (is_custom(c->vars->vars[i].name)) {
+            struct varset *more = varset_with(v, c->vars->vars[i].name, c->vars->vars[i].value);
+            varset_unref(&v);
+            v = more;
+        }
+    return v;
+}
+
+bool state_ask(struct link *l)
+{
+    struct client *c = l->client;
+    bool any = false;
+    if (!(l->effects & EFFECTS_ASKED))
+        return false;
+    struct buf *sql = client_scratch(c);
+    for (size_t i = 0; i < sizeof questions / sizeof questions[0]; i++) {
+        if (!(l->effects & questions[i].effect))
+            continue;
+        buf_printf(sql, "%s%s", any ? " UNION ALL " : "", questions[i].sql);
+        any = true;
+    }
+    if (l->effects & EFFECT_VARIABLE) {
+        append_custom_names(c, sql);
+        varset_unref(&l->found_vars);
+        l->found_vars = unasked_variables(c);
+    }
+    l->found = 0;
+    l->look_failed = false;
+    l->looking = true;
+    c->looks++;
+    link_query(l, buf_slice(sql), SINK_MESSAGE, TAG_STATE);
+    return true;
+}
+
+/* --- the answer ------------------------------------------------------------------------------- */
+
+/* As SQL behind SET name TO. */
+static void vars_value_text(const char *name, struct slice value, struct buf *b)
+{
+    bool list = strcmp(name, "search_path") == 0 || strcmp(name, "temp_tablespaces") == 0;
+    for (size_t i = 0; list && i < value.len; i++) /* shown as it is written, if it is simple */
+        list = strchr("abcdefghijklmnopqrstuvwxyz0123456789_$, ", value.data[i]) != NULL;
+    if (list && value.len) {
+        buf_slice_append(b, value);
+        return;
+    }
+    buf_str(b, "E'");
+    for (size_t i = 0; i < value.len; i++) {
+        if (value.data[i] == '\'' || value.data[i] == '\\')
+            buf_u8(b, value.data[i]);
+        buf_u8(b, value.data[i]);
+    }
+    buf_u8(b, '\'');
+}
+
+static void found_variable(struct link *l, const char *name, struct slice value)
+{
+    struct buf text;
+    buf_init(&text);
+    vars_value_text(name, value, &text);
+    buf_u8(&text, 0);
+    struct varset *v = varset_with(l->found_vars, name, (const char *)buf_head(&text));
+    buf_free(&text);
+    varset_unref(&l->found_vars);
+    l->found_vars = v;
+}
+
+static bool is_text(struct slice value, const char *text)
+{
+    return value.len == strlen(text) && memcmp(value.data, text, value.len) == 0;
+}
+
+static void found_row(struct link *l, char kind, const char *name, struct slice value)
+{
+    bool is_default = false;
+    switch (kind) {
+    case 'V':
+        is_default = strcmp(name, "role") == 0 && is_text(value, "none");
+        break;
+    case 'A':
+        name = "session_authorization";
+        is_default = is_text(value, backend_conn_user(l->server->conn));
+        break;
+    case 'X':
+        is_default = !value.data;
+        break;
+    default:
+        l->found |= effect_of_kind(kind);
+        return;
+    }
+    if (!is_default)
+        found_variable(l, name, value);
+}
+
+/* The server says what its variables are: that is what the session has set. */
+static void follow_variables(struct link *l)
+{
+    struct client *c = l->client;
+    struct varset *v = varset_share(c->env->varsets, l->found_vars);
+    l->found_vars = NULL;
+    bool begun = c->txn.state != TXN_NONE && varset_equal(c->vars, c->txn.vars_before);
+    varset_unref(&l->server->vars);
+    l->server->vars = varset_ref(v);
+    if (varset_equal(c->vars, v)) {
+        varset_unref(&v);
+        return;
+    }
+    varset_unref(&c->vars);
+    c->vars = varset_ref(v);
+    if (begun) { /* by COMMIT AND CHAIN */
+        varset_unref(&c->txn.vars_before);
+        c->txn.vars_before = varset_ref(v);
+    }
+    varset_unref(&v);
+}
+
+static void conclude(struct link *l)
+{
+    struct client *c = l->client;
+    uint16_t asked = l->effects & EFFECTS_ASKED;
+    if (l->look_failed) {
+        l->found = asked;
+        varset_unref(&l->found_vars);
+    } else {
+        if (asked & EFFECT_VARIABLE)
+            follow_variables(l);
+    }
+    l->effects = 0;
+    l->held = (uint16_t)((l->held & ~asked) | l->found);
+    l->pinned = l->held != 0 || l->kept;
+    l->server->pinned_state = l->pinned;
+    log_debug("client pid %u: %s shard \"%s\": kinds of state left there: 0x%x", c->pid,
+              l->pinned ? "keeps its server of" : "gives back", c->db->shards[l->shard]->name,
+              (unsigned)l->held);
+}
+
+static void look_ends(struct link *l)
+{
+    l->looking = false;
+    l->client->looks--;
+}
+
+static void answered(struct link *l)
+{
+    struct client *c = l->client;
+    look_ends(l);
+    if (c->state != CLIENT_CLOSING)
+        conclude(l);
+    link_put(l, !l->lost);
+    client_free_if_done(c);
+    if (c->state == CLIENT_READY && c->looks == 0 && c->txn.state == TXN_NONE && c->config != c->env->config)
+        client_reconfigure(c);
+    client_resume(c);
+}
+
+void state_message(struct link *l, const struct frame *f)
+{
+    struct slice v[3];
+    uint16_t n;
+    struct error e;
+    switch (f->type) {
+    case MSG_ERROR:
+        l->look_failed = true;
+        return;
+    case MSG_DATA_ROW:
+        if (message_read_data_row(f, v, 3, &n, &e) != STATUS_OK || n != 3 || v[0].len != 1) {
+            l->look_failed = true;
+            return;
+        }
+        char *name = v[1].data ? xstrndup(v[1].data, v[1].len) : NULL;
+        found_row(l, (char)v[0].data[0], name ? name : "", v[2]);
+        free(name);
+        return;
+    case MSG_READY:
+        answered(l);
+        return;
+    default:
+        return;
+    }
+}
+
+void state_lost(struct link *l, const struct error *why)
+{
+    struct client *c = l->client;
+    struct error e;
+    look_ends(l);
+    bool relied_on = l->pinned || (l->effects & EFFECTS_ASKED & ~(unsigned)EFFECT_VARIABLE) != 0;
+    error_set(&e, SQLSTATE_CONNECTION_FAILURE, "lost connection to shard \"%s\"",
+              c->db->shards[l->shard]->name);
+    error_detail(&e, "%s", why->message);
+    link_put(l, false);
+    if (relied_on && c->state != CLIENT_CLOSING)
+        client_fatal(c, &e); /* with what the session had there */
+    client_free_if_done(c);
+    client_resume(c);
+}
+
+/* --- DEALLOCATE ------------------------------------------------------------------------------- */
+
+/* The link whose server has, or may have, statements of PREPARE. */
+static struct link *prepared_link(struct client *c)
+{
+    for (unsigned i = 0; i < c->n_links; i++)
+        if (c->links[i]->server && !c->links[i]->lost &&
+            (c->links[i]->held | c->links[i]->effects) & EFFECT_PREPARED)
+            return c->links[i];
+    return NULL;
+}
+
+bool state_has_prepared(struct client *c)
+{
+    return prepared_link(c) != NULL;
+}
+
+enum dispatch state_deallocate(struct client *c, struct slice sql, bool all)
+{
+    struct link *l = prepared_link(c);
+    struct shard_set one;
+    struct error e;
+    shard_set_clear(&one);
+    shard_set_add(&one, l->shard);
+    switch (links_acquire(c, &one, &e)) {
+    case ACQUIRE_WAIT:
+        return DISPATCH_AGAIN;
+    case ACQUIRE_FAILED:
+        run_error_answer(c, &e, false);
+        run_statement_done(c, false);
+        return DISPATCH_DONE;
+    case ACQUIRE_READY:
+        break;
+    }
+    if (l->open_pipeline)
+        link_sync(l);
+    link_prepare(l);
+    state_mark(l, EFFECT_PREPARED);
+    if (all)
+        prepared_set_clear(l->server->prepared); /* the pool's own go, too */
+    c->run_failed = c->preamble_failed = false;
+    c->control_due = 1;
+    c->control_tag = all ? "DEALLOCATE ALL" : "DEALLOCATE";
+    c->control_done = NULL;
+    link_query(l, sql, SINK_MESSAGE, TAG_CONTROL);
+    c->run = RUN_CONTROL;
+    return DISPATCH_DONE;
+}

@@ -1,0 +1,226 @@
+"""Nothing of one client reaches another: a catalogue of ways to change a server's session, each between two clients over
+one server. The second one sees what a fresh connection sees.
+
+A change is one statement. WAYS do it as it is, in a function of SQL or PL/pgSQL, in DO, behind a view, a trigger, a default,
+a rule, a policy and so on. What must be kept for the first client while it is there is in test_session_pins.py.
+"""
+import contextlib
+
+import psycopg2
+import pytest
+
+from pgharness import eventually
+
+SHARDS = 1
+SETTINGS = {"workers": 1, "default_pool_size": 1, "query_wait_timeout": "10s"}
+
+# What is asked of both: one value each, an error's SQLSTATE counts as one.
+QUESTIONS = [
+    "SELECT string_agg(name || '=' || setting, ';' ORDER BY name) FROM pg_settings WHERE name NOT LIKE 'plpgsql.%'",
+    "SELECT concat_ws('/', current_user, session_user, current_setting('role'), current_setting('session_authorization'))",
+    "SELECT string_agg(n || '=' || coalesce(current_setting(n, true), 'NULL'), ';') FROM unnest('{my.x,my.y,app.user}'::text[]) n",
+    "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory'",
+    "SELECT string_agg(c, ',') FROM pg_listening_channels() c",
+    "SELECT count(*) FROM pg_depend WHERE refclassid = 'pg_namespace'::regclass AND refobjid = pg_my_temp_schema()",
+    "SELECT string_agg(name, ',') FROM pg_prepared_statements WHERE name NOT LIKE 'pgunison\\_%'",
+    "SELECT string_agg(name, ',') FROM pg_cursors WHERE is_holdable",
+    "SELECT '02/03/2024'::date::text, '1 day 2 hours'::interval::text, 0.1::float8::float4::text",
+    "SELECT to_regclass('t_public')::text, to_regclass('t_hidden')::text",
+    "SELECT lastval()",
+    "SELECT currval('sq')",
+]
+
+# As one statement, which a function of SQL may have as well.
+CHANGES = {
+    "role": "SET ROLE boss",
+    "role_config": "SELECT set_config('role', 'boss', false)",
+    "role_dynamic": "SELECT set_config(lower('ROLE'), 'boss', false)",
+    "datestyle": "SET datestyle TO 'SQL, DMY'",
+    "datestyle_config": "SELECT set_config('datestyle', 'SQL, DMY', false)",
+    "search_path": "SET search_path TO hidden, public",
+    "search_path_config": "SELECT set_config('search_path', 'hidden, \"$user\"', false)",
+    "timezone": "SET TIME ZONE 'Asia/Tokyo'",
+    "timeout": "SET statement_timeout TO '17min'",
+    "read_only": "SET default_transaction_read_only TO on",
+    "custom": "SELECT set_config('my.x', 'secret', false)",
+    "custom_set": "SET my.y TO 'secret'",
+    "custom_local": "SELECT set_config('app.user', 'secret', true)",
+    "lock": "SELECT pg_advisory_lock(4711)",
+    "lock_shared": "SELECT pg_advisory_lock_shared(47, 11)",
+    "lock_try": "SELECT pg_try_advisory_lock(4712)",
+    "temporary": "CREATE TEMP TABLE scratch (a int)",
+    "temporary_schema": "CREATE TABLE pg_temp.scratch (a int)",
+    "temporary_view": "CREATE TEMP VIEW scratch AS SELECT 1 AS a",
+    "temporary_sequence": "CREATE TEMP SEQUENCE scratch",
+    "nextval": "SELECT nextval('sq')",
+    "setval": "SELECT setval('sq', 5)",
+    "serial": "INSERT INTO with_serial (v) VALUES ('x')",
+    "identity": "INSERT INTO with_identity (v) VALUES ('x')",
+    "xml": "SELECT query_to_xml('SELECT set_config(''role'', ''boss'', false)', true, false, '')",
+    "view_of_other": "SELECT count(*) FROM v_role",
+    "rows_of_other": "INSERT INTO with_trigger VALUES (1)",
+    "seed": "SELECT setseed(0.25)",
+}
+ONLY_PLAIN = {
+    "listen": "LISTEN ch",
+    "prepare": "PREPARE p AS SELECT 1",
+    "cursor": "BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT 1; COMMIT",
+    "discard": "DISCARD TEMP",
+    "two": "SELECT pg_advisory_lock(1); SET ROLE boss",
+    "failed": "BEGIN; SELECT pg_advisory_lock(1); SELECT 1/0",
+    "call": "CALL p_role()",
+    "explain": "EXPLAIN ANALYZE SELECT set_config('role', 'boss', false)",
+    "into": "SELECT 1 AS a INTO TEMP scratch",
+    "copy": "COPY (SELECT set_config('role', 'boss', false)) TO STDOUT",
+    "update": "UPDATE with_trigger SET a = length(set_config('role', 'boss', false))",
+    "delete": "DELETE FROM with_rule",
+    "language": "DO LANGUAGE plpgsql 'BEGIN SET ROLE boss; END'",
+    "aggregate": "SELECT rolling(a) FROM (VALUES (1), (2)) AS v(a)",
+    "check": "INSERT INTO with_check VALUES (1)",
+    "policy": "SELECT * FROM with_policy",
+    "domain": "INSERT INTO with_domain VALUES (1)",
+    "index": "INSERT INTO with_index VALUES (1)",
+    "generated": "INSERT INTO with_generated VALUES (1)",
+    "cascade": "DELETE FROM parent",
+    "partition": "INSERT INTO parted VALUES (1)",
+    "atomic": "SELECT f_atomic()",
+    "execute": "SELECT f_dynamic()",
+    "quoted": 'SELECT "F Role"()',
+    "comment": "SELECT f_comment()",
+    "nested": "SELECT f_nested()",
+    "lateral": "SELECT * FROM generate_series(1, 1) g, LATERAL f_nested() x",
+    "subquery": "SELECT 1 WHERE EXISTS (SELECT f_nested())",
+    "schema": "SELECT hidden.f_hidden()",
+}
+
+SCHEMA = """
+CREATE SCHEMA hidden; CREATE TABLE t_public (a int); CREATE TABLE hidden.t_hidden (a int); CREATE SEQUENCE sq;
+GRANT USAGE ON SCHEMA hidden TO PUBLIC;
+CREATE TABLE with_serial (id serial, v text); CREATE TABLE with_identity (id int GENERATED ALWAYS AS IDENTITY, v text);
+CREATE FUNCTION f_role() RETURNS int LANGUAGE plpgsql AS $$BEGIN SET ROLE boss; RETURN 1; END$$;
+CREATE PROCEDURE p_role() LANGUAGE plpgsql AS $$BEGIN SET ROLE boss; END$$;
+CREATE FUNCTION f_role_of(a int) RETURNS int LANGUAGE sql AS $$SELECT length(set_config('role', 'boss', false)) + a$$;
+CREATE FUNCTION f_is_role(a int) RETURNS bool IMMUTABLE LANGUAGE plpgsql AS $$BEGIN PERFORM set_config('role', 'boss', false); RETURN true; END$$;
+CREATE FUNCTION f_int_role(a int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$BEGIN PERFORM set_config('role', 'boss', false); RETURN a; END$$;
+CREATE FUNCTION t_role() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN SET ROLE boss; RETURN NEW; END$$;
+CREATE FUNCTION f_nested() RETURNS int LANGUAGE sql AS $$SELECT f_role() + 1$$;
+CREATE FUNCTION f_dynamic() RETURNS int LANGUAGE plpgsql AS $$BEGIN EXECUTE 'SET ' || 'ROLE boss'; RETURN 1; END$$;
+CREATE FUNCTION f_comment() RETURNS int LANGUAGE plpgsql AS $$BEGIN -- a remark
+  /* update */ SET /* x */ ROLE boss; RETURN 1; END$$;
+CREATE FUNCTION f_atomic() RETURNS text LANGUAGE sql BEGIN ATOMIC SELECT set_config('role', 'boss', false); END;
+CREATE FUNCTION "F Role"() RETURNS int LANGUAGE plpgsql AS $$BEGIN RETURN f_role(); END$$;
+CREATE FUNCTION hidden.f_hidden() RETURNS int LANGUAGE plpgsql AS $$BEGIN RETURN "F Role"(); END$$;
+CREATE FUNCTION f_add(a int, b int) RETURNS int LANGUAGE plpgsql AS $$BEGIN PERFORM f_role(); RETURN a + b; END$$;
+CREATE AGGREGATE rolling(int) (sfunc = f_add, stype = int, initcond = '0');
+CREATE VIEW v_role AS SELECT f_role() AS a;
+CREATE TABLE with_trigger (a int); CREATE TRIGGER tr BEFORE INSERT ON with_trigger FOR EACH ROW EXECUTE FUNCTION t_role();
+INSERT INTO with_trigger VALUES (7); RESET ROLE;
+CREATE TABLE with_rule (a int); INSERT INTO with_rule VALUES (1);
+CREATE RULE r AS ON DELETE TO with_rule DO ALSO SELECT f_role();
+CREATE TABLE with_check (a int CHECK (f_is_role(a)));
+CREATE TABLE with_policy (a int); INSERT INTO with_policy VALUES (1);
+ALTER TABLE with_policy ENABLE ROW LEVEL SECURITY; ALTER TABLE with_policy FORCE ROW LEVEL SECURITY;
+CREATE POLICY p ON with_policy USING (f_is_role(a));
+CREATE DOMAIN checked AS int CHECK (f_is_role(VALUE)); CREATE TABLE with_domain (a checked);
+CREATE TABLE with_index (a int); CREATE INDEX ON with_index (f_int_role(a)); RESET ROLE;
+CREATE TABLE with_generated (a int, b int GENERATED ALWAYS AS (f_int_role(a)) STORED);
+CREATE TABLE parent (a int PRIMARY KEY); CREATE TABLE child (a int REFERENCES parent ON DELETE CASCADE);
+INSERT INTO parent VALUES (1); INSERT INTO child VALUES (1);
+CREATE FUNCTION t_old() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN SET ROLE boss; RETURN OLD; END$$;
+CREATE TRIGGER tr AFTER DELETE ON child FOR EACH ROW EXECUTE FUNCTION t_old();
+CREATE TABLE parted (a int) PARTITION BY LIST (a); CREATE TABLE part PARTITION OF parted DEFAULT;
+CREATE TRIGGER tr BEFORE INSERT ON part FOR EACH ROW EXECUTE FUNCTION t_role();
+"""
+
+
+def body_of(statement):
+    """For PL/pgSQL, where results must go somewhere."""
+    return "PERFORM" + statement[6:] if statement.startswith("SELECT") else statement
+
+
+def literal(text):
+    return "'" + text.replace("'", "''") + "'"
+
+
+# Not yet: sequences, and names of custom variables, which no reset takes away.
+PENDING = {"nextval", "setval", "serial", "identity", "custom", "custom_set", "custom_local"}
+
+WAYS = ("plain", "sql", "plpgsql", "do", "view", "trigger", "default")
+CASES = [(name, way) for name in CHANGES if name not in PENDING for way in WAYS] + [(name, "plain") for name in ONLY_PLAIN]
+
+
+def make_ways(db, name, statement):
+    """Objects named after the change."""
+    plpgsql = literal("BEGIN %s; RETURN 1; END" % body_of(statement))
+    db.run("CREATE FUNCTION way_pl_%s() RETURNS int LANGUAGE plpgsql AS %s" % (name, plpgsql))
+    db.run("CREATE FUNCTION way_sql_%s() RETURNS void LANGUAGE sql AS %s" % (name, literal(statement)))
+    db.run("CREATE VIEW way_v_%s AS SELECT way_pl_%s() AS a" % (name, name))
+    db.run("CREATE TABLE way_d_%s (a int, b int DEFAULT way_pl_%s())" % (name, name))
+    db.run("CREATE TABLE way_t_%s (a int)" % name)
+    trigger = literal("BEGIN %s; RETURN NEW; END" % body_of(statement))
+    db.run("CREATE FUNCTION way_tf_%s() RETURNS trigger LANGUAGE plpgsql AS %s" % (name, trigger))
+    db.run("CREATE TRIGGER tr AFTER INSERT ON way_t_%s FOR EACH ROW EXECUTE FUNCTION way_tf_%s()" % (name, name))
+
+
+def way_of(name, way):
+    if name in ONLY_PLAIN:
+        return ONLY_PLAIN[name]
+    statement = CHANGES[name]
+    return {
+        "plain": statement,
+        "sql": "SELECT way_sql_%s()" % name,
+        "plpgsql": "SELECT way_pl_%s()" % name,
+        "do": "DO %s" % literal("BEGIN %s; END" % body_of(statement)),
+        "view": "SELECT * FROM way_v_%s" % name,
+        "trigger": "INSERT INTO way_t_%s VALUES (1)" % name,
+        "default": "INSERT INTO way_d_%s (a) VALUES (1)" % name,
+    }[way]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def schema(shards, dbname):
+    with shards[0].session(dbname="postgres") as db:
+        if not db.rows("SELECT 1 FROM pg_roles WHERE rolname = 'boss'"):
+            db.run("CREATE ROLE boss")
+        db.run("GRANT boss TO app")
+    with shards[0].session(dbname=dbname, user="app") as db:
+        db.run(SCHEMA)
+        for name, statement in CHANGES.items():
+            make_ways(db, name, statement)
+        db.run("GRANT ALL ON ALL TABLES IN SCHEMA public TO boss; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO boss")
+
+
+def answers(connection):
+    got = []
+    for question in QUESTIONS:
+        try:
+            got.append(connection.rows(question))
+        except psycopg2.Error as e:
+            got.append(e.pgcode)
+    return dict(zip(QUESTIONS, got))
+
+
+@pytest.fixture(scope="module")
+def fresh(shards, dbname):
+    """As a connection without a proxy sees it."""
+    with shards[0].session(dbname=dbname, user="app") as db:
+        return answers(db)
+
+
+def test_catalogue_is_large():
+    assert len(CASES) >= 170
+
+
+@pytest.mark.parametrize("name, way", CASES, ids=["%s-%s" % case for case in CASES])
+def test_next_client_sees_nothing(proxy, fresh, name, way):
+    with contextlib.suppress(psycopg2.DatabaseError), proxy.session() as a:  # some end in an error, as they are meant to
+        a.run(way_of(name, way))
+    with proxy.session() as b:
+        assert answers(b) == fresh
+
+
+@pytest.mark.parametrize("name, way", [(n, w) for n in ("role", "role_config", "datestyle", "search_path") for w in WAYS if (n, w) != ("role_config", "plain")])
+def test_next_client_sees_nothing_while_the_first_is_there(proxy, fresh, name, way):
+    with proxy.session() as a, proxy.session() as b:
+        a.run(way_of(name, way))
+        assert answers(b) == fresh

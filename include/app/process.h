@@ -8,6 +8,7 @@
 
 /* Raises the limit of open files to what is allowed; returns what holds then. */
 size_t process_raise_open_files(void);
+void process_set_heap(void); /* before threads are made */
 /* Whether the process may go on as it is (user NULL: nobody to become). Error: it would stay root. */
 enum status process_check_user(const char *user, struct error *error_r) MUST_CHECK;
 /* For good: user, group, groups and capabilities. Also when threads run (libc changes all of them). */

@@ -10,27 +10,40 @@
 #include "base/hashmap.h"
 #include "base/list.h"
 
-struct statement_def { /* counted by the clients that hold it and the servers that have it prepared */
+struct statement_def {
     uint64_t id;
-    unsigned refs;
-    void *extra; /* whatever the session layer derived from the text; freed with free_extra */
+    unsigned refs;     /* of clients */
+    unsigned prepared; /* on so many servers */
+    void *extra;       /* whatever the session layer derived from the text: statement_set_extra() */
     void (*free_extra)(void *extra);
     struct slice sql;
     uint16_t n_oids;
+    bool extra_used; /* since statement_registry_trim() last came by: whoever uses it sets this */
     const uint32_t *oids;
     char server_name[32];
 };
-/* Definitions that nobody refers to any more are kept for a while: drivers parse the same unnamed statement
-   over and over. */
+/* Definitions that no client refers to any more are kept for a while: drivers parse the same unnamed statement
+   over and over. Of those that servers have prepared, the number stays as long as they do, the text does not. */
 struct statement_registry;
 struct statement_registry *statement_registry_create(void);
 void statement_registry_destroy(struct statement_registry **r);
 /* Relations have changed: texts that are interned from now on are prepared anew, as a server refuses to run a
    statement whose columns have changed since it was prepared. Statements that exist stay as they are. */
 void statement_registry_renew(struct statement_registry *r);
-/* a new reference */
+/* What all definitions take of the heap, with what was derived from them. A text that several clients prepared is
+   there once. */
+size_t statement_registry_bytes(const struct statement_registry *r);
+size_t statement_registry_count(const struct statement_registry *r);
+/* What was derived is forgotten, until it is asked for again, where it was not used for the longest time. Nobody may
+   be using any. */
+void statement_registry_trim(struct statement_registry *r, size_t max_extra_bytes);
+void statement_registry_forget_idle(struct statement_registry *r); /* what no client refers to */
+/* a new reference; a long text that lies in a blob (base/blob.h) is not copied */
 struct statement_def *statement_intern(struct statement_registry *r, struct slice sql, uint16_t n_oids,
                                        const uint32_t *oids);
+size_t statement_bytes(const struct statement_def *d); /* of its text, types and definition */
+void statement_set_extra(struct statement_registry *r, struct statement_def *d, void *extra,
+                         void (*free_extra)(void *extra), size_t bytes);
 struct statement_def *statement_ref(struct statement_def *d);
 void statement_unref(struct statement_registry *r, struct statement_def **d);
 

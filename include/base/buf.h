@@ -37,6 +37,9 @@ static inline struct slice buf_slice(const struct buf *b)
     return slice_of(b->data ? b->data + b->start : NULL, b->end - b->start);
 }
 
+/* Room for exactly n more bytes, when their number is known: doubling would take up to twice of it. */
+void buf_reserve_exactly(struct buf *b, size_t n);
+
 /* buf_reserve() when there is no room behind the write end. */
 uint8_t *buf_make_room(struct buf *b, size_t n);
 

@@ -62,12 +62,15 @@ enum io stream_read(struct stream *stream, void *buf, size_t cap, size_t *n_r,
 /* Off takes effect at once, but the system call is made only when bytes come that are not wanted. */
 void stream_set_reading(struct stream *stream, bool on);
 
+/* Many bytes that lie in a blob (base/blob.h) are not copied: the queue refers to them. */
 void stream_write(struct stream *stream, const void *data, size_t len);
 /* IO_OK: all sent; IO_AGAIN: some left; IO_ERROR */
 enum io stream_flush(struct stream *stream);
 enum io stream_forward(struct stream *stream, const void *data, size_t len); /* same results */
 /* bytes not yet taken by the kernel */
 size_t stream_queued(const struct stream *stream);
+/* what the queue takes; of a blob its share (blob_share) */
+size_t stream_memory(const struct stream *stream);
 /* those of them that it would not take: drained() follows. Whoever stops until there is room must go by this: what is
    merely queued may leave without any event. */
 size_t stream_backlog(const struct stream *stream);

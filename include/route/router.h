@@ -82,6 +82,8 @@ enum status route_limit_value(const struct key_ref *ref, const struct template *
                               const struct route_params *params, int64_t *v_r,
                               struct error *error_r) MUST_CHECK;
 /* The text for one shard of a SPLIT: only its rows. */
+void route_split_pieces(const struct plan *plan, const struct template *t, const uint8_t *row_shards,
+                        unsigned shard, const struct text_sink *sink); /* the same, piece by piece */
 void route_render_split(const struct plan *plan, const struct template *t, const uint8_t *row_shards,
                         unsigned shard, struct buf *out);
 

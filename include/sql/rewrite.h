@@ -18,9 +18,18 @@ struct rewrite {
     size_t n_edits;
 };
 
+/* Where the pieces of a text go, in order: parts of the template, of the edits and of the statement. */
+struct text_sink {
+    void (*add)(void *arg, struct slice piece);
+    void *arg;
+};
+
 /* Offset in template text of a byte offset in the statement (which may not lie inside a literal or comment).
  */
 uint32_t rewrite_template_offset(const struct template *t, uint32_t statement_offset);
+/* The edited statement, piece by piece: long literals are not copied. */
+void rewrite_pieces(const struct rewrite *r, const struct template *t, const struct text_sink *sink);
+void rewrite_span_pieces(const struct template *t, uint32_t from, uint32_t to, const struct text_sink *sink);
 /* Appends the edited statement. */
 void rewrite_render(const struct rewrite *r, const struct template *t, struct buf *out);
 /* Appends template text [from, to) with its literals put back. */

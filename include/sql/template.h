@@ -55,6 +55,8 @@ struct template
 
 void template_init(struct template *t);
 void template_free(struct template *t);
+size_t template_bytes(const struct template *t); /* that it takes of the heap */
+void template_shrink(struct template *t);        /* gives back what a long statement made it take */
 /* Keeps memory of t for reuse. Error: unterminated quote or comment, a control character (42601, worded as
    the server words it), a NUL (22021), more than 1 GB (54000); t has no meaning then. */
 enum status template_lex(struct template *t, struct slice sql, struct error *error_r) MUST_CHECK;

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <malloc.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -34,6 +35,16 @@ size_t process_raise_open_files(void)
             limit = raised;
     }
     return (size_t)limit.rlim_cur;
+}
+
+/* Large blocks are mappings of their own, which go back to the system when they are freed. By itself glibc raises the
+   limit to what was freed last, up to 32 MB, and keeps such blocks in its heaps. */
+void process_set_heap(void)
+{
+#ifdef __GLIBC__
+    mallopt(M_MMAP_THRESHOLD, 256 * 1024);
+    mallopt(M_TRIM_THRESHOLD, 256 * 1024);
+#endif
 }
 
 static enum status find_user(const char *user, struct passwd *pw_r, struct error *error_r)

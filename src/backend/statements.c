@@ -11,29 +11,43 @@
 #include "backend/statements.h"
 
 #include "base/arena.h"
-#include "base/buf.h"
+#include "base/blob.h"
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#define MAX_IDLE           256
-#define MAX_IDLE_KEY_BYTES 8192
+/* What is kept of definitions that no client refers to: in all, and of one. */
+#define MAX_IDLE_BYTES     ((size_t)2 * 1024 * 1024)
+#define MAX_IDLE_ONE_BYTES ((size_t)8192)
+/* Longer texts have memory of their own, which goes before the definition. */
+#define MAX_INLINE_BYTES ((size_t)512)
+#define FIRST_BUCKETS    ((size_t)64)
 
 struct statement_registry {
-    struct hashmap by_key;
-    struct list idle;       /* refs == 0, most recently used first */
-    struct buf lookup;      /* the key that is looked for */
-    struct statement *last; /* interned or asked for last; NULL: none, or it is gone */
+    struct statement **buckets; /* by hash, chained */
+    size_t n_buckets, count;    /* n_buckets: a power of two */
+    struct list idle;           /* refs == 0 and not forgotten, most recently used first */
+    struct list derived;        /* those that have an extra, the ones to be looked at first at the end */
+    struct statement *last;     /* interned or asked for last; NULL: none, or it is gone */
     uint64_t last_id;
-    uint32_t epoch; /* of the catalog; part of every key */
+    size_t bytes, derived_bytes, idle_bytes; /* of everything; parts of it: of extras, of what is idle */
+    uint32_t epoch;                          /* of the catalog; part of every key */
 };
 
-/* The definition as its owner sees it, and the bytes that it is found by: epoch, n_oids, oids, text. */
+/* The definition as its owner sees it, and how it is found. */
 struct statement {
     struct statement_def def;
-    struct list_node node; /* idle */
-    size_t key_len;
-    uint32_t key[];
+    struct list_node node;         /* idle */
+    struct list_node derived_node; /* derived */
+    struct statement *next;        /* of the same bucket */
+    uint64_t hash;
+    struct blob *blob; /* that the text lies in; NULL: it is its own */
+    uint8_t *text;     /* of its own; NULL: in the blob, or behind oids, or forgotten */
+    size_t bytes, derived_bytes;
+    size_t block_bytes; /* of bytes: without a text apart */
+    uint32_t epoch;
+    bool forgotten;  /* nobody finds it any more: a name on servers */
+    uint32_t oids[]; /* and, behind them, a short text */
 };
 
 struct prepared {
@@ -48,29 +62,98 @@ struct prepared_set {
     struct list recent; /* most recently used first */
 };
 
+/* --- the table of all definitions ------------------------------------------------------------- */
+
+static void resize(struct statement_registry *r, size_t n)
+{
+    struct statement **buckets = xcalloc(n, sizeof(*buckets));
+    for (size_t i = 0; i < r->n_buckets; i++)
+        for (struct statement *s = r->buckets[i], *next; s; s = next) {
+            next = s->next;
+            s->next = buckets[s->hash & (n - 1)];
+            buckets[s->hash & (n - 1)] = s;
+        }
+    if (r->buckets)
+        r->bytes -= heap_bytes(r->n_buckets * sizeof(*buckets));
+    free(r->buckets);
+    r->buckets = buckets;
+    r->n_buckets = n;
+    r->bytes += heap_bytes(n * sizeof(*buckets));
+}
+
+static void table_add(struct statement_registry *r, struct statement *s)
+{
+    if (r->count >= r->n_buckets)
+        resize(r, r->n_buckets * 2);
+    struct statement **bucket = &r->buckets[s->hash & (r->n_buckets - 1)];
+    s->next = *bucket;
+    *bucket = s;
+    r->count++;
+}
+
+static void table_remove(struct statement_registry *r, const struct statement *s)
+{
+    struct statement **at = &r->buckets[s->hash & (r->n_buckets - 1)];
+    while (*at != s)
+        at = &(*at)->next;
+    *at = s->next;
+    r->count--;
+    if (r->n_buckets > FIRST_BUCKETS && r->count < r->n_buckets / 8)
+        resize(r, r->n_buckets / 4 > FIRST_BUCKETS ? r->n_buckets / 4 : FIRST_BUCKETS);
+}
+
+/* --- definitions ------------------------------------------------------------------------------ */
+
 struct statement_registry *statement_registry_create(void)
 {
     struct statement_registry *r = xcalloc(1, sizeof(*r));
-    hashmap_init(&r->by_key);
     list_init(&r->idle);
-    buf_init(&r->lookup);
+    list_init(&r->derived);
+    resize(r, FIRST_BUCKETS);
     return r;
 }
 
-static void statement_free(struct statement_registry *r, struct statement *s)
+static void drop_extra(struct statement_registry *r, struct statement *s)
 {
-    hashmap_remove(&r->by_key, slice_of(s->key, s->key_len));
-    if (r->last == s)
-        r->last = NULL;
-    if (s->def.extra)
-        s->def.free_extra(s->def.extra);
+    if (!s->def.extra)
+        return;
+    s->def.free_extra(s->def.extra);
+    s->def.extra = NULL;
+    list_remove(&r->derived, &s->derived_node);
+    r->bytes -= s->derived_bytes;
+    r->derived_bytes -= s->derived_bytes;
+}
+
+/* No client refers to it: it goes, or, as long as servers have it prepared, only its number and name stay. */
+static void forget(struct statement_registry *r, struct statement *s)
+{
+    if (!s->forgotten) {
+        table_remove(r, s);
+        if (r->last == s)
+            r->last = NULL;
+        drop_extra(r, s);
+        blob_unref(&s->blob);
+        free(s->text);
+        s->text = NULL;
+        s->def.sql = slice_of(NULL, 0);
+        s->forgotten = true;
+    }
+    r->bytes -= s->bytes - s->block_bytes;
+    s->bytes = s->block_bytes;
+    if (s->def.prepared > 0)
+        return;
+    r->bytes -= s->bytes;
     free(s);
 }
 
-static void forget_idle(struct statement_registry *r, size_t keep)
+static void forget_idle(struct statement_registry *r, size_t keep_bytes)
 {
-    while (r->idle.count > keep)
-        statement_free(r, list_entry(list_pop_back(&r->idle), struct statement, node));
+    struct list_node *node;
+    while (r->idle_bytes > keep_bytes && (node = list_pop_back(&r->idle))) {
+        struct statement *s = list_entry(node, struct statement, node);
+        r->idle_bytes -= s->bytes;
+        forget(r, s);
+    }
 }
 
 void statement_registry_destroy(struct statement_registry **r)
@@ -78,9 +161,8 @@ void statement_registry_destroy(struct statement_registry **r)
     if (!*r)
         return;
     forget_idle(*r, 0);
-    assert((*r)->by_key.count == 0); /* clients and servers go first */
-    buf_free(&(*r)->lookup);
-    hashmap_free(&(*r)->by_key, NULL);
+    assert((*r)->count == 0); /* clients and servers go first */
+    free((*r)->buckets);
     free(*r);
     *r = NULL;
 }
@@ -91,51 +173,126 @@ void statement_registry_renew(struct statement_registry *r)
     r->epoch++;
 }
 
+size_t statement_registry_bytes(const struct statement_registry *r)
+{
+    return r->bytes;
+}
+
+size_t statement_registry_count(const struct statement_registry *r)
+{
+    return r->count;
+}
+
+void statement_set_extra(struct statement_registry *r, struct statement_def *d, void *extra,
+                         void (*free_extra)(void *extra), size_t bytes)
+{
+    struct statement *s = list_entry(d, struct statement, def);
+    assert(!d->extra);
+    d->extra = extra;
+    d->free_extra = free_extra;
+    d->extra_used = true;
+    s->derived_bytes = bytes;
+    list_push_front(&r->derived, &s->derived_node);
+    r->bytes += bytes;
+    r->derived_bytes += bytes;
+}
+
+void statement_registry_trim(struct statement_registry *r, size_t max_extra_bytes)
+{
+    /* Twice around at most: the first time they are marked as not used since. */
+    for (size_t left = 2 * r->derived.count; left > 0 && r->derived_bytes > max_extra_bytes; left--) {
+        struct statement *s = list_entry(list_last(&r->derived), struct statement, derived_node);
+        if (s->def.extra_used) {
+            s->def.extra_used = false;
+            list_remove(&r->derived, &s->derived_node);
+            list_push_front(&r->derived, &s->derived_node);
+        } else {
+            drop_extra(r, s);
+        }
+    }
+}
+
+void statement_registry_forget_idle(struct statement_registry *r)
+{
+    forget_idle(r, 0);
+}
+
 static struct statement_def *found(struct statement_registry *r, struct statement *s)
 {
-    if (s->def.refs == 0)
+    if (s->def.refs == 0) {
         list_remove(&r->idle, &s->node);
+        r->idle_bytes -= s->bytes;
+    }
     r->last = s;
     return statement_ref(&s->def);
 }
 
-/* What a lookup by the whole key would say, for the statement that is sent over and over. */
 static bool is_text(const struct statement_registry *r, const struct statement *s, struct slice sql,
                     uint16_t n_oids, const uint32_t *oids)
 {
-    return s->key[0] == r->epoch && s->def.n_oids == n_oids && slice_eq(s->def.sql, sql) &&
+    return s->epoch == r->epoch && s->def.n_oids == n_oids && slice_eq(s->def.sql, sql) &&
            (n_oids == 0 || memcmp(s->def.oids, oids, n_oids * sizeof(uint32_t)) == 0);
+}
+
+static struct statement *find_text(const struct statement_registry *r, uint64_t hash, struct slice sql,
+                                   uint16_t n_oids, const uint32_t *oids)
+{
+    for (struct statement *s = r->buckets[hash & (r->n_buckets - 1)]; s; s = s->next)
+        if (s->hash == hash && is_text(r, s, sql, n_oids, oids))
+            return s;
+    return NULL;
+}
+
+/* A text that lies in a blob stays there. */
+static struct statement *make(struct statement_registry *r, struct slice sql, uint16_t n_oids,
+                              const uint32_t *oids)
+{
+    size_t oid_bytes = n_oids * sizeof(uint32_t);
+    struct blob *blob = sql.len >= BLOB_MIN_BYTES ? blob_of(sql.data, sql.len) : NULL;
+    bool apart = blob || sql.len > MAX_INLINE_BYTES;
+    size_t size = sizeof(struct statement) + oid_bytes + (apart ? 0 : sql.len);
+    struct statement *s = xmalloc(size);
+    *s = (struct statement){.blob = blob, .epoch = r->epoch};
+    s->block_bytes = heap_bytes(size);
+    s->bytes = s->block_bytes + (blob ? sql.len : apart ? heap_bytes(sql.len) : 0);
+    if (oid_bytes)
+        memcpy(s->oids, oids, oid_bytes);
+    if (apart && !blob)
+        s->text = xmalloc(sql.len);
+    uint8_t *text = s->text ? s->text : (uint8_t *)s->oids + oid_bytes;
+    if (!blob && sql.len)
+        memcpy(text, sql.data, sql.len);
+    s->def = (struct statement_def){.id = ++r->last_id,
+                                    .refs = 1,
+                                    .sql = blob ? sql : slice_of(text, sql.len),
+                                    .n_oids = n_oids,
+                                    .oids = s->oids};
+    snprintf(s->def.server_name, sizeof(s->def.server_name), "pgunison_%llu", (unsigned long long)s->def.id);
+    r->bytes += s->bytes;
+    return s;
 }
 
 struct statement_def *statement_intern(struct statement_registry *r, struct slice sql, uint16_t n_oids,
                                        const uint32_t *oids)
 {
-    size_t oid_bytes = n_oids * sizeof(uint32_t);
     if (r->last && is_text(r, r->last, sql, n_oids, oids))
-        return found(r, r->last);
-    uint32_t head[2] = {r->epoch, n_oids};
-    buf_clear(&r->lookup);
-    buf_append(&r->lookup, head, sizeof(head));
-    buf_append(&r->lookup, oids, oid_bytes);
-    buf_append(&r->lookup, sql.data, sql.len);
-    size_t key_len = buf_len(&r->lookup);
-
-    struct statement *s = hashmap_get(&r->by_key, buf_slice(&r->lookup));
+        return found(r, r->last); /* the statement that is sent over and over */
+    uint64_t hash = hash_bytes64(sql.data, sql.len) + r->epoch;
+    if (n_oids)
+        hash ^= hash_bytes64(oids, n_oids * sizeof(uint32_t));
+    struct statement *s = find_text(r, hash, sql, n_oids, oids);
     if (s)
         return found(r, s);
-    s = xmalloc(sizeof(*s) + key_len);
-    memcpy(s->key, buf_head(&r->lookup), key_len);
-    if (key_len > MAX_IDLE_KEY_BYTES)
-        buf_free(&r->lookup);
-    const uint8_t *text = (const uint8_t *)(s->key + 2) + oid_bytes;
-    s->node = (struct list_node){0};
-    s->key_len = key_len;
-    s->def = (struct statement_def){
-        .id = ++r->last_id, .refs = 1, .sql = slice_of(text, sql.len), .n_oids = n_oids, .oids = s->key + 2};
-    snprintf(s->def.server_name, sizeof(s->def.server_name), "pgunison_%llu", (unsigned long long)s->def.id);
-    hashmap_put(&r->by_key, slice_of(s->key, key_len), s);
+    s = make(r, sql, n_oids, oids);
+    s->hash = hash;
+    table_add(r, s);
     r->last = s;
     return &s->def;
+}
+
+size_t statement_bytes(const struct statement_def *d)
+{
+    return list_entry((struct statement_def *)(uintptr_t)d, struct statement, def)->bytes;
 }
 
 struct statement_def *statement_ref(struct statement_def *d)
@@ -154,12 +311,13 @@ void statement_unref(struct statement_registry *r, struct statement_def **d)
     if (--def->refs > 0)
         return;
     struct statement *s = list_entry(def, struct statement, def);
-    if (s->key_len > MAX_IDLE_KEY_BYTES || s->key[0] != r->epoch) {
-        statement_free(r, s);
+    if (s->bytes > MAX_IDLE_ONE_BYTES || s->epoch != r->epoch) {
+        forget(r, s);
         return;
     }
     list_push_front(&r->idle, &s->node);
-    forget_idle(r, MAX_IDLE);
+    r->idle_bytes += s->bytes;
+    forget_idle(r, MAX_IDLE_BYTES);
 }
 
 /* --- what one server has prepared ------------------------------------------------------------- */
@@ -189,12 +347,18 @@ static struct prepared *find(const struct prepared_set *p, const struct statemen
     return hashmap_get(&p->by_id, slice_of(&d->id, sizeof(d->id)));
 }
 
-static void forget(struct prepared_set *p, struct prepared *entry)
+static void leave(struct prepared_set *p, struct prepared *entry)
 {
-    hashmap_remove(&p->by_id, slice_of(&entry->def->id, sizeof(entry->def->id)));
+    struct statement_def *d = entry->def;
+    hashmap_remove(&p->by_id, slice_of(&d->id, sizeof(d->id)));
     list_remove(&p->recent, &entry->node);
-    statement_unref(p->registry, &entry->def);
     free(entry);
+    assert(d->prepared > 0);
+    if (--d->prepared > 0 || d->refs > 0)
+        return;
+    struct statement *s = list_entry(d, struct statement, def);
+    if (s->forgotten)
+        forget(p->registry, s);
 }
 
 bool prepared_set_use(struct prepared_set *p, const struct statement_def *d)
@@ -219,10 +383,11 @@ void prepared_set_add(struct prepared_set *p, struct statement_def *d, char evic
     if (p->recent.count >= p->max) {
         struct prepared *oldest = list_entry(list_last(&p->recent), struct prepared, node);
         memcpy(evicted_r, oldest->def->server_name, 32);
-        forget(p, oldest);
+        leave(p, oldest);
     }
     struct prepared *entry = xcalloc(1, sizeof(*entry));
-    entry->def = statement_ref(d);
+    entry->def = d;
+    d->prepared++;
     list_push_front(&p->recent, &entry->node);
     hashmap_put(&p->by_id, slice_of(&d->id, sizeof(d->id)), entry);
 }
@@ -231,14 +396,14 @@ void prepared_set_remove(struct prepared_set *p, const struct statement_def *d)
 {
     struct prepared *entry = find(p, d);
     if (entry)
-        forget(p, entry);
+        leave(p, entry);
 }
 
 void prepared_set_clear(struct prepared_set *p)
 {
     struct list_node *node;
     while ((node = list_first(&p->recent)))
-        forget(p, list_entry(node, struct prepared, node));
+        leave(p, list_entry(node, struct prepared, node));
 }
 
 size_t prepared_set_count(const struct prepared_set *p)

@@ -62,6 +62,18 @@ uint8_t *buf_make_room(struct buf *b, size_t n)
     return b->data + len;
 }
 
+void buf_reserve_exactly(struct buf *b, size_t n)
+{
+    size_t len = buf_len(b);
+    if (n == 0 || n <= b->cap - b->end)
+        return;
+    uint8_t *data = xmalloc(len + n);
+    if (len)
+        memcpy(data, b->data + b->start, len);
+    free(b->data);
+    *b = (struct buf){.data = data, .end = len, .cap = len + n};
+}
+
 void buf_str(struct buf *b, const char *s)
 {
     buf_append(b, s, strlen(s));

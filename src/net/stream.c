@@ -13,6 +13,12 @@
  *
  * Invariant: out owns memory <=> out holds bytes. (In HANDSHAKE send_waits may be set with an empty queue.)
  *
+ * Large bytes in a blob are referred to. Then the queue is
+ *
+ *     out -> part: bytes by reference, behind -> part: bytes by reference, behind
+ *
+ * and what is written goes to the last `behind`.
+ *
  * Callbacks are made from the loop only: by an event, or from deferred work. Any of them may destroy or
  * detach the stream, so after each the stream is touched only if loop_call() says that it is still there.
  *
@@ -84,6 +90,22 @@ static void report_failure(void *arg)
 }
 
 /* Reported at the end of the turn: the owner may be in the middle of a call to us. */
+static void drop_part(struct stream *s)
+{
+    struct stream_part *p = s->parts;
+    s->parts = p->next;
+    blob_unref(&p->blob);
+    loop_return_buf(s->loop, &p->behind);
+    free(p);
+}
+
+static void drop_queue(struct stream *s)
+{
+    while (s->parts)
+        drop_part(s);
+    loop_return_buf(s->loop, &s->out);
+}
+
 static void stream_break(struct stream *s, const struct error *why)
 {
     assert(s->phase != PHASE_BROKEN);
@@ -92,8 +114,7 @@ static void stream_break(struct stream *s, const struct error *why)
     s->send_waits = s->recv_waits = WAIT_NOTHING;
     s->failure = xmalloc(sizeof(*s->failure));
     *s->failure = (struct stream_failure){.why = *why, .report = {.run = report_failure, .arg = s}};
-    buf_clear(&s->out);
-    loop_return_buf(s->loop, &s->out);
+    drop_queue(s);
     undefer_read(s);
     arm(s);
     loop_defer(s->loop, &s->failure->report);
@@ -148,20 +169,93 @@ void stream_set_reading(struct stream *s, bool on)
 /* ---- sending
  * ----------------------------------------------------------------------------------------------- */
 
+static bool queue_empty(const struct stream *s)
+{
+    return buf_len(&s->out) == 0 && !s->parts;
+}
+
+/* False: they lie in no blob. */
+static bool queue_by_reference(struct stream *s, struct slice bytes)
+{
+    struct blob *blob = blob_of(bytes.data, bytes.len);
+    if (!blob)
+        return false;
+    struct stream_part *p = xcalloc(1, sizeof(*p)), **at = &s->parts;
+    p->blob = blob;
+    p->bytes = bytes;
+    buf_init(&p->behind);
+    while (*at)
+        at = &(*at)->next;
+    *at = p;
+    return true;
+}
+
+/* Where bytes that are copied go. */
+static struct buf *queue_end(struct stream *s)
+{
+    struct stream_part *p = s->parts;
+    while (p && p->next)
+        p = p->next;
+    return p ? &p->behind : &s->out;
+}
+
 static void queue(struct stream *s, struct slice bytes)
 {
     if (bytes.len == 0)
         return;
-    if (!s->out.data)
-        loop_borrow_buf(s->loop, &s->out);
-    buf_slice_append(&s->out, bytes);
+    if (bytes.len < BLOB_MIN_BYTES || !queue_by_reference(s, bytes)) {
+        struct buf *to = s->parts ? queue_end(s) : &s->out;
+        if (!to->data)
+            loop_borrow_buf(s->loop, to);
+        buf_slice_append(to, bytes);
+    }
     if (!list_linked(&s->unsent))
         list_push_back(&s->loop->unsent, &s->unsent);
+}
+
+/* Sends out and the first part, which then is done: what is behind it is out. */
+static enum io push_part(struct stream *s)
+{
+    struct stream_part *p = s->parts;
+    struct slice both[2];
+    int n = 0;
+    size_t queued = buf_len(&s->out), sent = 0;
+    struct error why;
+    if (queued)
+        both[n++] = buf_slice(&s->out);
+    both[n++] = p->bytes;
+    enum io r = s->transport->send(s, both, n, &sent, &why);
+    if (r == IO_ERROR) {
+        stream_break(s, &why);
+        return IO_ERROR;
+    }
+    if (queued)
+        buf_consume(&s->out, sent < queued ? sent : queued);
+    if (buf_len(&s->out) == 0)
+        loop_return_buf(s->loop, &s->out);
+    size_t of_part = sent > queued ? sent - queued : 0;
+    p->bytes = slice_of(p->bytes.data + of_part, p->bytes.len - of_part);
+    if (r != IO_OK)
+        return r;
+    s->out = p->behind;
+    buf_init(&p->behind);
+    drop_part(s);
+    return IO_OK;
 }
 
 /* Sends the queue and, behind it, `more`, whose rest is queued. */
 static enum io push(struct stream *s, struct slice more)
 {
+    while (s->parts) {
+        enum io stopped = push_part(s);
+        if (stopped == IO_OK)
+            continue;
+        if (stopped == IO_AGAIN) {
+            queue(s, more);
+            arm(s);
+        }
+        return stopped;
+    }
     struct slice parts[2];
     int n_parts = 0;
     size_t queued = buf_len(&s->out);
@@ -200,7 +294,7 @@ enum io stream_flush(struct stream *s)
     if (s->phase == PHASE_BROKEN)
         return IO_ERROR;
     if (s->send_waits != WAIT_NOTHING || s->phase == PHASE_HANDSHAKE)
-        return buf_len(&s->out) ? IO_AGAIN : IO_OK;
+        return queue_empty(s) ? IO_OK : IO_AGAIN;
     return push(s, slice_of(NULL, 0));
 }
 
@@ -210,9 +304,9 @@ enum io stream_forward(struct stream *s, const void *data, size_t len)
         return IO_ERROR;
     if (s->send_waits != WAIT_NOTHING || s->phase == PHASE_HANDSHAKE) {
         queue(s, slice_of(data, len));
-        return buf_len(&s->out) ? IO_AGAIN : IO_OK;
+        return queue_empty(s) ? IO_OK : IO_AGAIN;
     }
-    if (s->ssl && buf_len(&s->out)) { /* one record is cheaper than two */
+    if (s->ssl && !queue_empty(s)) { /* one record is cheaper than two */
         queue(s, slice_of(data, len));
         return push(s, slice_of(NULL, 0));
     }
@@ -231,7 +325,7 @@ void streams_send(struct loop *loop)
     struct list_node *n;
     for (size_t left = loop->unsent.count; left > 0 && (n = list_pop_front(&loop->unsent)) != NULL; left--) {
         struct stream *s = list_entry(n, struct stream, unsent);
-        if (buf_len(&s->out) == 0)
+        if (queue_empty(s))
             continue; /* somebody has flushed it */
         if (stream_flush(s) == IO_AGAIN && s->phase == PHASE_OPEN && s->events->behind)
             (void)loop_call(loop, s, call_behind, s);
@@ -240,12 +334,23 @@ void streams_send(struct loop *loop)
 
 size_t stream_queued(const struct stream *s)
 {
-    return buf_len(&s->out);
+    size_t n = buf_len(&s->out);
+    for (const struct stream_part *p = s->parts; p; p = p->next)
+        n += p->bytes.len + buf_len(&p->behind);
+    return n;
 }
 
 size_t stream_backlog(const struct stream *s)
 {
-    return s->send_waits == WAIT_NOTHING ? 0 : buf_len(&s->out);
+    return s->send_waits == WAIT_NOTHING ? 0 : stream_queued(s);
+}
+
+size_t stream_memory(const struct stream *s)
+{
+    size_t n = s->out.cap;
+    for (const struct stream_part *p = s->parts; p; p = p->next)
+        n += sizeof(*p) + blob_share(p->blob) + p->behind.cap;
+    return n;
 }
 
 /* ---- events
@@ -274,7 +379,7 @@ static bool continue_handshake(struct stream *s)
         return true;
     defer_read_if_pending(s);
     /* What was written during the handshake; tls_ready() may have flushed it. */
-    if (s->send_waits != WAIT_NOTHING || buf_len(&s->out) == 0 || push(s, slice_of(NULL, 0)) != IO_OK)
+    if (s->send_waits != WAIT_NOTHING || queue_empty(s) || push(s, slice_of(NULL, 0)) != IO_OK)
         return true;
     return loop_call(s->loop, s, s->events->drained, s->owner);
 }
@@ -396,13 +501,13 @@ static void leave_loop(struct stream *s)
     undefer_read(s);
     if (s->failure)
         loop_undefer(s->loop, &s->failure->report);
-    loop_return_buf(s->loop, &s->out);
+    drop_queue(s);
     loop_forget(s->loop, s);
 }
 
 void stream_detach(struct stream *s)
 {
-    assert(s->phase != PHASE_HANDSHAKE && buf_len(&s->out) == 0);
+    assert(s->phase != PHASE_HANDSHAKE && queue_empty(s));
     leave_loop(s);
     s->loop = NULL;
 }

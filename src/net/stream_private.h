@@ -5,6 +5,7 @@
 #ifndef PGUNISON_NET_STREAM_PRIVATE_H
 #define PGUNISON_NET_STREAM_PRIVATE_H
 
+#include "base/blob.h"
 #include "loop_private.h"
 #include "net/stream.h"
 #include <assert.h>
@@ -44,6 +45,14 @@ struct stream_failure {
     struct deferred report;
 };
 
+/* Large bytes in the queue that are referred to, and what was written behind them. */
+struct stream_part {
+    struct stream_part *next;
+    struct blob *blob;
+    struct slice bytes; /* still to be sent */
+    struct buf behind;  /* becomes the stream's `out` when they are */
+};
+
 /* There is one for each connection that idles, so that what few need is apart. */
 struct stream {
     struct loop *loop; /* NULL between detach and attach */
@@ -59,7 +68,8 @@ struct stream {
     enum wait send_waits; /* not WAIT_NOTHING: the queue waits, or the handshake does */
     enum wait recv_waits; /* WAIT_WRITABLE or WAIT_NOTHING */
 
-    struct buf out;                 /* owns memory only while something is queued */
+    struct buf out;                 /* owns memory only while it holds bytes */
+    struct stream_part *parts;      /* what is queued behind out; NULL most of the time */
     struct list_node unsent;        /* linked in loop->unsent: written to since that was emptied */
     struct stream_failure *failure; /* not NULL <=> BROKEN */
     struct deferred *pending_read;  /* NULL: plain */

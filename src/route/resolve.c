@@ -439,19 +439,30 @@ enum status route_limit_value(const struct key_ref *ref, const struct template *
 
 /* --- SPLIT ------------------------------------------------------------------------------------ */
 
-void route_render_split(const struct plan *plan, const struct template *t, const uint8_t *row_shards,
-                        unsigned shard, struct buf *out)
+void route_split_pieces(const struct plan *plan, const struct template *t, const uint8_t *row_shards,
+                        unsigned shard, const struct text_sink *sink)
 {
     const struct split_spec *split = &plan->split;
     bool first = true;
-    rewrite_render_span(t, 0, split->list_from, out);
+    rewrite_span_pieces(t, 0, split->list_from, sink);
     for (uint32_t i = 0; i < split->n_rows; i++) {
         if (row_shards[i] != shard)
             continue;
         if (!first)
-            buf_str(out, ", ");
+            sink->add(sink->arg, slice_str(", "));
         first = false;
-        rewrite_render_span(t, split->rows[i].from, split->rows[i].to, out);
+        rewrite_span_pieces(t, split->rows[i].from, split->rows[i].to, sink);
     }
-    rewrite_render_span(t, split->list_to, (uint32_t)buf_len(&t->text), out);
+    rewrite_span_pieces(t, split->list_to, (uint32_t)buf_len(&t->text), sink);
+}
+
+static void add_to_buf(void *arg, struct slice bytes)
+{
+    buf_slice_append(arg, bytes);
+}
+
+void route_render_split(const struct plan *plan, const struct template *t, const uint8_t *row_shards,
+                        unsigned shard, struct buf *out)
+{
+    route_split_pieces(plan, t, row_shards, shard, &(struct text_sink){add_to_buf, out});
 }

@@ -6,6 +6,7 @@
  * Not responsible for: transactions, sessions, sending anything.
  */
 #include "router_private.h"
+#include "sql/shorten.h"
 #include <stdlib.h>
 
 static void plan_local(struct router *r, enum plan_verb verb)
@@ -358,8 +359,8 @@ static enum router_result make_plan(struct router *r, struct error *error_r)
     return ROUTER_OK;
 }
 
-enum router_result router_plan(const struct router_input *in, const struct template *t, struct plan **plan_r,
-                               struct error *error_r)
+static enum router_result plan_text(const struct router_input *in, const struct template *t,
+                                    struct plan **plan_r, struct error *error_r)
 {
     struct arena arena;
     arena_init(&arena);
@@ -374,4 +375,27 @@ enum router_result router_plan(const struct router_input *in, const struct templ
     else
         plan_destroy(plan);
     return result;
+}
+
+static bool depends_on_changed(const struct plan *p, const struct shortened *s)
+{
+    for (size_t i = 0; i < p->n_pinned; i++)
+        if (shorten_changed(s, p->pinned[i]))
+            return true;
+    return false;
+}
+
+/* Long literals are planned as short ones, unless the plan depends on what they say. */
+enum router_result router_plan(const struct router_input *in, const struct template *t, struct plan **plan_r,
+                               struct error *error_r)
+{
+    struct shortened s;
+    if (!shorten_begin(&s, t))
+        return plan_text(in, t, plan_r, error_r);
+    enum router_result result = plan_text(in, &s.t, plan_r, error_r);
+    bool again = result == ROUTER_OK && depends_on_changed(*plan_r, &s);
+    if (again)
+        plan_destroy(*plan_r);
+    shorten_end(&s);
+    return again ? plan_text(in, t, plan_r, error_r) : result;
 }

@@ -21,6 +21,11 @@
 #include <string.h>
 
 #define READ_BYTES 65536
+/* A message longer than that is read into memory of its size, and shared by those whom it goes to. */
+#define LARGE_MESSAGE_BYTES (4 * BLOB_MIN_BYTES)
+/* Room behind it for what belongs to it: the Bind, Execute and Sync of a Parse. */
+#define LARGE_AHEAD_BYTES ((size_t)8192)
+#define LARGE_READ_BYTES  ((size_t)256 * 1024)
 
 static void client_readable(void *arg);
 static void client_drained(void *arg);
@@ -60,6 +65,55 @@ void client_accept(struct session_env *env, int fd, const struct peer_address *p
     /* Whoever accepted it has counted it in shared->clients; one too many is told so once its startup packet is read. */
 }
 
+/* --- input that waits ------------------------------------------------------------------------- */
+
+static void input_drop(struct client *c)
+{
+    if (c->in_blob)
+        buf_init(&c->in); /* the memory is the blob's */
+    blob_unref(&c->in_blob);
+    buf_free(&c->in);
+}
+
+/* Out of the blob, which others may go on holding. */
+static void input_leave_blob(struct client *c, size_t room)
+{
+    struct buf own;
+    buf_init(&own);
+    buf_reserve_exactly(&own, buf_len(&c->in) + room);
+    buf_slice_append(&own, buf_slice(&c->in));
+    input_drop(c);
+    c->in = own;
+}
+
+/* For exactly n more bytes. */
+static void input_make_room(struct client *c, size_t n)
+{
+    if (c->in.data && n <= c->in.cap - c->in.end)
+        return;
+    if (c->in_blob)
+        input_leave_blob(c, n);
+    else
+        buf_reserve_exactly(&c->in, n);
+}
+
+static void input_append(struct client *c, const uint8_t *bytes, size_t n)
+{
+    if (c->in_blob)
+        input_make_room(c, n);
+    buf_append(&c->in, bytes, n);
+}
+
+/* Messages up to here have been dispatched. */
+static void input_consume(struct client *c, size_t n)
+{
+    buf_consume(&c->in, n);
+    if (buf_len(&c->in) == 0 && c->in.cap)
+        input_drop(c);
+    else if (c->in_blob && buf_len(&c->in) < BLOB_MIN_BYTES)
+        input_leave_blob(c, 0); /* the rest is small: it does not keep the large message */
+}
+
 static void client_free(void *arg)
 {
     struct client *c = arg;
@@ -75,7 +129,7 @@ static void client_free(void *arg)
     plan_catalog_free(c);
     if (c->auth)
         auth_destroy(&c->auth);
-    buf_free(&c->in);
+    input_drop(c);
     buf_free(&c->held);
     free(c->user);
     free(c->database);
@@ -446,15 +500,17 @@ static void client_pump(struct client *c)
     if (c->state == CLIENT_WELCOME)
         (void)login_wait(c);
     if (c->state == CLIENT_READY || c->state == CLIENT_AUTH) {
+        if (!c->in_blob && buf_len(&c->in) >= LARGE_MESSAGE_BYTES)
+            c->in_blob = blob_create(&c->in);
         size_t used = client_walk(c, buf_head(&c->in), buf_len(&c->in));
         if (c->state == CLIENT_CLOSING)
             return;
-        buf_consume(&c->in, used);
+        input_consume(c, used);
     }
     if (c->state == CLIENT_CLOSING)
         return;
     if (buf_len(&c->in) == 0 && c->in.cap)
-        buf_free(&c->in);
+        input_drop(c);
     client_finish_batch(c);
 }
 
@@ -479,25 +535,53 @@ void client_resume(struct client *c)
     loop_defer(c->env->loop, &c->pump);
 }
 
-static void client_readable(void *arg)
+/* 0: nothing came, or the client has been closed. */
+static size_t client_receive(struct client *c, uint8_t *to, size_t cap)
 {
-    struct client *c = arg;
-    static _Thread_local uint8_t scratch[READ_BYTES];
     size_t n = 0;
     struct error e;
-    switch (stream_read(c->stream, scratch, sizeof scratch, &n, &e)) {
+    switch (stream_read(c->stream, to, cap, &n, &e)) {
     case IO_AGAIN:
-        return;
+        return 0;
     case IO_EOF:
     case IO_ERROR:
         client_close(c);
-        return;
+        return 0;
     case IO_OK:
         break;
     }
     stats_add(&c->env->stats.bytes_received, n);
+    return n;
+}
+
+/* More of a large message: it lands where it stays. */
+static void read_large(struct client *c)
+{
+    size_t have = buf_len(&c->in);
+    if (have < c->need_input)
+        input_make_room(c, c->need_input - have + LARGE_AHEAD_BYTES);
+    size_t room = c->in.cap - c->in.end;
+    size_t n = client_receive(c, c->in.data + c->in.end, room < LARGE_READ_BYTES ? room : LARGE_READ_BYTES);
+    if (n == 0)
+        return;
+    buf_added(&c->in, n);
+    if (buf_len(&c->in) >= c->need_input)
+        client_pump(c);
+}
+
+static void client_readable(void *arg)
+{
+    struct client *c = arg;
+    static _Thread_local uint8_t scratch[READ_BYTES];
+    if (c->need_input > LARGE_MESSAGE_BYTES && c->state == CLIENT_READY && buf_len(&c->in) < c->need_input) {
+        read_large(c);
+        return;
+    }
+    size_t n = client_receive(c, scratch, sizeof scratch);
+    if (n == 0)
+        return;
     if (c->state != CLIENT_READY || buf_len(&c->in) != 0) {
-        buf_append(&c->in, scratch, n);
+        input_append(c, scratch, n);
         client_pump(c);
         return;
     }
@@ -506,7 +590,7 @@ static void client_readable(void *arg)
     c->walking = false;
     if (used == n || c->state == CLIENT_CLOSING)
         return;
-    buf_append(&c->in, scratch + used, n - used);
+    input_append(c, scratch + used, n - used);
     client_update_reading(c);
 }
 

@@ -385,7 +385,11 @@ enum dispatch copy_in_start(struct client *c, struct plan *p, const struct templ
         for (int i = shard_set_next(shards, 0); i >= 0; i = shard_set_next(shards, i + 1))
             link_find(c, (unsigned)i)->source_due = true;
         ordered_create(c, shards, false);
-        ordered_put_all(c, t->statement);
+        struct rope text;
+        rope_init(&text);
+        rope_add(&text, t->statement);
+        ordered_put_all(c, &text);
+        rope_free(&text);
         ordered_send(c);
         return DISPATCH_DONE;
     }

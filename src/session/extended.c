@@ -63,7 +63,7 @@ static bool local_has_rows(const struct plan *p)
 static enum plan_result plan_statement(struct client *c, struct statement_def *def, struct plan **plan_r,
                                        struct error *error_r)
 {
-    const struct template *t = statement_template(def, error_r);
+    const struct template *t = statement_template(c, def, error_r);
     if (!t)
         return PLAN_FAILED;
     if (t->several)
@@ -216,6 +216,22 @@ static enum dispatch on_parse(struct client *c, const struct frame *f)
 
 /* --- Bind ------------------------------------------------------------------------------------- */
 
+/* Appends a Bind of the same parameters to other names, and with what is to follow them. */
+static void append_bind(struct rope *r, const char *portal, const char *statement, struct slice params,
+                        struct slice rest)
+{
+    struct buf head;
+    buf_init(&head);
+    buf_u8(&head, MSG_BIND);
+    buf_u32(&head, (uint32_t)(4 + strlen(portal) + 1 + strlen(statement) + 1 + params.len + rest.len));
+    buf_cstr(&head, portal);
+    buf_cstr(&head, statement);
+    rope_add(r, buf_slice(&head));
+    rope_add(r, params);
+    rope_add(r, rest);
+    buf_free(&head);
+}
+
 static void send_bind(struct link *l, struct client_statement *st, const struct msg_bind *m,
                       const struct frame *f, bool acknowledge)
 {
@@ -223,12 +239,17 @@ static void send_bind(struct link *l, struct client_statement *st, const struct 
         server_write(l->server, f->whole.data, f->whole.len);
     } else {
         struct buf *b = client_scratch(l->client);
-        size_t begun = message_begin(b, MSG_BIND);
+        const char *name = statement_server_name(st);
+        struct slice params = m->params_and_rest;
+        buf_u8(b, MSG_BIND);
+        buf_u32(b, (uint32_t)(4 + strlen(m->portal) + 1 + strlen(name) + 1 + params.len));
         buf_cstr(b, m->portal);
-        buf_cstr(b, statement_server_name(st));
-        buf_slice_append(b, m->params_and_rest);
-        message_end(b, begun);
+        buf_cstr(b, name);
+        if (params.len < BLOB_MIN_BYTES)
+            buf_slice_append(b, params);
         server_write(l->server, buf_head(b), buf_len(b));
+        if (params.len >= BLOB_MIN_BYTES)
+            server_write(l->server, params.data, params.len);
     }
     server_expect(l->server, EXPECT_BIND, acknowledge ? SINK_MESSAGE : SINK_FORWARD,
                   acknowledge ? TAG_BIND_ACK : TAG_STATEMENT, st);
@@ -242,7 +263,7 @@ static enum dispatch bind_later(struct client *c, struct client_statement *st, c
         return DISPATCH_AGAIN;
     struct client_portal *portal = portal_put(c, m->portal, p, st->def, NULL);
     portal->local = local_verb(p);
-    buf_slice_append(&portal->bind, f->whole);
+    portal_keep_bind(portal, f->whole);
     if (!st->acknowledged) {
         st->acknowledged = true;
         client_send_empty(c, MSG_PARSE_COMPLETE);
@@ -288,7 +309,7 @@ static enum dispatch bind_planned(struct client *c, struct client_statement *st,
         run_transcoded_error(&e);
         return bind_failed(c, st, &e);
     }
-    if (run_find_shards(c, p, statement_template(st->def, &e), &params, &shards, NULL, &e) != STATUS_OK)
+    if (run_find_shards(c, p, statement_template(c, st->def, &e), &params, &shards, NULL, &e) != STATUS_OK)
         return bind_failed(c, st, &e);
     if (shard_set_count(&shards) > 1) {
         d = bind_later(c, st, m, f, p);
@@ -417,21 +438,21 @@ static enum dispatch describe_spread(struct client *c, struct client_portal *por
     struct link *l = pipeline_target(c, parsing_shard(c, portal->plan), &got, &e);
     if (!l)
         return got == ACQUIRE_FAILED ? failed(c, &e) : DISPATCH_AGAIN;
-    if (frame_next(buf_slice(&portal->bind), UINT32_MAX, &f, &need) != FRAME_OK ||
+    if (frame_next(portal->bind_message, UINT32_MAX, &f, &need) != FRAME_OK ||
         message_read_bind(&f, &m, &e) != STATUS_OK)
         return failed(c, &e);
+    struct rope r;
     struct buf b;
+    rope_init(&r);
     buf_init(&b);
-    message_parse(&b, "", portal->statement->sql, portal->statement->n_oids, portal->statement->oids);
-    size_t begun = message_begin(&b, MSG_BIND);
-    buf_cstr(&b, "");
-    buf_cstr(&b, "");
-    buf_slice_append(&b, m.params_and_rest);
-    message_end(&b, begun);
+    statement_parse(&r, "", portal->statement);
+    append_bind(&r, "", "", m.params_and_rest, slice_of(NULL, 0));
     message_describe(&b, 'P', "");
+    rope_add(&r, buf_slice(&b));
     pipeline_on(c, l);
     l->server->unnamed_statement = 0;
-    server_write(l->server, buf_head(&b), buf_len(&b));
+    link_write_rope(l, &r, 0, r.n);
+    rope_free(&r);
     server_expect(l->server, EXPECT_PARSE, SINK_DROP, TAG_STATEMENT, NULL);
     server_expect(l->server, EXPECT_BIND, SINK_DROP, TAG_STATEMENT, NULL);
     server_expect(l->server, EXPECT_DESCRIBE_PORTAL, SINK_FORWARD, TAG_STATEMENT, NULL);
@@ -513,7 +534,7 @@ static enum dispatch execute_local(struct client *c, struct client_portal *porta
     enum dispatch d;
     if (!pipeline_drained(c))
         return DISPATCH_AGAIN;
-    const struct template *t = statement_template(portal->statement, &e);
+    const struct template *t = statement_template(c, portal->statement, &e);
     if (!t)
         return failed(c, &e);
     struct plan *p = portal->plan; /* kept by hand: running it may forget the portal */
@@ -536,61 +557,59 @@ static enum dispatch execute_local(struct client *c, struct client_portal *porta
 }
 
 /* One shard's messages of a statement that several run. */
-static void append_spread(struct buf *b, unsigned shard, const struct client_portal *portal,
+static void append_spread(struct rope *r, unsigned shard, const struct client_portal *portal,
                           const struct template *t, const struct msg_bind *m, const uint8_t *row_shards)
 {
+    static const uint8_t binary[4] = {0, 1, 0, 1};
     const struct plan *p = portal->plan;
-    bool aggregate = p->merge.n_aggregates > 0;
-    struct buf text;
-    buf_init(&text);
+    struct slice params = m->params_and_rest, formats = slice_of(NULL, 0);
+    struct rope text;
+    struct buf rest;
+    rope_init(&text);
     run_shard_text(p, t, row_shards, shard, &text);
-    message_parse(b, "", buf_slice(&text), portal->statement->n_oids, portal->statement->oids);
-    size_t begun = message_begin(b, MSG_BIND);
-    buf_cstr(b, "");
-    buf_cstr(b, "");
-    if (aggregate) { /* partial results in binary: nothing is cut */
-        size_t rest = m->n_result_formats * 2u + 2u;
-        buf_append(b, m->params_and_rest.data, m->params_and_rest.len - rest);
-        buf_u16(b, 1);
-        buf_u16(b, 1);
-    } else {
-        buf_slice_append(b, m->params_and_rest);
+    statement_parse_around(r, "", &text, portal->statement);
+    rope_free(&text);
+    if (p->merge.n_aggregates > 0) { /* partial results in binary: nothing is cut */
+        params.len -= m->n_result_formats * 2u + 2u;
+        formats = slice_of(binary, sizeof binary);
     }
-    message_end(b, begun);
-    message_describe(b, 'P', "");
-    message_execute(b, "", 0);
-    message_empty(b, MSG_SYNC);
-    buf_free(&text);
+    append_bind(r, "", "", params, formats);
+    buf_init(&rest);
+    message_describe(&rest, 'P', "");
+    message_execute(&rest, "", 0);
+    message_empty(&rest, MSG_SYNC);
+    rope_add(r, buf_slice(&rest));
+    buf_free(&rest);
 }
 
 static void send_spread(struct client *c, const struct shard_set *shards, const struct client_portal *portal,
                         const struct template *t, const struct msg_bind *m, const uint8_t *row_shards)
 {
     bool ordered = ordered_wanted(portal->plan, shard_set_count(shards));
-    struct buf b;
-    buf_init(&b);
+    struct rope r;
+    rope_init(&r);
     if (ordered)
         ordered_create(c, shards, true);
     for (int i = shard_set_next(shards, 0); i >= 0; i = shard_set_next(shards, i + 1)) {
         struct link *l = link_find(c, (unsigned)i);
-        buf_clear(&b);
-        append_spread(&b, l->shard, portal, t, m, row_shards);
+        rope_clear(&r);
+        append_spread(&r, l->shard, portal, t, m, row_shards);
         if (ordered && portal->plan->kind != PLAN_SPLIT) {
-            ordered_put_all(c, buf_slice(&b));
+            ordered_put_all(c, &r);
             break;
         }
         if (ordered) {
-            ordered_put(c, l->shard, buf_slice(&b));
+            ordered_put(c, l->shard, &r);
             continue;
         }
         if (l->open_pipeline)
             link_sync(l);
         link_prepare(l);
         link_mark(l, c->plan);
-        server_write(l->server, buf_head(&b), buf_len(&b));
+        link_write_rope(l, &r, 0, r.n);
         link_expect_spread(l);
     }
-    buf_free(&b);
+    rope_free(&r);
     if (ordered)
         ordered_send(c);
 }
@@ -639,8 +658,8 @@ static enum dispatch execute_spread(struct client *c, struct client_portal *port
         error_hint(&e, "Send it as a simple query.");
         return failed(c, &e);
     }
-    const struct template *t = statement_template(portal->statement, &e);
-    if (!t || frame_next(buf_slice(&portal->bind), UINT32_MAX, &f, &need) != FRAME_OK ||
+    const struct template *t = statement_template(c, portal->statement, &e);
+    if (!t || frame_next(portal->bind_message, UINT32_MAX, &f, &need) != FRAME_OK ||
         message_read_bind(&f, &m, &e) != STATUS_OK || check_split_types(portal, &m, &e) != STATUS_OK)
         return failed(c, &e);
     struct bind_params bp = {.m = &m, .def = portal->statement};

@@ -317,15 +317,41 @@ static void wait_failed(struct server_wait *w, const struct error *why)
 
 /* --- sending ---------------------------------------------------------------------------------- */
 
-void link_query(struct link *l, struct slice sql, enum expect_sink sink, uint16_t tag)
+static void query_begin(struct link *l, size_t len)
 {
     uint8_t head[5] = {MSG_QUERY};
-    store_u32(head + 1, (uint32_t)sql.len + 5);
+    store_u32(head + 1, (uint32_t)len + 5);
     server_set_reading(l->server, true); /* its last answer may have been too much for the client */
     server_write(l->server, head, sizeof head);
-    server_write(l->server, sql.data, sql.len);
+}
+
+static void query_end(struct link *l, enum expect_sink sink, uint16_t tag)
+{
     server_write(l->server, "", 1);
     server_expect(l->server, EXPECT_QUERY, sink, tag, NULL);
+}
+
+void link_query(struct link *l, struct slice sql, enum expect_sink sink, uint16_t tag)
+{
+    query_begin(l, sql.len);
+    server_write(l->server, sql.data, sql.len);
+    query_end(l, sink, tag);
+}
+
+void link_write_rope(struct link *l, const struct rope *r, size_t from, size_t to)
+{
+    for (size_t i = from; i < to; i++) {
+        struct slice piece = rope_piece(r, i);
+        server_write(l->server, piece.data, piece.len);
+    }
+}
+
+void link_query_rope(struct link *l, const struct rope *r, size_t from, size_t to, enum expect_sink sink,
+                     uint16_t tag)
+{
+    query_begin(l, rope_len(r, from, to));
+    link_write_rope(l, r, from, to);
+    query_end(l, sink, tag);
 }
 
 static const uint8_t sync_message[5] = {MSG_SYNC, 0, 0, 0, 4};

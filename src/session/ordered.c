@@ -26,11 +26,11 @@
 
 struct ordered_step {
     unsigned shard;
-    size_t from, len; /* in messages */
+    size_t from, to; /* pieces of messages */
 };
 
 struct ordered {
-    struct buf messages; /* a text of SQL, or whole messages up to Sync */
+    struct rope messages; /* a text of SQL, or whole messages up to Sync */
     bool extended, cancelled;
     unsigned n, next; /* steps, and which has not been sent yet */
     struct ordered_step steps[];
@@ -54,7 +54,7 @@ void ordered_create(struct client *c, const struct shard_set *shards, bool exten
     unsigned n = shard_set_count(shards);
     assert(!c->ordered);
     struct ordered *o = xcalloc(1, sizeof *o + n * sizeof o->steps[0]);
-    buf_init(&o->messages);
+    rope_init(&o->messages);
     o->extended = extended;
     if (shard_set_has(shards, c->db->home))
         o->steps[o->n++].shard = c->db->home;
@@ -68,32 +68,42 @@ void ordered_free(struct client *c)
 {
     if (!c->ordered)
         return;
-    buf_free(&c->ordered->messages);
+    rope_free(&c->ordered->messages);
     free(c->ordered);
     c->ordered = NULL;
 }
 
-void ordered_put(struct client *c, unsigned shard, struct slice message)
+static void append(struct rope *to, const struct rope *message)
 {
-    struct ordered_step *s = step_of(c->ordered, shard);
-    s->from = buf_len(&c->ordered->messages);
-    s->len = message.len;
-    buf_slice_append(&c->ordered->messages, message);
+    for (size_t i = 0; i < message->n; i++)
+        rope_add(to, rope_piece(message, i));
 }
 
-void ordered_put_all(struct client *c, struct slice message)
+void ordered_put(struct client *c, unsigned shard, const struct rope *message)
+{
+    struct ordered_step *s = step_of(c->ordered, shard);
+    s->from = rope_cut(&c->ordered->messages);
+    append(&c->ordered->messages, message);
+    s->to = c->ordered->messages.n;
+}
+
+void ordered_put_all(struct client *c, const struct rope *message)
 {
     struct ordered *o = c->ordered;
-    buf_slice_append(&o->messages, message);
+    append(&o->messages, message);
     for (unsigned i = 0; i < o->n; i++)
-        o->steps[i].len = message.len;
+        o->steps[i].to = o->messages.n;
+}
+
+size_t ordered_memory(const struct client *c)
+{
+    return c->ordered ? sizeof *c->ordered + rope_memory(&c->ordered->messages) : 0;
 }
 
 void ordered_send(struct client *c)
 {
     struct ordered *o = c->ordered;
     const struct ordered_step *s = &o->steps[o->next++];
-    struct slice message = slice_of(buf_head(&o->messages) + s->from, s->len);
     struct link *l = link_find(c, s->shard);
     if (l->open_pipeline)
         link_sync(l);
@@ -102,10 +112,10 @@ void ordered_send(struct client *c)
     link_mark(l, c->plan);
     l->source_due = true;
     if (!o->extended) {
-        link_query(l, message, SINK_MESSAGE, TAG_STATEMENT);
+        link_query_rope(l, &o->messages, s->from, s->to, SINK_MESSAGE, TAG_STATEMENT);
     } else {
         server_set_reading(l->server, true);
-        server_write(l->server, message.data, message.len);
+        link_write_rope(l, &o->messages, s->from, s->to);
         link_expect_spread(l);
     }
     if (o->next == o->n)

@@ -200,23 +200,29 @@ enum status run_multi_create(struct client *c, struct plan *p, const struct shar
     return STATUS_OK;
 }
 
+static void add_piece(void *arg, struct slice piece)
+{
+    rope_add(arg, piece);
+}
+
 /* The text for one shard of the statement. */
 void run_shard_text(const struct plan *p, const struct template *t, const uint8_t *row_shards, unsigned shard,
-                    struct buf *out)
+                    struct rope *out)
 {
+    struct text_sink sink = {add_piece, out};
     if (p->kind == PLAN_SPLIT)
-        route_render_split(p, t, row_shards, shard, out);
+        route_split_pieces(p, t, row_shards, shard, &sink);
     else if (p->has_rewrite)
-        rewrite_render(&p->rewrite, t, out);
+        rewrite_pieces(&p->rewrite, t, &sink);
     else
-        buf_slice_append(out, t->statement);
+        rope_add(out, t->statement);
 }
 
 static enum dispatch run_multi(struct client *c, struct plan *p, const struct template *t,
                                const struct shard_set *shards, const uint8_t *row_shards)
 {
     struct error e;
-    struct buf text;
+    struct rope text;
     if (p->verb == VERB_PER_SHARD && (c->txn.state != TXN_NONE || c->multi)) {
         error_set(&e, SQLSTATE_ACTIVE_TRANSACTION, "%s cannot run inside a transaction block",
                   p->command ? p->command : "the statement");
@@ -233,24 +239,24 @@ static enum dispatch run_multi(struct client *c, struct plan *p, const struct te
     bool ordered = ordered_wanted(p, shard_set_count(shards));
     if (ordered)
         ordered_create(c, shards, false);
-    buf_init(&text);
+    rope_init(&text);
     for (int i = shard_set_next(shards, 0); i >= 0; i = shard_set_next(shards, i + 1)) {
         struct link *l = link_find(c, (unsigned)i);
-        buf_clear(&text);
+        rope_clear(&text);
         run_shard_text(p, t, row_shards, (unsigned)i, &text);
         if (ordered && p->kind != PLAN_SPLIT) {
-            ordered_put_all(c, buf_slice(&text));
+            ordered_put_all(c, &text);
             break;
         }
         if (ordered) {
-            ordered_put(c, (unsigned)i, buf_slice(&text));
+            ordered_put(c, (unsigned)i, &text);
             continue;
         }
         link_prepare(l);
         link_mark(l, p);
-        link_query(l, buf_slice(&text), SINK_MESSAGE, TAG_STATEMENT);
+        link_query_rope(l, &text, 0, text.n, SINK_MESSAGE, TAG_STATEMENT);
     }
-    buf_free(&text);
+    rope_free(&text);
     if (ordered)
         ordered_send(c);
     return DISPATCH_DONE;

@@ -13,6 +13,7 @@
 #define PGUNISON_SESSION_SESSION_H
 
 #include "base/arena.h"
+#include "base/blob.h"
 #include "exec/scatter.h"
 #include "route/router.h"
 #include "session/auth.h"
@@ -136,7 +137,9 @@ struct client_portal {
     struct link *link; /* single shard: where it is; NULL otherwise */
     struct plan *plan; /* pinned; NULL once it was run, unless it has a link */
     struct statement_def *statement;
-    struct buf bind;            /* several shards, or local: the whole Bind message */
+    struct slice bind_message; /* several shards, or local: the whole Bind message, in bind or in bind_blob */
+    struct buf bind;
+    struct blob *bind_blob;
     bool local;                 /* the proxy runs it itself: BEGIN, COMMIT, ... */
     bool done;                  /* has been run to its end */
     struct client_portal *next; /* env->portals_free */
@@ -217,10 +220,11 @@ struct client {
     struct error *acquire_error; /* of a wait for a server, likewise */
     struct slice rest;           /* what follows the message that is being dispatched */
     size_t need_input;           /* bytes of the message under way, as far as they are known */
-    struct buf in;
-    struct txn_commit *commit; /* two-phase commit under way: txn_port.c */
-    struct scatter *scatter;   /* RUN_MULTI */
-    struct ordered *ordered;   /* RUN_MULTI, RUN_COPY_IN: what shards have yet to be sent; NULL: nothing */
+    struct buf in;               /* input that waits: of its own, or in in_blob */
+    struct blob *in_blob;        /* NULL: in's memory is its own */
+    struct txn_commit *commit;   /* two-phase commit under way: txn_port.c */
+    struct scatter *scatter;     /* RUN_MULTI */
+    struct ordered *ordered;     /* RUN_MULTI, RUN_COPY_IN: what shards have yet to be sent; NULL: nothing */
     uint64_t request_us;
     struct client_names *names;                /* NULL: none */
     struct client_statement unnamed_statement; /* def NULL: none */
@@ -417,6 +421,10 @@ void link_put_reset(struct link *l);   /* a pinned server is cleaned and given b
 void links_put_idle(struct client *c); /* after a transaction */
 void links_abandon(struct client *c);  /* the client is gone */
 void link_query(struct link *l, struct slice sql, enum expect_sink sink, uint16_t tag);
+void link_query_rope(struct link *l, const struct rope *r, size_t from, size_t to, enum expect_sink sink,
+                     uint16_t tag);
+void link_write_rope(struct link *l, const struct rope *r, size_t from,
+                     size_t to); /* its pieces [from, to) */
 extern const struct server_owner_ops link_ops;
 void link_note_variables(struct link *l, const struct varset *vars); /* its server has them from now on */
 void link_cancel_all(struct client *c);
@@ -504,8 +512,9 @@ enum status run_find_shards(struct client *c, struct plan *p, const struct templ
 enum status run_multi_create(struct client *c, struct plan *p, const struct shard_set *shards,
                              const struct template *t, const struct route_params *params,
                              const struct msg_bind *bind, struct error *error_r) MUST_CHECK;
+/* Appends the text for one shard of the statement. */
 void run_shard_text(const struct plan *p, const struct template *t, const uint8_t *row_shards, unsigned shard,
-                    struct buf *out);
+                    struct rope *out);
 bool run_has_high_bytes(struct slice s);
 void run_transcoded_error(struct error *e);
 void run_failed_by_shard(struct client *c);
@@ -526,10 +535,11 @@ void run_statement_done(struct client *c, bool ok); /* simple or extended: what 
 /* ordered.c: writes over several shards, one shard after the other. c->plan is the statement's. */
 bool ordered_wanted(const struct plan *p, unsigned n_shards);
 void ordered_create(struct client *c, const struct shard_set *shards, bool extended);
-void ordered_put(struct client *c, unsigned shard, struct slice message);
-void ordered_put_all(struct client *c, struct slice message); /* the same for every shard */
-void ordered_send(struct client *c);                          /* to the next shard */
-bool ordered_waits(const struct client *c, unsigned shard);   /* it has not been sent there yet */
+void ordered_put(struct client *c, unsigned shard, const struct rope *message);
+void ordered_put_all(struct client *c, const struct rope *message); /* the same for every shard */
+size_t ordered_memory(const struct client *c);
+void ordered_send(struct client *c);                        /* to the next shard */
+bool ordered_waits(const struct client *c, unsigned shard); /* it has not been sent there yet */
 unsigned ordered_drop(struct client *c); /* the rest is not sent; how many shards that are */
 void ordered_cancel(struct client *c);   /* a cancel request that the shard at hand may answer too late for */
 bool ordered_cancelled(const struct client *c);

@@ -144,29 +144,68 @@ static void template_drop(void *extra)
     free(t);
 }
 
-const struct template *statement_template(struct statement_def *def, struct error *error_r)
+const struct template *statement_template(struct client *c, struct statement_def *def, struct error *error_r)
 {
-    if (def->extra)
+    if (def->extra) {
+        def->extra_used = true;
         return def->extra;
+    }
     struct template *t = xmalloc(sizeof *t);
     template_init(t);
     if (template_lex(t, def->sql, error_r) != STATUS_OK) {
         template_drop(t);
         return NULL;
     }
-    def->extra = t;
-    def->free_extra = template_drop;
+    statement_set_extra(registry(c), def, t, template_drop, template_bytes(t) + heap_bytes(sizeof *t));
     return t;
 }
 
 /* --- on a server ------------------------------------------------------------------------------ */
 
+void statement_parse_around(struct rope *r, const char *server_name, const struct rope *text,
+                            const struct statement_def *def)
+{
+    struct buf b;
+    buf_init(&b);
+    buf_u8(&b, MSG_PARSE);
+    buf_u32(&b, (uint32_t)(4 + strlen(server_name) + 1 + rope_len(text, 0, text->n) + 1 + 2 +
+                           def->n_oids * sizeof(uint32_t)));
+    buf_cstr(&b, server_name);
+    rope_add(r, buf_slice(&b));
+    for (size_t i = 0; i < text->n; i++)
+        rope_add(r, rope_piece(text, i));
+    buf_clear(&b);
+    buf_u8(&b, 0);
+    buf_u16(&b, def->n_oids);
+    for (uint16_t i = 0; i < def->n_oids; i++)
+        buf_u32(&b, def->oids[i]);
+    rope_add(r, buf_slice(&b));
+    buf_free(&b);
+}
+
+void statement_parse(struct rope *r, const char *server_name, const struct statement_def *def)
+{
+    struct rope text;
+    rope_init(&text);
+    rope_add(&text, def->sql);
+    statement_parse_around(r, server_name, &text, def);
+    rope_free(&text);
+}
+
 static void send_parse(struct link *l, const char *server_name, const struct statement_def *def, uint16_t tag,
                        void *arg)
 {
-    struct buf *b = client_scratch(l->client);
-    message_parse(b, server_name, def->sql, def->n_oids, def->oids);
-    server_write(l->server, buf_head(b), buf_len(b));
+    if (def->sql.len < BLOB_MIN_BYTES) {
+        struct buf *b = client_scratch(l->client);
+        message_parse(b, server_name, def->sql, def->n_oids, def->oids);
+        server_write(l->server, buf_head(b), buf_len(b));
+    } else {
+        struct rope r;
+        rope_init(&r);
+        statement_parse(&r, server_name, def);
+        link_write_rope(l, &r, 0, r.n);
+        rope_free(&r);
+    }
     server_expect(l->server, EXPECT_PARSE, tag == TAG_PARSE_AGAIN ? SINK_DROP : SINK_FORWARD, tag, arg);
 }
 
@@ -279,7 +318,18 @@ static void portal_clear(struct client *c, struct client_portal *p)
 {
     session_unplan(c, &p->plan);
     statement_unref(registry(c), &p->statement);
+    blob_unref(&p->bind_blob);
     buf_free(&p->bind);
+}
+
+/* Large ones stay where they were read. */
+void portal_keep_bind(struct client_portal *p, struct slice whole)
+{
+    if (whole.len >= BLOB_MIN_BYTES)
+        p->bind_blob = blob_of(whole.data, whole.len);
+    if (!p->bind_blob)
+        buf_slice_append(&p->bind, whole);
+    p->bind_message = p->bind_blob ? whole : buf_slice(&p->bind);
 }
 
 static void portal_free(struct client *c, struct client_portal *p)

@@ -76,7 +76,13 @@ uint32_t rewrite_template_offset(const struct template *t, uint32_t statement_of
     return at;
 }
 
-void rewrite_render_span(const struct template *t, uint32_t from, uint32_t to, struct buf *out)
+static void piece(const struct text_sink *sink, const uint8_t *from, size_t len)
+{
+    if (len)
+        sink->add(sink->arg, slice_of(from, len));
+}
+
+void rewrite_span_pieces(const struct template *t, uint32_t from, uint32_t to, const struct text_sink *sink)
 {
     assert(from <= to && to <= t->text.end);
     for (uint32_t i = first_literal_from(t, from); i < t->n_literals; i++) {
@@ -84,22 +90,37 @@ void rewrite_render_span(const struct template *t, uint32_t from, uint32_t to, s
         if (l->template_at >= to)
             break;
         assert(l->template_at + MASK_LEN <= to);
-        buf_append(out, t->text.data + from, l->template_at - from);
-        buf_append(out, t->statement.data + l->at, l->len);
+        piece(sink, t->text.data + from, l->template_at - from);
+        piece(sink, t->statement.data + l->at, l->len);
         from = l->template_at + MASK_LEN;
     }
-    buf_append(out, t->text.data + from, to - from);
+    piece(sink, t->text.data + from, to - from);
 }
 
-void rewrite_render(const struct rewrite *r, const struct template *t, struct buf *out)
+void rewrite_pieces(const struct rewrite *r, const struct template *t, const struct text_sink *sink)
 {
     uint32_t at = 0;
     for (size_t i = 0; i < r->n_edits; i++) {
         const struct rewrite_edit *e = &r->edits[i];
         assert(e->at >= at);
-        rewrite_render_span(t, at, e->at, out);
-        buf_slice_append(out, e->insert);
+        rewrite_span_pieces(t, at, e->at, sink);
+        piece(sink, e->insert.data, e->insert.len);
         at = e->at + e->len;
     }
-    rewrite_render_span(t, at, (uint32_t)t->text.end, out);
+    rewrite_span_pieces(t, at, (uint32_t)t->text.end, sink);
+}
+
+static void add_to_buf(void *arg, struct slice bytes)
+{
+    buf_slice_append(arg, bytes);
+}
+
+void rewrite_render_span(const struct template *t, uint32_t from, uint32_t to, struct buf *out)
+{
+    rewrite_span_pieces(t, from, to, &(struct text_sink){add_to_buf, out});
+}
+
+void rewrite_render(const struct rewrite *r, const struct template *t, struct buf *out)
+{
+    rewrite_pieces(r, t, &(struct text_sink){add_to_buf, out});
 }

@@ -25,11 +25,14 @@
 #include "lexer.h"
 #include "plain.h"
 
+#include "base/arena.h"
 #include "base/hashmap.h"
 #include <stdlib.h>
 
 #define LONGEST_SQL                                                                                          \
     ((size_t)INT32_MAX / 2) /* templates are at most 1.5 times as long; the server's own limit is 1 GB */
+/* Of each of a template's two allocations, between statements. */
+#define MOST_KEPT ((size_t)64 * 1024)
 /* What behind a blank calls for a closer look, as a set of character classes. */
 #define MAY_CONTINUE_BLANK (1U << CLASS_SPACE | 1U << CLASS_COMMENT | 1U << CLASS_SEMICOLON)
 
@@ -44,6 +47,23 @@ void template_free(struct template *t)
     buf_free(&t->text);
     free(t->literals);
     template_init(t);
+}
+
+size_t template_bytes(const struct template *t)
+{
+    return (t->text.cap ? heap_bytes(t->text.cap) : 0) +
+           (t->literals ? heap_bytes(t->cap_literals * sizeof(*t->literals)) : 0);
+}
+
+void template_shrink(struct template *t)
+{
+    if (t->text.cap > MOST_KEPT)
+        buf_free(&t->text);
+    if (t->text.data && t->cap_literals * sizeof(*t->literals) <= MOST_KEPT)
+        return;
+    free(t->literals); /* with it goes the mark that there is a first output */
+    t->literals = NULL;
+    t->cap_literals = t->n_literals = 0;
 }
 
 /* Output goes on at the template's beginning. */

@@ -1,5 +1,10 @@
 /* backend/statements.h */
 #include "backend/statements.h"
+
+#include "base/arena.h"
+#include "base/blob.h"
+
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -118,31 +123,132 @@ static void what_nobody_holds_is_kept_for_a_while(void **state)
     char text[32], large[10000];
     struct statement_def *a = statement_intern(r, slice_str("select 1"), 0, NULL);
     uint64_t id = a->id;
-    a->extra = &freed;
-    a->free_extra = count_freed;
+    statement_set_extra(r, a, &freed, count_freed, 100);
     statement_unref(r, &a);
     a = statement_intern(r, slice_str("select 1"), 0, NULL);
     assert_int_equal(a->id, id);
     assert_ptr_equal(a->extra, &freed);
     statement_unref(r, &a);
-    for (int i = 0; i < 1000; i++) { /* too many since */
+    for (int i = 0; i < 20000; i++) { /* too many since */
         snprintf(text, sizeof(text), "select %d", i + 2);
         struct statement_def *d = statement_intern(r, slice_str(text), 0, NULL);
         statement_unref(r, &d);
+        assert_true(statement_registry_bytes(r) < 3 << 20);
     }
     assert_int_equal(freed, 1);
     memset(large, 'x', sizeof(large));
     a = statement_intern(r, slice_of(large, sizeof(large)), 0, NULL);
-    a->extra = &freed;
-    a->free_extra = count_freed;
+    statement_set_extra(r, a, &freed, count_freed, 100);
     statement_unref(r, &a); /* not worth it */
     assert_int_equal(freed, 2);
     a = statement_intern(r, slice_str("select 1"), 0, NULL);
-    a->extra = &freed;
-    a->free_extra = count_freed;
+    statement_set_extra(r, a, &freed, count_freed, 100);
     statement_unref(r, &a);
     statement_registry_renew(r); /* means something else now */
     assert_int_equal(freed, 3);
+    statement_registry_destroy(&r);
+}
+
+static size_t heap_used(void)
+{
+    struct mallinfo2 m = mallinfo2();
+    return m.uordblks + m.hblkhd;
+}
+
+/* A client's 100,000 statements: what the registry says is what the heap gave, and it all goes back. */
+static void accounts_are_what_the_heap_gives(void **state)
+{
+    (void)state;
+    enum { N = 100000 };
+    struct statement_registry *r = statement_registry_create();
+    struct statement_def **defs = calloc(N, sizeof *defs);
+    size_t empty = statement_registry_bytes(r), before = heap_used();
+    char text[1000];
+    for (int i = 0; i < N; i++) {
+        int len = snprintf(text, sizeof(text), "select %d from t /*%*s*/", i, i % 700, "");
+        defs[i] = statement_intern(r, slice_of(text, (size_t)len), 0, NULL);
+    }
+    size_t taken = heap_used() - before, said = statement_registry_bytes(r) - empty;
+    assert_in_range(said, taken * 97 / 100, taken * 103 / 100);
+    assert_int_equal(statement_registry_count(r), N);
+    for (int i = 0; i < N; i++)
+        statement_unref(r, &defs[i]);
+    statement_registry_forget_idle(r);
+    assert_int_equal(statement_registry_bytes(r), empty);
+    assert_true(heap_used() < before + 512 * 1024); /* the heap's own caches */
+    free(defs);
+    statement_registry_destroy(&r);
+}
+
+/* Of a long text that no client holds any more, a server that has it prepared keeps the name. */
+static void servers_do_not_keep_texts(void **state)
+{
+    (void)state;
+    struct statement_registry *r = statement_registry_create();
+    struct prepared_set *set = prepared_set_create(r, 10);
+    size_t empty = statement_registry_bytes(r);
+    char *large = calloc(1, 1000000), evicted[32];
+    memset(large, 'x', 1000000);
+    struct statement_def *d = statement_intern(r, slice_of(large, 1000000), 0, NULL), *known = d;
+    uint64_t id = d->id;
+    prepared_set_add(set, d, evicted);
+    assert_true(statement_registry_bytes(r) > empty + 1000000);
+    statement_unref(r, &d);
+    assert_true(statement_registry_bytes(r) < empty + 1000);
+    assert_true(prepared_set_use(set, known));
+    d = statement_intern(r, slice_of(large, 1000000), 0, NULL);
+    assert_int_not_equal(d->id, id); /* prepared anew: nobody knows that it is the same */
+    statement_unref(r, &d);
+    prepared_set_remove(set, known);
+    assert_int_equal(statement_registry_bytes(r), empty);
+    prepared_set_destroy(&set);
+    statement_registry_destroy(&r);
+    free(large);
+}
+
+static void texts_in_a_blob_stay_there(void **state)
+{
+    (void)state;
+    struct statement_registry *r = statement_registry_create();
+    struct buf message = {0};
+    for (int i = 0; i < 1000000; i++)
+        buf_u8(&message, 'y');
+    struct slice sql = slice_of(buf_head(&message) + 100, 900000);
+    struct blob *blob = blob_create(&message);
+    struct statement_def *d = statement_intern(r, sql, 0, NULL);
+    assert_ptr_equal(d->sql.data, sql.data);
+    blob_unref(&blob); /* the definition has it */
+    assert_int_equal(d->sql.data[899999], 'y');
+    statement_unref(r, &d);
+    assert_null(blob_of(sql.data, sql.len));
+    statement_registry_destroy(&r);
+}
+
+/* What was derived goes where it was not used for the longest time, and can be derived again. */
+static void derived_things_are_bounded(void **state)
+{
+    (void)state;
+    struct statement_registry *r = statement_registry_create();
+    struct statement_def *d[3];
+    int freed[3] = {0};
+    const char *text[] = {"a", "b", "c"};
+    for (int i = 0; i < 3; i++) {
+        d[i] = statement_intern(r, slice_str(text[i]), 0, NULL);
+        statement_set_extra(r, d[i], &freed[i], count_freed, 1000);
+    }
+    statement_registry_trim(r, 3000);
+    assert_int_equal(freed[0] + freed[1] + freed[2], 0);
+    for (int i = 0; i < 3; i++)
+        d[i]->extra_used = i == 0;
+    statement_registry_trim(r, 1000);
+    assert_int_equal(freed[0], 0);
+    assert_int_equal(freed[1] + freed[2], 2);
+    assert_null(d[1]->extra);
+    statement_set_extra(r, d[1], &freed[1], count_freed, 1000);
+    statement_registry_trim(r, 0);
+    assert_int_equal(freed[0] + freed[1] + freed[2], 4);
+    for (int i = 0; i < 3; i++)
+        statement_unref(r, &d[i]);
     statement_registry_destroy(&r);
 }
 
@@ -212,6 +318,10 @@ int main(void)
         cmocka_unit_test(ids_are_never_used_again),
         cmocka_unit_test(what_was_asked_for_last_is_not_taken_for_something_else),
         cmocka_unit_test(what_nobody_holds_is_kept_for_a_while),
+        cmocka_unit_test(accounts_are_what_the_heap_gives),
+        cmocka_unit_test(servers_do_not_keep_texts),
+        cmocka_unit_test(texts_in_a_blob_stay_there),
+        cmocka_unit_test(derived_things_are_bounded),
         cmocka_unit_test(least_recently_used_leaves),
         cmocka_unit_test(a_server_keeps_what_it_has_prepared_known),
     };

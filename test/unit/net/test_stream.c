@@ -381,6 +381,47 @@ static void full_socket_queues_then_drains_in_order(void **state)
     free(data);
 }
 
+/* Large bytes of a blob are referred to: order and content stay, memory does not grow, the blob goes when they are
+   sent. */
+static void bytes_of_a_blob_are_not_copied(void **state)
+{
+    (void)state;
+    enum { N = 3000000, FIRST = 1000, BIG = 2000000 };
+    uint8_t *data = pattern_bytes(0, N);
+    struct buf in = {.data = data, .end = N, .cap = N};
+    struct blob *blob = blob_create(&in);
+    stream_write(near.stream, data, FIRST);
+    stream_write(near.stream, data + FIRST, BIG);
+    stream_write(near.stream, data + FIRST + BIG, 500); /* little, behind it */
+    stream_write(near.stream, data + FIRST + BIG + 500, N - FIRST - BIG - 500);
+    assert_int_equal(stream_queued(near.stream), N);
+    assert_int_equal(stream_flush(near.stream), IO_AGAIN);
+    size_t kept = stream_memory(near.stream);
+    assert_in_range(kept, blob_share(blob), 2 * blob_share(blob) + 100000);
+    blob_unref(&blob); /* the queue has it still */
+    far_gets_pattern(N);
+    run_turns(loop, 2);
+    assert_int_equal(near.drained, 1);
+    assert_int_equal(stream_queued(near.stream), 0);
+    assert_int_equal(stream_memory(near.stream), 0);
+    assert_null(blob_of(data, BIG));
+}
+
+static void a_stream_that_goes_lets_its_blobs_go(void **state)
+{
+    (void)state;
+    enum { N = 2000000 };
+    uint8_t *data = pattern_bytes(0, N);
+    struct buf in = {.data = data, .end = N, .cap = N};
+    struct blob *blob = blob_create(&in);
+    stream_write(near.stream, data, N);
+    assert_int_equal(stream_flush(near.stream), IO_AGAIN);
+    stream_write(near.stream, data, N);
+    blob_unref(&blob);
+    stream_destroy(&near.stream);
+    assert_null(blob_of(data, N));
+}
+
 static void stream_may_be_destroyed_in_drained(void **state)
 {
     (void)state;
@@ -681,6 +722,8 @@ int main(void)
         T(who_writes_to_a_full_socket_is_told),
         T(forward_goes_behind_what_was_written),
         T(full_socket_queues_then_drains_in_order),
+        T(bytes_of_a_blob_are_not_copied),
+        T(a_stream_that_goes_lets_its_blobs_go),
         T(stream_may_be_destroyed_in_drained),
         T(stream_may_be_destroyed_in_readable),
         T(failure_is_reported_once_and_from_the_loop),

@@ -31,6 +31,8 @@ struct sql_tokens {
 /* Comments are left out. */
 enum status sql_scan(struct slice text, struct arena *arena, struct sql_tokens *tokens_r,
                      struct error *error_r) MUST_CHECK;
+/* The first token that begins at this offset or behind it; count: none. */
+uint32_t sql_token_from(const struct sql_tokens *tokens, uint32_t at);
 /* Whether token i is this word, written in upper case here. */
 bool sql_token_is(const struct sql_tokens *tokens, uint32_t i, const char *word);
 

@@ -27,6 +27,12 @@ struct text_sink {
 /* Offset in template text of a byte offset in the statement (which may not lie inside a literal or comment).
  */
 uint32_t rewrite_template_offset(const struct template *t, uint32_t statement_offset);
+/* The same for many offsets, which ascend: each goes on from the one before. Begin with {.t = template}. */
+struct rewrite_cursor {
+    const struct template *t;
+    uint32_t at, template_at; /* the offset before, in the statement and in the template */
+};
+uint32_t rewrite_cursor_offset(struct rewrite_cursor *c, uint32_t statement_offset);
 /* The edited statement, piece by piece: long literals are not copied. */
 void rewrite_pieces(const struct rewrite *r, const struct template *t, const struct text_sink *sink);
 void rewrite_span_pieces(const struct template *t, uint32_t from, uint32_t to, const struct text_sink *sink);

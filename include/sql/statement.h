@@ -58,6 +58,7 @@ struct sql_expr {
     const char **names;
     uint32_t n_names;
     uint32_t number;
+    uint32_t use;  /* PARAM, SUBLINK: which one of the statement, counted from 0 */
     bool negative; /* LITERAL: a minus sign belongs to it */
     const char *text;
     uint32_t type_oid; /* CAST: of a built-in key type without modifier, 0: some other type */
@@ -282,7 +283,8 @@ struct sql_statement {
     uint32_t n_functions, cap_functions;
     bool has_value_function;
     uint32_t n_params;    /* highest $n */
-    uint16_t *param_uses; /* [n_params]: how often each stands in the text */
+    uint32_t *param_uses; /* [n_params]: how often each stands in the text */
+    uint32_t n_param_exprs, n_sublinks;
 };
 
 #endif

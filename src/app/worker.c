@@ -13,6 +13,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/stack.h"
 #include "net/tls.h"
 
 #include <signal.h>
@@ -255,14 +256,18 @@ void worker_set_console(struct worker *w, const struct console_ops *console)
 enum status workers_start(struct workers *w, struct error *error_r)
 {
     sigset_t all, before;
-    int rc = 0;
+    pthread_attr_t attr;
+    int rc = pthread_attr_init(&attr);
+    if (rc == 0) /* not the limit of whoever started the process, which may be small */
+        rc = pthread_attr_setstacksize(&attr, STACK_BYTES);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for the main thread */
     for (unsigned i = 0; i < w->n && rc == 0; i++) {
-        rc = pthread_create(&w->items[i].thread, NULL, worker_main, &w->items[i]);
+        rc = pthread_create(&w->items[i].thread, &attr, worker_main, &w->items[i]);
         w->items[i].started = rc == 0;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
     return rc == 0 ? STATUS_OK
                    : error_set(error_r, SQLSTATE_INTERNAL, "could not start a thread: %s", strerror(rc));
 }

@@ -6,8 +6,21 @@
  * Not responsible for: transactions, sessions, sending anything.
  */
 #include "router_private.h"
+
+#include "base/stack.h"
 #include "sql/shorten.h"
 #include <stdlib.h>
+
+/* What planning a statement may cost beyond its size, in steps of some ten nanoseconds. */
+#define EFFORT_FREE     UINT64_C(5000000)
+#define EFFORT_PER_BYTE UINT64_C(64)
+
+bool router_spend(struct router *r, uint64_t steps)
+{
+    r->effort += steps;
+    r->too_complex |= r->effort > r->effort_limit;
+    return r->too_complex;
+}
 
 static void plan_local(struct router *r, enum plan_verb verb)
 {
@@ -349,12 +362,17 @@ static enum router_result make_plan(struct router *r, struct error *error_r)
         return ROUTER_ERROR;
     r->stmt = stmt;
     r->param_good = arena_zalloc(r->arena, (stmt->n_params + 1U) * sizeof(*r->param_good));
+    r->good_uses = arena_zalloc(r->arena, (stmt->n_param_exprs + 1U) * sizeof(*r->good_uses));
+    r->sublinks = arena_zalloc(r->arena, (stmt->n_sublinks + 1U) * sizeof(struct sublink *));
+    r->stack_floor = stack_left() / 3 * 2;
+    r->effort_limit = EFFORT_FREE + EFFORT_PER_BYTE * r->t->statement.len;
     plan_statement(r, stmt);
-    if (!r->needs_catalog)
+    if (plan_beyond_limits(r) || !r->needs_catalog)
         plan_effects(r, stmt);
-    if (r->needs_catalog)
+    if (!plan_beyond_limits(r) && r->needs_catalog)
         return ROUTER_NEEDS_CATALOG;
     check_places(r);
+    finish_pins(r);
     keep_strings(r);
     return ROUTER_OK;
 }

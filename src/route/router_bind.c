@@ -11,23 +11,20 @@
  */
 #include "router_private.h"
 
+#include "base/stack.h"
+
 static void bind_expr(struct router *r, struct block *b, const struct sql_expr *e,
                       const struct from_node *join, struct scope *scope);
 
-/* --- FROM ------------------------------------------------------------------------------------- */
-
-static void scope_add(struct router *r, struct scope *s, struct from_node *node)
+/* WITH queries add up: what refers to one is as deep as it is, and more. What looks at the blocks afterwards takes no more of
+ * the stack than this file does, which leaves two thirds of it. */
+static bool router_is_deep(struct router *r)
 {
-    if (s->n_nodes == s->cap_nodes) {
-        uint32_t cap = s->cap_nodes ? s->cap_nodes * 2 : 8;
-        struct from_node **grown = arena_alloc(r->arena, cap * sizeof(struct from_node *));
-        if (s->n_nodes)
-            memcpy(grown, s->nodes, s->n_nodes * sizeof(struct from_node *));
-        s->nodes = grown;
-        s->cap_nodes = cap;
-    }
-    s->nodes[s->n_nodes++] = node;
+    r->too_deep |= stack_left() < r->stack_floor;
+    return r->too_deep;
 }
+
+/* --- FROM ------------------------------------------------------------------------------------- */
 
 /* Gives a derived table's columns their names, and terms of its own where they are not passed through. */
 static void name_outputs(struct router *r, struct from_node *node, const char **columns, uint32_t n_columns)
@@ -55,11 +52,11 @@ static void name_outputs(struct router *r, struct from_node *node, const char **
     }
 }
 
-static struct bound_cte *find_cte(const struct router *r, const struct sql_relation *rel)
+static struct bound_cte *find_cte(struct router *r, const struct sql_relation *rel)
 {
     if (rel->schema)
         return NULL;
-    for (struct bound_cte *c = r->ctes; c; c = c->next)
+    for (struct bound_cte *c = r->ctes; c && !router_spend(r, 1); c = c->next)
         if (strcmp(c->cte->name, rel->name) == 0)
             return c;
     return NULL;
@@ -82,8 +79,7 @@ static void bind_cte_reference(struct router *r, struct from_node *node, struct 
     const struct sql_relation *rel = &node->from->relation;
     c->n_references++;
     node->recursive = c->recursive;
-    if (c->binding ||
-        r->n_leaves >= ROUTER_MAX_LEAVES) /* a recursive query's reference to itself: columns unknown */
+    if (c->binding || r->too_many) /* a recursive query's reference to itself: columns unknown */
         return;
     if (c->writes && c->block) {
         node->block = c->block;
@@ -100,9 +96,11 @@ static void bind_cte_reference(struct router *r, struct from_node *node, struct 
 static struct from_node *bind_from(struct router *r, struct block *b, const struct sql_from *from);
 
 /* The column of this name in what is under a join; its column is NULL if there is none. */
-static struct term term_under(const struct from_node *node, const char *name, bool *unsure)
+static struct term term_under(struct router *r, const struct from_node *node, const char *name, bool *unsure)
 {
     struct term term = {0};
+    if (router_spend(r, 1))
+        return term;
     if (node->from->kind != SQL_FROM_JOIN) {
         int found = column_of_node(node, name, &term);
         *unsure |= found < 0;
@@ -110,15 +108,16 @@ static struct term term_under(const struct from_node *node, const char *name, bo
             term.column = name;
         return term;
     }
-    term = term_under(node->left, name, unsure);
-    return term.column ? term : term_under(node->right, name, unsure);
+    term = term_under(r, node->left, name, unsure);
+    return term.column ? term : term_under(r, node->right, name, unsure);
 }
 
 static void merge_column(struct router *r, struct scope *scope, struct from_node *node, const char *name)
 {
     struct merged_column *m = arena_zalloc(r->arena, sizeof(*m));
     bool unsure = false;
-    struct term left = term_under(node->left, name, &unsure), right = term_under(node->right, name, &unsure);
+    struct term left = term_under(r, node->left, name, &unsure),
+                right = term_under(r, node->right, name, &unsure);
     m->name = name;
     m->next = scope->merged;
     scope->merged = m;
@@ -147,7 +146,7 @@ static void merge_natural(struct router *r, struct scope *scope, struct from_nod
     }
     for (uint16_t i = 0; i < left->leaf->info->n_columns; i++) {
         const char *name = left->leaf->info->columns[i].name;
-        if (term_under(node->right, name, &unsure).column)
+        if (term_under(r, node->right, name, &unsure).column)
             merge_column(r, scope, node, name);
     }
     scope->opaque |= unsure;
@@ -158,17 +157,13 @@ static struct scope *join_scope(struct router *r, struct block *b, uint32_t firs
                                 struct merged_column *merged_before)
 {
     struct scope *s = arena_zalloc(r->arena, sizeof(*s));
-    s->outer = b->scope.outer;
-    s->opaque = b->scope.opaque;
-    s->n_nodes = b->scope.n_nodes - first;
-    s->nodes = arena_alloc(r->arena, (s->n_nodes + 1) * sizeof(struct from_node *));
-    memcpy(s->nodes, b->scope.nodes + first, s->n_nodes * sizeof(struct from_node *));
-    for (struct merged_column *m = b->scope.merged; m != merged_before; m = m->next) {
-        struct merged_column *copy = arena_alloc(r->arena, sizeof(*copy));
-        *copy = *m;
-        copy->next = s->merged;
-        s->merged = copy;
-    }
+    *s = b->scope;
+    s->n_nodes = s->cap_nodes =
+        b->scope.n_nodes - first; /* adding to the block's scope leaves these where they are */
+    s->nodes = b->scope.nodes ? b->scope.nodes + first : NULL;
+    s->first = first;
+    s->merged_end = merged_before;
+    s->memo = NULL;
     return s;
 }
 
@@ -198,6 +193,7 @@ static struct from_node *bind_from(struct router *r, struct block *b, const stru
     node->from = from;
     if (from->kind == SQL_FROM_JOIN)
         return bind_join(r, b, node);
+    r->too_many |= ++r->n_nodes > ROUTER_MAX_NODES;
     if (from->kind == SQL_FROM_QUERY && from->query) {
         node->block = bind_query(r, from->query, from->lateral ? &b->scope : b->scope.outer);
         node->own_block = true;
@@ -225,6 +221,7 @@ static void bind_sublink(struct router *r, struct block *b, const struct sql_exp
     s->block = bind_query(r, e->query, scope);
     s->join = join;
     s->expr = e;
+    r->sublinks[e->use] = s;
     s->next = b->sublinks;
     b->sublinks = s;
 }
@@ -232,7 +229,7 @@ static void bind_sublink(struct router *r, struct block *b, const struct sql_exp
 static void bind_expr(struct router *r, struct block *b, const struct sql_expr *e,
                       const struct from_node *join, struct scope *scope)
 {
-    if (!e)
+    if (!e || router_is_deep(r) || router_spend(r, 1))
         return;
     r->current_of |= e->kind == SQL_EXPR_CURRENT_OF;
     for (uint32_t i = 0; i < e->n_args; i++)
@@ -251,14 +248,13 @@ static void bind_required_in(struct router *r, struct block *b, const struct sql
         bind_required_in(r, b, e->args[i]);
     if (e->kind != SQL_EXPR_SUBLINK || e->sublink != SQL_SUBLINK_IN || e->n_args == 0)
         return;
-    for (struct sublink *s = b->sublinks; s; s = s->next) {
-        if (s->expr != e || s->join)
-            continue;
-        s->extra = eqset_new(r);
-        if (s->block->passes_through && s->block->n_outputs == 1 &&
-            resolve_column(r, e->args[0], &b->scope, &term))
-            eqset_add(r, s->extra, term, s->block->outputs[0].term);
-    }
+    struct sublink *s = r->sublinks[e->use]; /* of this block: its WHERE was bound a moment ago */
+    if (!s || s->expr != e || s->join)
+        return;
+    s->extra = eqset_new(r);
+    if (s->block->passes_through && s->block->n_outputs == 1 &&
+        resolve_column(r, e->args[0], &b->scope, &term))
+        eqset_add(r, s->extra, term, s->block->outputs[0].term);
 }
 
 /* --- blocks ----------------------------------------------------------------------------------- */
@@ -308,10 +304,28 @@ static void bind_unused_ctes(struct router *r, const struct bound_cte *outside)
             keep_cte_block(r, bind_cte_query(r, c));
 }
 
+/* The next output of a block; NULL: a server takes no more of them. */
+static struct output *add_output(struct router *r, struct block *b)
+{
+    if (b->n_outputs >= ROUTER_MAX_COLUMNS || router_spend(r, 1)) {
+        b->outputs_known = false;
+        return NULL;
+    }
+    if (b->n_outputs == b->cap_outputs) {
+        uint32_t cap = b->cap_outputs ? b->cap_outputs * 2 : 4;
+        struct output *grown = arena_zalloc(r->arena, cap * sizeof(*grown));
+        if (b->n_outputs)
+            memcpy(grown, b->outputs, b->n_outputs * sizeof(*grown));
+        b->outputs = grown;
+        b->cap_outputs = cap;
+    }
+    return &b->outputs[b->n_outputs++];
+}
+
 /* The columns of a star: of all tables and derived tables in order, if all are known and none are merged. */
 static void add_star(struct router *r, struct block *b, const struct sql_expr *star)
 {
-    for (uint32_t i = 0; i < b->scope.n_nodes; i++) {
+    for (uint32_t i = 0; i < b->scope.n_nodes && !router_spend(r, 1); i++) {
         const struct from_node *node = b->scope.nodes[i];
         struct sql_expr column = {
             .names = (const char *[]){star->n_names ? star->names[star->n_names - 1] : "", ""}, .n_names = 2};
@@ -321,12 +335,10 @@ static void add_star(struct router *r, struct block *b, const struct sql_expr *s
         uint32_t n = table ? (node->leaf->info ? node->leaf->info->n_columns : 0) : node->n_outputs;
         if (table ? !node->leaf->info : !node->outputs_known)
             b->outputs_known = false;
-        struct output *grown = arena_zalloc(r->arena, (b->n_outputs + n + 1) * sizeof(*grown));
-        if (b->n_outputs)
-            memcpy(grown, b->outputs, b->n_outputs * sizeof(*grown));
-        b->outputs = grown;
         for (uint32_t c = 0; c < n; c++) {
-            struct output *o = &b->outputs[b->n_outputs++];
+            struct output *o = add_output(r, b);
+            if (!o)
+                return;
             if (!table) {
                 *o = node->outputs[c];
                 continue;
@@ -334,7 +346,10 @@ static void add_star(struct router *r, struct block *b, const struct sql_expr *s
             const struct sql_relation *rel =
                 node->from->relation.n_columns > c ? &node->from->relation : NULL;
             o->name = rel ? rel->columns[c] : node->leaf->info->columns[c].name;
-            column_of_node(node, o->name, &o->term);
+            if (rel)
+                column_of_node(node, o->name, &o->term);
+            else
+                o->term = term_of_column(node->leaf, c);
         }
     }
     if (b->scope.merged || b->scope.opaque) /* USING and NATURAL change the order */
@@ -350,11 +365,9 @@ static void name_targets(struct router *r, struct block *b, const struct sql_tar
             add_star(r, b, e);
             continue;
         }
-        struct output *grown = arena_zalloc(r->arena, (b->n_outputs + 2) * sizeof(*grown));
-        if (b->n_outputs)
-            memcpy(grown, b->outputs, b->n_outputs * sizeof(*grown));
-        b->outputs = grown;
-        struct output *o = &b->outputs[b->n_outputs++];
+        struct output *o = add_output(r, b);
+        if (!o)
+            return;
         if (!e)
             continue;
         o->name = targets[i].name ? targets[i].name : output_name(e);
@@ -446,8 +459,11 @@ static void bind_setop(struct router *r, struct block *b)
 
 struct block *bind_query(struct router *r, const struct sql_query *q, struct scope *outer)
 {
+    static const struct sql_query nothing = {.kind = SQL_SELECT};
     struct block *b = arena_zalloc(r->arena, sizeof(*b));
     struct bound_cte *outside = r->ctes;
+    if (router_is_deep(r) || r->too_many || router_spend(r, 1))
+        q = &nothing;
     b->query = q;
     b->scope.outer = outer;
     b->where = eqset_new(r);

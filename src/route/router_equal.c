@@ -19,6 +19,7 @@ struct eqset *eqset_new(struct router *r)
 static struct eq *add_eq(struct router *r, struct eqset *set)
 {
     struct eq *e = arena_zalloc(r->arena, sizeof(*e));
+    e->number = r->n_eqs++;
     e->next = set->eqs;
     set->eqs = e;
     return e;
@@ -39,14 +40,11 @@ void eqset_add(struct router *r, struct eqset *set, struct term a, struct term b
     e->b = b;
 }
 
-void eqset_add_values(struct router *r, struct eqset *set, struct term a, const struct key_ref *values,
-                      uint32_t n)
+void eqset_add_values(struct router *r, struct eqset *set, struct term a, struct values *values)
 {
     struct eq *e = add_eq(r, set);
     e->a = a;
-    e->n_values = n;
-    e->values = arena_alloc(r->arena, (n + 1) * sizeof(*values));
-    memcpy(e->values, values, n * sizeof(*values));
+    e->values = values;
 }
 
 bool same_term(const struct term *a, const struct term *b)
@@ -54,85 +52,64 @@ bool same_term(const struct term *a, const struct term *b)
     return a->leaf == b->leaf && strcmp(a->column, b->column) == 0;
 }
 
-static bool closure_add(struct router *r, struct closure *c, uint32_t *cap, const struct term *t)
-{
-    for (uint32_t i = 0; i < c->n_terms; i++)
-        if (same_term(&c->terms[i], t))
-            return false;
-    if (c->n_terms == *cap) {
-        struct term *grown = arena_alloc(r->arena, *cap * 2 * sizeof(*grown));
-        memcpy(grown, c->terms, c->n_terms * sizeof(*grown));
-        c->terms = grown;
-        *cap *= 2;
-    }
-    c->terms[c->n_terms++] = *t;
-    return true;
-}
-
-static bool closure_has(const struct closure *c, const struct term *t)
-{
-    for (uint32_t i = 0; i < c->n_terms; i++)
-        if (same_term(&c->terms[i], t))
-            return true;
-    return false;
-}
+/* --- lists of values -------------------------------------------------------------------------- */
 
 /* An array's length is not known: any written list is better. */
-static uint32_t weight(const struct eq *e)
+#define ARRAY_WEIGHT 10000
+
+struct values *values_of(struct router *r, const struct key_ref *list, uint32_t n)
 {
-    uint32_t n = e->n_values;
-    for (uint32_t i = 0; i < e->n_values; i++)
-        if (e->values[i].source == KEY_PARAM_ARRAY || e->values[i].source == KEY_LITERAL_ARRAY)
-            n += 10000;
-    return n;
+    struct values *v = arena_zalloc(r->arena, sizeof(*v));
+    v->n = n;
+    v->weight = n;
+    v->list = list;
+    v->first = n ? list : NULL;
+    for (uint32_t i = 0; i < n; i++)
+        if (list[i].source == KEY_PARAM_ARRAY || list[i].source == KEY_LITERAL_ARRAY)
+            v->weight += ARRAY_WEIGHT;
+    return v;
 }
 
-/* Of two lists of a length the one written first: so that leaves of one class choose the same. */
-static bool better(const struct eq *a, const struct eq *b)
+static struct values *one_value(struct router *r, struct key_ref ref)
 {
-    if (!b || weight(a) != weight(b))
-        return !b || weight(a) < weight(b);
-    if (a->n_values == 0)
-        return false;
-    if (a->values[0].source != b->values[0].source)
-        return a->values[0].source < b->values[0].source;
-    return a->values[0].index < b->values[0].index;
+    struct key_ref *list = arena_alloc(r->arena, sizeof(*list));
+    *list = ref;
+    return values_of(r, list, 1);
 }
 
-static bool closure_step(struct router *r, const struct eqset *set, struct closure *c, uint32_t *cap)
+/* Lists are not copied to be put together: an OR has them of all its branches, an OR around it those again. */
+static struct values *values_joined(struct router *r, struct values *a, struct values *b)
 {
-    bool grew = false;
-    if (!set)
-        return false;
-    for (const struct eq *e = set->eqs; e; e = e->next) {
-        if (e->b.leaf) {
-            if (closure_has(c, &e->a))
-                grew |= closure_add(r, c, cap, &e->b);
-            else if (closure_has(c, &e->b))
-                grew |= closure_add(r, c, cap, &e->a);
-        } else if (closure_has(c, &e->a) && better(e, c->values)) {
-            c->values = e;
-        }
+    if (!a || !b)
+        return a ? a : b;
+    struct values *v = arena_zalloc(r->arena, sizeof(*v));
+    v->n = a->n + b->n;
+    v->weight = a->weight + b->weight;
+    v->first = a->first ? a->first : b->first;
+    v->left = a;
+    v->right = b;
+    return v;
+}
+
+/* From behind: lists lean to the left, so that only nested ORs recurse. */
+static void copy_values(struct key_ref *end, const struct values *v)
+{
+    while (!v->list) {
+        copy_values(end, v->right);
+        end -= v->right->n;
+        v = v->left;
     }
-    for (int i = 0; i < 3; i++)
-        grew |= closure_step(r, set->parts[i], c, cap);
-    return grew;
+    memcpy(end - v->n, v->list, v->n * sizeof(*end));
 }
 
-void eqset_closure(struct router *r, const struct eqset *set, struct term from, struct closure *closure_r)
+const struct key_ref *values_list(struct router *r, struct values *v)
 {
-    uint32_t cap = 8;
-    *closure_r = (struct closure){.terms = arena_alloc(r->arena, cap * sizeof(struct term)), .n_terms = 1};
-    closure_r->terms[0] = from;
-    while (closure_step(r, set, closure_r, &cap))
-        ;
-}
-
-bool eqset_relates(struct router *r, const struct eqset *set, struct term a, struct term b)
-{
-    struct closure c;
-    eqset_closure(r, set, a, &c);
-    return closure_has(&c, &b);
+    if (v->list)
+        return v->list;
+    struct key_ref *list = arena_alloc(r->arena, (v->n + 1) * sizeof(*list));
+    copy_values(list + v->n, v);
+    v->list = list;
+    return list;
 }
 
 /* --- constants -------------------------------------------------------------------------------- */
@@ -171,12 +148,9 @@ static bool literal_fits(const struct router *r, const struct sql_expr *e, uint3
 /* Conditions may be looked at more than once, each place in the text counts once. */
 static void note_good_use(struct router *r, const struct sql_expr *e)
 {
-    for (struct good_use *u = r->good_uses; u; u = u->next)
-        if (u->expr == e)
-            return;
-    struct good_use *u = arena_alloc(r->arena, sizeof(*u));
-    *u = (struct good_use){.next = r->good_uses, .expr = e};
-    r->good_uses = u;
+    if (r->good_uses[e->use])
+        return;
+    r->good_uses[e->use] = true;
     r->param_good[e->number - 1]++;
 }
 
@@ -293,21 +267,22 @@ static void add_pair(struct router *r, const struct sql_expr *a, const struct sq
     if (has_a && has_b)
         eqset_add(r, set, ta, tb);
     else if (has_a && constant_of(r, b, ta.type_oid, &ref))
-        eqset_add_values(r, set, ta, &ref, 1);
+        eqset_add_values(r, set, ta, one_value(r, ref));
     else if (has_b && constant_of(r, a, tb.type_oid, &ref))
-        eqset_add_values(r, set, tb, &ref, 1);
+        eqset_add_values(r, set, tb, one_value(r, ref));
 }
 
 static void add_in(struct router *r, const struct sql_expr *e, const struct scope *scope, struct eqset *set)
 {
     const struct sql_expr *left = e->args[0];
     uint32_t width = left->kind == SQL_EXPR_ROW ? left->n_args : 1;
-    struct key_ref *values = arena_alloc(r->arena, e->n_args * sizeof(*values));
     for (uint32_t column = 0; column < width; column++) {
         struct term term;
+        struct key_ref *values;
         if (!resolve_column(r, left->kind == SQL_EXPR_ROW ? left->args[column] : left, scope, &term))
             continue;
         bool all = true;
+        values = arena_alloc(r->arena, e->n_args * sizeof(*values));
         for (uint32_t i = 1; i < e->n_args && all; i++) {
             const struct sql_expr *value = e->args[i];
             if (left->kind == SQL_EXPR_ROW)
@@ -315,40 +290,60 @@ static void add_in(struct router *r, const struct sql_expr *e, const struct scop
             all = value && constant_of(r, value, term.type_oid, &values[i - 1]);
         }
         if (all)
-            eqset_add_values(r, set, term, values, e->n_args - 1);
+            eqset_add_values(r, set, term, values_of(r, values, e->n_args - 1));
+    }
+}
+
+/* What an OR's branches have said so far of the terms that its first branch speaks of. */
+struct or_terms {
+    struct term_map map;
+    struct or_term {
+        uint32_t n_branches; /* that speak of it, the first one included, without a gap */
+        struct values *rest; /* of the branches behind the first */
+    } * terms;
+};
+
+static void begin_or(struct router *r, const struct eqset *first, struct or_terms *o)
+{
+    for (const struct eq *e = first->eqs; e; e = e->next)
+        if (!e->b.leaf)
+            term_map_add(r, &o->map, &e->a);
+    o->terms = arena_zalloc(r->arena, (o->map.n + 1) * sizeof(*o->terms));
+    for (uint32_t i = 0; i < o->map.n; i++)
+        o->terms[i].n_branches = 1;
+}
+
+static void add_branch(struct router *r, const struct eqset *branch, uint32_t number, struct or_terms *o)
+{
+    for (const struct eq *e = branch->eqs; e; e = e->next) {
+        uint32_t i = e->b.leaf ? UINT32_MAX : term_map_find(&o->map, &e->a);
+        if (i == UINT32_MAX || o->terms[i].n_branches != number)
+            continue; /* of two equalities of one term one is enough */
+        o->terms[i].rest = values_joined(r, o->terms[i].rest, e->values);
+        o->terms[i].n_branches++;
     }
 }
 
 /* What all branches of an OR say of one term: the values of all of them. */
 static void add_or(struct router *r, const struct sql_expr *e, const struct scope *scope, struct eqset *set)
 {
-    struct eqset **branches = arena_alloc(r->arena, (e->n_args + 1) * sizeof(struct eqset *));
-    for (uint32_t i = 0; i < e->n_args; i++) {
-        branches[i] = eqset_new(r);
-        collect_equalities(r, e->args[i], scope, branches[i]);
-        if (!branches[i]->eqs)
+    struct or_terms o = {0};
+    struct eqset *first = eqset_new(r);
+    collect_equalities(r, e->args[0], scope, first);
+    if (!first->eqs)
+        return;
+    begin_or(r, first, &o);
+    for (uint32_t i = 1; i < e->n_args; i++) {
+        struct eqset branch = {0};
+        collect_equalities(r, e->args[i], scope, &branch);
+        if (!branch.eqs)
             return;
+        add_branch(r, &branch, i, &o);
     }
-    for (const struct eq *first = branches[0]->eqs; first; first = first->next) {
-        uint32_t n = first->n_values, i;
-        struct key_ref *values = arena_alloc(r->arena, (n + 1) * sizeof(*values));
-        if (first->b.leaf)
-            continue;
-        memcpy(values, first->values, n * sizeof(*values));
-        for (i = 1; i < e->n_args; i++) {
-            const struct eq *other = branches[i]->eqs;
-            while (other && (other->b.leaf || !same_term(&other->a, &first->a)))
-                other = other->next;
-            if (!other)
-                break;
-            struct key_ref *joined = arena_alloc(r->arena, (n + other->n_values + 1) * sizeof(*joined));
-            memcpy(joined, values, n * sizeof(*values));
-            memcpy(joined + n, other->values, other->n_values * sizeof(*values));
-            values = joined;
-            n += other->n_values;
-        }
-        if (i == e->n_args)
-            eqset_add_values(r, set, first->a, values, n);
+    for (const struct eq *f = first->eqs; f; f = f->next) {
+        uint32_t i = f->b.leaf ? UINT32_MAX : term_map_find(&o.map, &f->a);
+        if (i != UINT32_MAX && o.terms[i].n_branches == e->n_args)
+            eqset_add_values(r, set, f->a, values_joined(r, f->values, o.terms[i].rest));
     }
 }
 
@@ -379,14 +374,14 @@ void collect_equalities(struct router *r, const struct sql_expr *e, const struct
     case SQL_EXPR_ANY_ARRAY:
         if (e->n_args == 2 && resolve_column(r, e->args[0], scope, &term) &&
             array_values(r, e->args[1], term.type_oid, &values, &n))
-            eqset_add_values(r, set, term, values, n);
+            eqset_add_values(r, set, term, values_of(r, values, n));
         return;
     case SQL_EXPR_COLUMN: /* WHERE flag */
     case SQL_EXPR_NOT:    /* WHERE NOT flag */
         if (resolve_column(r, e->kind == SQL_EXPR_NOT ? e->args[0] : e, scope, &term) &&
             term.type_oid == OID_BOOL) {
             struct key_ref ref = {.source = e->kind == SQL_EXPR_NOT ? KEY_FALSE : KEY_TRUE};
-            eqset_add_values(r, set, term, &ref, 1);
+            eqset_add_values(r, set, term, one_value(r, ref));
         }
         return;
     default:

@@ -16,9 +16,11 @@
  */
 #include "router_private.h"
 
-static const struct eqset *join_sets(struct router *r, const struct eqset *a, const struct eqset *b,
-                                     const struct eqset *c)
+/* NULL parts say nothing. */
+static struct eqset *join_sets(struct router *r, struct eqset *a, struct eqset *b, struct eqset *c)
 {
+    if (!b && !c)
+        return a;
     struct eqset *set = eqset_new(r);
     set->parts[0] = a;
     set->parts[1] = b;
@@ -26,44 +28,68 @@ static const struct eqset *join_sets(struct router *r, const struct eqset *a, co
     return set;
 }
 
+/* What holds outside, and more. */
+static struct eqset *narrow(struct router *r, struct eqset *outside, struct eqset *a, struct eqset *b,
+                            struct eqset *c)
+{
+    if (!a && !b && !c)
+        return outside;
+    struct eqset *set = join_sets(r, a, b, c);
+    if (set == a) { /* somebody else's */
+        struct eqset *own = eqset_new(r);
+        own->parts[0] = set;
+        set = own;
+    }
+    set->base = outside;
+    return set;
+}
+
 /* --- upward: what holds for every row that comes out ------------------------------------------ */
 
 static void valid_block(struct router *r, struct block *b);
 
+static struct values *value_of_output(struct router *r, const struct output *o)
+{
+    return values_of(r, &o->value, 1);
+}
+
 /* Columns of a derived table that are not passed through: constants and equalities among them come out. */
-static const struct eqset *valid_outputs(struct router *r, const struct from_node *node)
+static struct eqset *valid_outputs(struct router *r, const struct from_node *node)
 {
     const struct block *b = node->block;
     if (b->passes_through && !node->recursive)
         return b->valid;
     struct eqset *set = eqset_new(r);
+    struct term_map classes = {0};
+    struct term *firsts = arena_alloc(r->arena, (b->n_outputs + 1) * sizeof(*firsts));
     for (uint32_t i = 0; i < b->n_outputs; i++) {
-        struct closure c;
         const struct output *in = &b->outputs[i], *out = &node->outputs[i];
         if (!out->term.leaf || node->recursive)
             continue;
         if (in->is_value)
-            eqset_add_values(r, set, out->term, &in->value, 1);
+            eqset_add_values(r, set, out->term, value_of_output(r, in));
         if (!in->term.leaf)
             continue;
-        eqset_closure(r, b->valid, in->term, &c);
-        if (c.values)
-            eqset_add_values(r, set, out->term, c.values->values, c.values->n_values);
-        for (uint32_t k = 0; k < i; k++)
-            if (b->outputs[k].term.leaf && node->outputs[k].term.leaf &&
-                eqset_relates(r, b->valid, in->term, b->outputs[k].term))
-                eqset_add(r, set, out->term, node->outputs[k].term);
+        const struct eq *best = eqset_values(r, b->valid, in->term);
+        if (best)
+            eqset_add_values(r, set, out->term, best->values);
+        struct term class = eqset_class(r, b->valid, in->term);
+        uint32_t known = classes.n, number = term_map_add(r, &classes, &class);
+        if (number == known)
+            firsts[number] = out->term;
+        else
+            eqset_add(r, set, out->term, firsts[number]);
     }
     return set;
 }
 
-static const struct eqset *valid_constants(struct router *r, const struct from_node *node)
+static struct eqset *valid_constants(struct router *r, const struct from_node *node)
 {
     struct eqset *set = eqset_new(r);
     for (uint32_t i = 0; i < node->n_outputs; i++)
         if (node->outputs[i].is_value && node->outputs[i].term.leaf)
-            eqset_add_values(r, set, node->outputs[i].term, &node->outputs[i].value, 1);
-    return set;
+            eqset_add_values(r, set, node->outputs[i].term, value_of_output(r, &node->outputs[i]));
+    return set->eqs ? set : NULL;
 }
 
 static void valid_node(struct router *r, struct from_node *node)
@@ -94,7 +120,7 @@ static void valid_node(struct router *r, struct from_node *node)
 
 static void valid_block(struct router *r, struct block *b)
 {
-    const struct eqset *all = b->where;
+    struct eqset *all = b->where;
     for (uint32_t i = 0; i < b->n_from; i++) {
         valid_node(r, b->from[i]);
         all = join_sets(r, all, b->from[i]->valid, NULL);
@@ -112,92 +138,118 @@ static void valid_block(struct router *r, struct block *b)
 
 /* --- downward --------------------------------------------------------------------------------- */
 
-static void flow_node(struct router *r, struct from_node *node, const struct eqset *env)
+/* has_valid: env says already what holds for all rows of the node. So the tables of inner joins share one env, and with it
+ * its classes. */
+static void flow_node(struct router *r, struct from_node *node, struct eqset *env, bool has_valid);
+
+static void flow_join(struct router *r, struct from_node *node, struct eqset *env, bool has_valid)
 {
-    node->env = env;
-    if (node->from->kind != SQL_FROM_JOIN) {
-        if (node->block && node->own_block)
-            flow_block(r, node->block, env);
-        else if (node->leaf)
-            node->leaf->env = env;
-        return;
-    }
     struct from_node *left = node->left, *right = node->right;
-    const struct eqset *pairs = join_sets(r, join_sets(r, env, node->on, NULL), left->valid, right->valid);
+    struct eqset *pairs = env;
     node->pairs = join_sets(r, node->on, left->valid, right->valid);
     switch (node->from->join) {
     case SQL_JOIN_INNER:
-        flow_node(r, left, pairs);
-        flow_node(r, right, pairs);
+        if (!has_valid)
+            pairs = narrow(r, env, node->on, left->valid, right->valid);
+        flow_node(r, left, pairs, true);
+        flow_node(r, right, pairs, true);
         return;
     case SQL_JOIN_LEFT:
-        flow_node(r, left, env);
-        flow_node(r, right, pairs);
+        pairs = narrow(r, env, node->on, has_valid ? NULL : left->valid, right->valid);
+        flow_node(r, left, env, has_valid);
+        flow_node(r, right, pairs, true);
         return;
     case SQL_JOIN_RIGHT:
-        flow_node(r, left, pairs);
-        flow_node(r, right, env);
+        pairs = narrow(r, env, node->on, left->valid, has_valid ? NULL : right->valid);
+        flow_node(r, left, pairs, true);
+        flow_node(r, right, env, has_valid);
         return;
     case SQL_JOIN_FULL:
-        flow_node(r, left, env);
-        flow_node(r, right, env);
+        flow_node(r, left, env, false);
+        flow_node(r, right, env, false);
         return;
     }
 }
 
-static void flow_insert(struct router *r, struct block *b, const struct eqset *env)
+static void flow_inside(struct router *r, struct block *b, struct eqset *env, bool has_valid);
+
+static void flow_node(struct router *r, struct from_node *node, struct eqset *env, bool has_valid)
+{
+    node->env = env;
+    if (node->from->kind == SQL_FROM_JOIN)
+        flow_join(r, node, env, has_valid);
+    else if (node->block && node->own_block)
+        flow_inside(r, node->block, env, has_valid && node->block->passes_through && !node->recursive);
+    else if (node->leaf)
+        node->leaf->env = env;
+}
+
+static void flow_insert(struct router *r, struct block *b, struct eqset *env)
 {
     b->target->env = NULL;
     if (b->source)
         flow_block(r, b->source, env);
 }
 
-void flow_block(struct router *r, struct block *b, const struct eqset *env)
+static void flow_from(struct router *r, struct block *b, struct eqset *env)
+{
+    if (b->query->kind == SQL_MERGE) {
+        struct eqset *source = narrow(r, env, b->valid, NULL, NULL);
+        b->target->env = b->env;
+        for (uint32_t i = 0; i < b->n_from; i++)
+            flow_node(r, b->from[i], source, i == 0);
+        return;
+    }
+    if (b->query->kind == SQL_INSERT)
+        flow_insert(r, b, env);
+    else if (b->target)
+        b->target->env = b->env;
+    for (uint32_t i = 0; i < b->n_from; i++)
+        flow_node(r, b->from[i], b->env, true);
+}
+
+static void flow_inside(struct router *r, struct block *b, struct eqset *env, bool has_valid)
 {
     if (!b->valid)
         valid_block(r, b);
-    b->env = join_sets(r, env, b->valid, b->where);
-    if (b->query->kind == SQL_MERGE) {
-        const struct eqset *source = join_sets(r, env, b->valid, NULL);
-        b->target->env = b->env;
-        for (uint32_t i = 0; i < b->n_from; i++)
-            flow_node(r, b->from[i], source);
-    } else {
-        if (b->query->kind == SQL_INSERT)
-            flow_insert(r, b, env);
-        else if (b->target)
-            b->target->env = b->env;
-        for (uint32_t i = 0; i < b->n_from; i++)
-            flow_node(r, b->from[i], b->env);
-    }
+    b->env = has_valid && b->query->kind != SQL_MERGE ? env : narrow(r, env, b->valid, b->where, NULL);
+    flow_from(r, b, env);
     if (b->left)
         flow_block(r, b->left, env);
     if (b->right)
         flow_block(r, b->right, env);
     for (struct sublink *s = b->sublinks; s; s = s->next) {
-        const struct eqset *around = b->query->kind == SQL_MERGE ? env
-                                     : s->join                   ? join_sets(r, env, s->join->pairs, NULL)
-                                                                 : b->env;
-        flow_block(r, s->block, join_sets(r, around, s->extra, NULL));
+        struct eqset *around = b->query->kind == SQL_MERGE ? env
+                               : s->join                   ? narrow(r, env, s->join->pairs, NULL, NULL)
+                                                           : b->env;
+        flow_block(r, s->block, narrow(r, around, s->extra, NULL, NULL));
     }
+}
+
+void flow_block(struct router *r, struct block *b, struct eqset *env)
+{
+    flow_inside(r, b, env, false);
 }
 
 /* --- pins ------------------------------------------------------------------------------------- */
 
+static void pin(struct router *r, struct leaf *leaf, struct values *values)
+{
+    leaf->pinned = true;
+    leaf->pins = values_list(r, values);
+    leaf->n_pins = values->n;
+}
+
 static void pin_leaf(struct router *r, struct leaf *leaf)
 {
-    struct closure c;
     if (leaf->place != PLACE_KEYED || leaf->pinned || leaf->key_type == 0)
         return;
     struct term key = {.leaf = leaf, .column = leaf->key, .type_oid = leaf->key_type};
     if (!find_column(leaf->info, leaf->key, NULL))
         return;
-    eqset_closure(r, leaf->env, key, &c);
-    if (!c.values)
-        return;
-    leaf->pinned = true;
-    leaf->pins = c.values->values;
-    leaf->n_pins = c.values->n_values;
+    const struct eq *best = eqset_values(r, leaf->env, key);
+    if (best)
+        pin(r, leaf, best->values);
 }
 
 /* INSERT ... SELECT 42, ...: what is not cast is read as the column's type, as in VALUES. */
@@ -211,10 +263,9 @@ static bool pin_selected_value(struct router *r, struct block *b)
     if (q->kind != SQL_SELECT || b->insert_key >= q->n_targets ||
         !constant_of(r, q->targets[b->insert_key].value, b->target->key_type, &ref))
         return false;
-    b->target->pins = arena_alloc(r->arena, sizeof(ref));
-    b->target->pins[0] = ref;
-    b->target->n_pins = 1;
-    b->target->pinned = true;
+    struct key_ref *kept = arena_alloc(r->arena, sizeof(*kept));
+    *kept = ref;
+    pin(r, b->target, values_of(r, kept, 1));
     return true;
 }
 
@@ -226,11 +277,12 @@ static void pin_insert(struct router *r, struct block *b)
     if (leaf->place != PLACE_KEYED || !source || b->insert_key == UINT32_MAX)
         return;
     if (source->query->kind == SQL_VALUES) {
-        leaf->pins = arena_alloc(r->arena, (source->query->n_rows + 1) * sizeof(*leaf->pins));
+        struct key_ref *pins = arena_alloc(r->arena, (source->query->n_rows + 1) * sizeof(*pins));
+        leaf->pins = pins;
         for (uint32_t i = 0; i < source->query->n_rows; i++) {
             const struct sql_row *row = &source->query->rows[i];
             if (b->insert_key >= row->n_values ||
-                !constant_of(r, row->values[b->insert_key], leaf->key_type, &leaf->pins[i]))
+                !constant_of(r, row->values[b->insert_key], leaf->key_type, &pins[i]))
                 return;
             leaf->n_pins = i + 1;
         }
@@ -242,15 +294,11 @@ static void pin_insert(struct router *r, struct block *b)
     if (pin_selected_value(r, b))
         return;
     const struct output *o = &source->outputs[b->insert_key];
-    struct closure c;
     if (!o->term.leaf || !types_agree(leaf->key_type, o->term.type_oid) || source->query->kind != SQL_SELECT)
         return;
-    eqset_closure(r, source->valid, o->term, &c);
-    if (!c.values)
-        return;
-    leaf->pins = c.values->values;
-    leaf->n_pins = c.values->n_values;
-    leaf->pinned = true;
+    const struct eq *best = eqset_values(r, source->valid, o->term);
+    if (best)
+        pin(r, leaf, best->values);
 }
 
 static void pin_inserts(struct router *r, struct block *b)

@@ -69,7 +69,7 @@ struct leaf *bind_relation(struct router *r, const struct sql_relation *relation
     leaf->relation = relation;
     leaf->place = PLACE_HOME;
     if (r->n_leaves >= ROUTER_MAX_LEAVES) {
-        r->too_many = true;
+        r->too_many = true; /* also while something else is still to be loaded */
         return leaf;
     }
     if (r->n_leaves == r->cap_leaves) {
@@ -93,6 +93,16 @@ struct leaf *bind_relation(struct router *r, const struct sql_relation *relation
 
 /* --- columns ---------------------------------------------------------------------------------- */
 
+struct term term_of_column(const struct leaf *leaf, uint32_t index)
+{
+    const struct table_column *column = &leaf->info->columns[index];
+    struct term term = {.leaf = leaf, .column = column->name, .type_oid = column->type_oid};
+    /* Equality under a nondeterministic collation is not equality of bytes: nothing follows from it here. */
+    if (hash_family_of(column->type_oid) == HASH_TEXT && column->collation_oid != 0 && !column->deterministic)
+        term.leaf = NULL;
+    return term;
+}
+
 static bool term_of_leaf(struct leaf *leaf, const char *name, struct term *term_r)
 {
     const struct sql_relation *rel = leaf->relation;
@@ -104,13 +114,9 @@ static bool term_of_leaf(struct leaf *leaf, const char *name, struct term *term_
             break;
         }
     uint32_t index;
-    const struct table_column *column = find_column(leaf->info, name, &index);
-    if (!column)
+    if (!find_column(leaf->info, name, &index))
         return false;
-    *term_r = (struct term){.leaf = leaf, .column = column->name, .type_oid = column->type_oid};
-    /* Equality under a nondeterministic collation is not equality of bytes: nothing follows from it here. */
-    if (hash_family_of(column->type_oid) == HASH_TEXT && column->collation_oid != 0 && !column->deterministic)
-        term_r->leaf = NULL;
+    *term_r = term_of_column(leaf, index);
     return true;
 }
 
@@ -142,36 +148,207 @@ bool node_is_called(const struct from_node *node, const struct sql_expr *e)
     return e->n_names == 2 || (rel->schema && strcmp(rel->schema, e->names[e->n_names - 3]) == 0);
 }
 
-bool resolve_column(const struct router *r, const struct sql_expr *e, const struct scope *scope,
-                    struct term *term_r)
+/* --- scopes ----------------------------------------------------------------------------------- */
+
+static uint64_t name_hash(uint64_t h, const char *name)
 {
-    (void)r;
-    *term_r = (struct term){0};
-    if (e->kind != SQL_EXPR_COLUMN || e->n_names == 0)
-        return false;
+    for (; *name; name++)
+        h = (h ^ (uint8_t)*name) * UINT64_C(0x100000001b3);
+    return (h ^ 0xff) * UINT64_C(0x100000001b3);
+}
+
+/* A block's nodes by what they are called: per name a chain, in order. */
+struct callers {
+    struct caller {
+        const char *name; /* NULL: free */
+        struct from_node *first, *last;
+    } * slots;
+    uint32_t n, n_slots;
+};
+
+static const char *name_of(const struct from_node *node)
+{
+    const struct sql_relation *rel = &node->from->relation;
+    return rel->alias ? rel->alias : rel->name;
+}
+
+static struct caller *caller_of(const struct callers *c, const char *name)
+{
+    uint32_t slot = (uint32_t)(name_hash(0, name) >> 16) & (c->n_slots - 1);
+    while (c->slots[slot].name && strcmp(c->slots[slot].name, name) != 0)
+        slot = (slot + 1) & (c->n_slots - 1);
+    return &c->slots[slot];
+}
+
+static void grow_callers(struct router *r, struct callers *c)
+{
+    struct callers grown = {.n = c->n, .n_slots = c->n_slots ? c->n_slots * 2 : 16};
+    grown.slots = arena_zalloc(r->arena, grown.n_slots * sizeof(*grown.slots));
+    for (uint32_t i = 0; i < c->n_slots; i++)
+        if (c->slots[i].name)
+            *caller_of(&grown, c->slots[i].name) = c->slots[i];
+    *c = grown;
+}
+
+static void add_caller(struct router *r, struct scope *s, struct from_node *node)
+{
+    const char *name = name_of(node);
+    if (!s->callers)
+        s->callers = arena_zalloc(r->arena, sizeof(*s->callers));
+    if (!name)
+        return;
+    if (s->callers->n * 2 >= s->callers->n_slots)
+        grow_callers(r, s->callers);
+    struct caller *c = caller_of(s->callers, name);
+    if (c->name) {
+        c->last->next_called = node;
+    } else {
+        c->name = name;
+        c->first = node;
+        s->callers->n++;
+    }
+    c->last = node;
+}
+
+void scope_add(struct router *r, struct scope *s, struct from_node *node)
+{
+    if (s->n_nodes == s->cap_nodes) {
+        uint32_t cap = s->cap_nodes ? s->cap_nodes * 2 : 8;
+        struct from_node **grown = arena_alloc(r->arena, cap * sizeof(struct from_node *));
+        if (s->n_nodes)
+            memcpy(grown, s->nodes, s->n_nodes * sizeof(struct from_node *));
+        s->nodes = grown;
+        s->cap_nodes = cap;
+    }
+    node->position = s->n_nodes;
+    s->nodes[s->n_nodes++] = node;
+    add_caller(r, s, node);
+}
+
+/* The first node of a scope that a qualified name means; NULL: none. */
+static const struct from_node *called_node(const struct scope *s, const struct sql_expr *e)
+{
+    if (!s->callers || s->callers->n == 0)
+        return NULL;
+    const struct from_node *node = caller_of(s->callers, e->names[e->n_names - 2])->first;
+    for (; node; node = node->next_called)
+        if (node->position >= s->first && node->position - s->first < s->n_nodes && node_is_called(node, e))
+            return node;
+    return NULL;
+}
+
+/* --- columns and their tables ------------------------------------------------------------------ */
+
+/* 1: it is term_r (whose leaf is NULL if nothing is known of it); 0: the scope has no such column; -1: it might. */
+static int column_of_scope(struct router *r, const struct scope *s, const char *name, struct term *term_r)
+{
+    for (const struct merged_column *m = s->merged; m != s->merged_end; m = m->next)
+        if (router_spend(r, 1) || strcmp(m->name, name) == 0) {
+            *term_r = m->term;
+            return 1;
+        }
+    bool unsure = s->opaque;
+    for (uint32_t i = 0; i < s->n_nodes && !router_spend(r, 1); i++) {
+        int found = column_of_node(s->nodes[i], name, term_r);
+        if (found == 1 && s->opaque)
+            term_r->leaf = NULL;
+        if (found == 1)
+            return 1;
+        unsure |= found < 0;
+    }
+    return unsure ? -1 : 0;
+}
+
+static bool find_term(struct router *r, const struct sql_expr *e, const struct scope *scope,
+                      struct term *term_r)
+{
     const char *name = e->names[e->n_names - 1];
     for (; scope; scope = scope->outer) {
-        for (uint32_t i = 0; i < scope->n_nodes && e->n_names > 1; i++)
-            if (node_is_called(scope->nodes[i], e))
-                return column_of_node(scope->nodes[i], name, term_r) == 1 && term_r->leaf;
-        if (e->n_names > 1)
+        if (e->n_names > 1) {
+            const struct from_node *node = called_node(scope, e);
+            if (node)
+                return column_of_node(node, name, term_r) == 1 && term_r->leaf;
             continue;
-        for (const struct merged_column *m = scope->merged; m; m = m->next)
-            if (strcmp(m->name, name) == 0) {
-                *term_r = m->term;
-                return term_r->leaf != NULL;
-            }
-        bool unsure = scope->opaque;
-        for (uint32_t i = 0; i < scope->n_nodes; i++) {
-            int found = column_of_node(scope->nodes[i], name, term_r);
-            if (found == 1)
-                return !scope->opaque && term_r->leaf != NULL;
-            unsure |= found < 0;
         }
-        if (unsure)
-            return false;
+        int found = column_of_scope(r, scope, name, term_r);
+        if (found != 0)
+            return found > 0 && term_r->leaf != NULL;
     }
     return false;
+}
+
+/* What names meant, as long as the scope stays as it is. */
+struct name_memo {
+    struct name_memo_entry {
+        const struct sql_expr *e; /* NULL: free */
+        struct term term;
+        bool found;
+    } * slots;
+    uint32_t n, n_slots, n_nodes;
+    const struct merged_column *merged;
+    bool opaque;
+};
+
+static bool same_column(const struct sql_expr *a, const struct sql_expr *b)
+{
+    if (a->n_names != b->n_names)
+        return false;
+    for (uint32_t i = 0; i < a->n_names; i++)
+        if (strcmp(a->names[i], b->names[i]) != 0)
+            return false;
+    return true;
+}
+
+static struct name_memo_entry *memo_slot(const struct name_memo *m, const struct sql_expr *e)
+{
+    uint64_t h = 0;
+    for (uint32_t i = 0; i < e->n_names; i++)
+        h = name_hash(h, e->names[i]);
+    uint32_t slot = (uint32_t)(h >> 16) & (m->n_slots - 1);
+    while (m->slots[slot].e && !same_column(m->slots[slot].e, e))
+        slot = (slot + 1) & (m->n_slots - 1);
+    return &m->slots[slot];
+}
+
+static void grow_memo(struct router *r, struct name_memo *m)
+{
+    struct name_memo grown = *m;
+    grown.n_slots = m->n_slots ? m->n_slots * 2 : 8;
+    grown.slots = arena_zalloc(r->arena, grown.n_slots * sizeof(*grown.slots));
+    for (uint32_t i = 0; i < m->n_slots; i++)
+        if (m->slots[i].e)
+            *memo_slot(&grown, m->slots[i].e) = m->slots[i];
+    *m = grown;
+}
+
+static struct name_memo *memo_of(struct router *r, struct scope *s)
+{
+    struct name_memo *m = s->memo;
+    if (!m)
+        m = s->memo = arena_zalloc(r->arena, sizeof(*m));
+    if (m->n_nodes != s->n_nodes || m->merged != s->merged || m->opaque != s->opaque)
+        *m = (struct name_memo){.n_nodes = s->n_nodes, .merged = s->merged, .opaque = s->opaque};
+    if (m->n * 2 >= m->n_slots)
+        grow_memo(r, m);
+    return m;
+}
+
+bool resolve_column(struct router *r, const struct sql_expr *e, const struct scope *scope,
+                    struct term *term_r)
+{
+    *term_r = (struct term){0};
+    if (e->kind != SQL_EXPR_COLUMN || e->n_names == 0 || !scope)
+        return false;
+    struct name_memo *m =
+        memo_of(r, (struct scope *)scope); /* what it remembers changes nothing of what it is */
+    struct name_memo_entry *entry = memo_slot(m, e);
+    if (!entry->e) {
+        *entry = (struct name_memo_entry){.e = e};
+        entry->found = find_term(r, e, scope, &entry->term);
+        m->n++;
+    }
+    *term_r = entry->term;
+    return entry->found;
 }
 
 /* --- output names ----------------------------------------------------------------------------- */

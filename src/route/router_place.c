@@ -65,20 +65,22 @@ void plan_home(struct router *r)
 
 void plan_pin(struct router *r, uint32_t literal)
 {
+    if (!r->pinned_literals)
+        r->pinned_literals = arena_zalloc(r->arena, (r->t->n_literals + 1U) * sizeof(*r->pinned_literals));
+    r->plan->n_pinned += !r->pinned_literals[literal];
+    r->pinned_literals[literal] = true;
+}
+
+void finish_pins(struct router *r)
+{
     struct plan *p = r->plan;
-    size_t at = 0;
-    while (at < p->n_pinned && p->pinned[at] < literal)
-        at++;
-    if (at < p->n_pinned && p->pinned[at] == literal)
+    if (p->n_pinned == 0)
         return;
-    uint32_t *grown = arena_alloc(r->keep, (p->n_pinned + 1) * sizeof(*grown));
-    if (p->n_pinned) {
-        memcpy(grown, p->pinned, at * sizeof(*grown));
-        memcpy(grown + at + 1, p->pinned + at, (p->n_pinned - at) * sizeof(*grown));
-    }
-    grown[at] = literal;
-    p->pinned = grown;
-    p->n_pinned++;
+    uint32_t *pinned = arena_alloc(r->keep, p->n_pinned * sizeof(*pinned)), n = 0;
+    for (uint32_t i = 0; i < r->t->n_literals; i++)
+        if (r->pinned_literals[i])
+            pinned[n++] = i;
+    p->pinned = pinned;
 }
 
 /* --- refusals -------------------------------------------------------------------------------------- */
@@ -120,16 +122,28 @@ void plan_refuse_if_several(struct router *r, const char *hint, const char *fmt,
     }
 }
 
+bool plan_beyond_limits(struct router *r)
+{
+    if (r->too_deep)
+        plan_refuse(r, SQLSTATE_TOO_COMPLEX, "The statement is nested too deeply. Split it.",
+                    "stack depth limit exceeded");
+    else if (r->too_many)
+        plan_refuse(r, SQLSTATE_PROGRAM_LIMIT, "Use fewer tables, or fewer references to WITH queries.",
+                    "too many tables in one statement");
+    else if (r->too_complex)
+        plan_refuse(r, SQLSTATE_PROGRAM_LIMIT,
+                    "Use fewer tables and conditions in one statement, or qualify its columns.",
+                    "statement is too complex");
+    return r->too_deep || r->too_many || r->too_complex;
+}
+
 /* --- relations ------------------------------------------------------------------------------------- */
 
 bool plan_obstacles(struct router *r)
 {
     static const char hint_view[] = "Write the view's query instead, with the key in WHERE.";
-    if (r->too_many) {
-        plan_refuse(r, SQLSTATE_PROGRAM_LIMIT, "Use fewer tables, or fewer references to WITH queries.",
-                    "too many tables in one statement");
+    if (plan_beyond_limits(r))
         return true;
-    }
     if (r->missing) { /* the server says it in its own words */
         struct shard_set shards, first;
         table_shards(r->in->db, r->missing->info->map, &shards);
@@ -237,21 +251,36 @@ static void add_key(struct key_ref *keys, uint32_t *n, struct key_ref ref)
     keys[(*n)++] = ref;
 }
 
+/* Leaves of one class share one list. */
+static bool pins_used_before(struct router *r, uint32_t leaf, const uint8_t *numbers)
+{
+    for (uint32_t i = 0; i < leaf && r->leaves[leaf]->n_pins > 1; i++)
+        if (r->leaves[i]->place == PLACE_KEYED && r->leaves[i]->pins == r->leaves[leaf]->pins &&
+            numbers[i] == numbers[leaf])
+            return true;
+    return false;
+}
+
 static void use_pins(struct router *r)
 {
     struct plan *p = r->plan;
     uint32_t total = 0;
-    for (uint32_t i = 0; i < r->n_leaves; i++)
-        total += r->leaves[i]->n_pins;
+    uint8_t *numbers = arena_zalloc(r->arena, r->n_leaves + 1);
+    bool *used = arena_zalloc(r->arena, r->n_leaves + 1);
+    for (uint32_t i = 0; i < r->n_leaves; i++) {
+        const struct leaf *leaf = r->leaves[i];
+        used[i] = leaf->place == PLACE_KEYED && map_number(r, leaf, &numbers[i]) &&
+                  !pins_used_before(r, i, numbers);
+        total += used[i] ? leaf->n_pins : 0;
+    }
     p->keys = arena_alloc(r->keep, (total + 1) * sizeof(*p->keys));
     for (uint32_t i = 0; i < r->n_leaves; i++) {
         const struct leaf *leaf = r->leaves[i];
-        uint8_t number = 0;
-        if (leaf->place != PLACE_KEYED || !map_number(r, leaf, &number))
+        if (!used[i])
             continue;
         for (uint32_t k = 0; k < leaf->n_pins; k++) {
             struct key_ref ref = leaf->pins[k];
-            ref.map = number;
+            ref.map = numbers[i];
             if (ref.untyped)
                 ref.untyped = r->param_good[ref.index] < r->stmt->param_uses[ref.index];
             add_key(p->keys, &p->n_keys, ref);

@@ -16,7 +16,9 @@
 #include "route/router.h"
 #include "sql/parse.h"
 
-#define ROUTER_MAX_LEAVES 1000 /* occurrences of relations; CTEs count once a reference */
+#define ROUTER_MAX_LEAVES  1000  /* occurrences of relations; CTEs count once a reference */
+#define ROUTER_MAX_NODES   10000 /* entries of FROM, counted alike */
+#define ROUTER_MAX_COLUMNS 1664  /* of a select list, as in the server (MaxTupleAttributeNumber) */
 
 enum place {
     PLACE_HOME,
@@ -35,8 +37,8 @@ struct leaf {
     const char *key;               /* KEYED: the key column */
     uint32_t key_type;
     bool written;
-    const struct eqset *env; /* what holds for its rows that matter */
-    struct key_ref *pins;    /* the keys they can have */
+    struct eqset *env;          /* what holds for its rows that matter */
+    const struct key_ref *pins; /* the keys they can have; leaves of one class have the same list */
     uint32_t n_pins;
     bool pinned;
 };
@@ -47,16 +49,30 @@ struct term {
     uint32_t type_oid; /* 0: unknown */
 };
 
+/* A list of values, or two such lists, one behind the other. */
+struct values {
+    uint32_t n;
+    uint64_t weight;             /* the smaller, the better a list says where to look */
+    const struct key_ref *first; /* NULL: there is none */
+    const struct key_ref *list;  /* NULL: not put together yet */
+    struct values *left, *right;
+};
+
 /* term = other, or term = one of values */
 struct eq {
     struct eq *next;
     struct term a, b; /* b.leaf NULL: values */
-    struct key_ref *values;
-    uint32_t n_values;
+    struct values *values;
+    uint32_t number; /* in the order in which they were stated */
 };
+
+/* What holds: equalities of its own, and those of other sets. */
 struct eqset {
     struct eq *eqs;
-    const struct eqset *parts[3];
+    struct eqset *base; /* what holds outside; NULL: nothing */
+    struct eqset *parts[3];
+    struct classes *classes; /* made when first asked for */
+    uint32_t seen;           /* the last walk that was here */
 };
 
 struct output {
@@ -85,14 +101,16 @@ struct from_node {
     bool own_block;      /* the block is flowed from here (not a writing CTE's) */
     bool recursive;      /* a recursive CTE, or its reference to itself */
     struct from_node *left, *right;
-    struct eqset *on;       /* JOIN */
-    struct output *outputs; /* of a block or function: renamed by the alias */
+    uint32_t position;             /* among its block's nodes */
+    struct from_node *next_called; /* of the same name, in the same block */
+    struct eqset *on;              /* JOIN */
+    struct output *outputs;        /* of a block or function: renamed by the alias */
     uint32_t n_outputs;
     bool outputs_known;
     /* flow */
-    const struct eqset *valid; /* holds for every row that comes out */
-    const struct eqset *env;
-    const struct eqset *pairs; /* JOIN: holds for every pair that matches */
+    struct eqset *valid; /* holds for every row that comes out */
+    struct eqset *env;
+    struct eqset *pairs; /* JOIN: holds for every pair that matches */
 };
 
 /* USING (c): what the bare name c means. */
@@ -107,7 +125,11 @@ struct scope {
     struct from_node **nodes; /* tables, queries and functions, no joins */
     uint32_t n_nodes, cap_nodes;
     struct merged_column *merged;
+    const struct merged_column *merged_end; /* where the list ends for this scope */
     bool opaque; /* bare names cannot be told: NATURAL RIGHT JOIN of unknown columns and the like */
+    struct callers *callers; /* shared by the scopes of a block's joins; NULL: none yet */
+    uint32_t first;          /* the number among the block's nodes of this scope's first one */
+    struct name_memo *memo;
 };
 
 struct sublink {
@@ -127,7 +149,7 @@ struct block {
     uint32_t n_from;
     struct eqset *where;
     struct output *outputs;
-    uint32_t n_outputs;
+    uint32_t n_outputs, cap_outputs;
     bool outputs_known;
     struct sublink *sublinks;
     struct block *left, *right; /* SETOP */
@@ -138,32 +160,28 @@ struct block {
                           */
     bool has_aggregates; /* aggregates, or functions that may be */
     bool has_windows;
-    const struct eqset *valid, *env;
+    struct eqset *valid, *env;
 };
 
-/* Where rows of a result live: each row is on the shard of term's value, which is of leaf's kind of key. */
+/* Where rows of a result live: each row is on the shard of term's value, which is of leaf's kind of key. A tree: two such,
+ * or one. */
 struct located {
-    struct located *next;
+    const struct located *left, *right; /* NULL: one */
     struct term term;
     const struct leaf *leaf;
-    bool firm; /* term is never NULL because of an outer join */
+    bool firm; /* term is never NULL because of an outer join; of two: those below are as firm as they say */
 };
 struct parts {
     bool sharded;    /* reads KEYED tables */
     bool unstable;   /* not sharded, but shards may each come to another result: LIMIT */
     const char *why; /* NULL: the parts of the shards, put together, are the result */
     const char *hint;
-    struct located *located;
-};
-
-struct good_use {
-    struct good_use *next;
-    const struct sql_expr *expr;
+    const struct located *located;
 };
 
 struct text_edit {
-    struct text_edit *next;
     uint32_t at, len; /* in the statement */
+    uint32_t number;  /* edits at one place stay in the order they came in */
     struct slice insert;
 };
 
@@ -175,7 +193,10 @@ struct router {
     struct plan *plan;
     struct arena *keep; /* the plan's */
     bool needs_catalog;
-    bool too_many;
+    bool too_many, too_deep, too_complex; /* the plan is a refusal, whatever else comes of it */
+    size_t stack_floor;                   /* names are not bound below this */
+    uint64_t effort, effort_limit;
+    uint32_t n_nodes, n_eqs, n_walks;
     const struct leaf *missing; /* a relation that does not exist */
     struct error *map_error;
     const struct leaf *view; /* a view over sharded tables */
@@ -185,23 +206,31 @@ struct router {
     struct block **cte_blocks; /* writing ones, and those that nothing refers to */
     uint32_t n_cte_blocks, cap_cte_blocks;
     bool writing_cte, current_of;
-    bool writes, locks_rows; /* somewhere in the statement */
-    uint16_t *param_good;    /* uses of an untyped parameter that give it the key's type */
-    struct good_use *good_uses;
+    bool writes, locks_rows;   /* somewhere in the statement */
+    uint32_t *param_good;      /* uses of an untyped parameter that give it the key's type */
+    bool *good_uses;           /* per use: has been counted */
+    struct sublink **sublinks; /* per sublink of the statement: the latest that was bound of it */
+    bool *pinned_literals;     /* NULL: none */
     struct text_edit *edits;
+    uint32_t n_edits, cap_edits;
     const struct leaf *first_keyed; /* whose map is plan->map */
 };
 
+/* router.c: counts work that may grow faster than the statement; true: that was enough of it. */
+bool router_spend(struct router *r, uint64_t steps);
+
 /* router_names.c */
+void scope_add(struct router *r, struct scope *s, struct from_node *node);
 /* 1: found (the term's leaf is NULL if nothing is known of it); 0: this node has no such column; -1: it
  * might. */
 int column_of_node(const struct from_node *node, const char *name, struct term *term_r);
+struct term term_of_column(const struct leaf *leaf, uint32_t index); /* the relation's column */
 bool node_is_called(const struct from_node *node, const struct sql_expr *e);
 
 /* router_bind.c */
 struct block *bind_query(struct router *r, const struct sql_query *query, struct scope *outer);
 struct leaf *bind_relation(struct router *r, const struct sql_relation *relation);
-bool resolve_column(const struct router *r, const struct sql_expr *e, const struct scope *scope,
+bool resolve_column(struct router *r, const struct sql_expr *e, const struct scope *scope,
                     struct term *term_r);
 const struct table_column *find_column(const struct table_info *info, const char *name, uint32_t *index_r);
 const char *output_name(const struct sql_expr *e); /* as the server names a column; NULL: not known here */
@@ -209,31 +238,39 @@ const char *output_name(const struct sql_expr *e); /* as the server names a colu
 /* router_equal.c: equalities of conditions. */
 struct eqset *eqset_new(struct router *r);
 void eqset_add(struct router *r, struct eqset *set, struct term a, struct term b);
-void eqset_add_values(struct router *r, struct eqset *set, struct term a, const struct key_ref *values,
-                      uint32_t n);
+void eqset_add_values(struct router *r, struct eqset *set, struct term a, struct values *values);
+struct values *values_of(struct router *r, const struct key_ref *list, uint32_t n); /* the list is kept */
+const struct key_ref *values_list(struct router *r, struct values *v);              /* v->n of them */
 void collect_equalities(struct router *r, const struct sql_expr *condition, const struct scope *scope,
                         struct eqset *set);
 bool constant_of(struct router *r, const struct sql_expr *e, uint32_t column_type, struct key_ref *ref_r);
 bool types_agree(uint32_t a, uint32_t b);
 bool same_term(const struct term *a, const struct term *b);
-/* All terms that equal `from`, itself first, and the shortest list of values among theirs (NULL: none). */
-struct closure {
+
+/* router_classes.c: what follows from equalities. */
+struct term eqset_class(struct router *r, struct eqset *set,
+                        struct term t); /* the same term for all that are equal */
+const struct eq *eqset_values(struct router *r, struct eqset *set,
+                              struct term t); /* the best list that it is in; NULL: none */
+bool eqset_relates(struct router *r, struct eqset *set, struct term a, struct term b);
+/* Terms and their numbers, in the order in which they came. */
+struct term_map {
     struct term *terms;
-    uint32_t n_terms;
-    const struct eq *values;
+    uint32_t n, cap;
+    uint32_t *slots, n_slots;
 };
-void eqset_closure(struct router *r, const struct eqset *set, struct term from, struct closure *closure_r);
-bool eqset_relates(struct router *r, const struct eqset *set, struct term a, struct term b);
+uint32_t term_map_find(const struct term_map *m, const struct term *t); /* UINT32_MAX: not there */
+uint32_t term_map_add(struct router *r, struct term_map *m, const struct term *t);
 
 /* router_flow.c */
-void flow_block(struct router *r, struct block *b, const struct eqset *env);
+void flow_block(struct router *r, struct block *b, struct eqset *env);
 void flow_statement(struct router *r, struct block *b); /* and its CTEs; then pins */
 
 /* router_scatter.c */
 /* top: LIMIT, OFFSET, ORDER BY and ungrouped aggregates are the caller's affair. */
 struct parts scatter_block(struct router *r, struct block *b, bool top);
 bool leaves_agree(const struct leaf *a, const struct leaf *b); /* equal keys live on one shard */
-bool located_has(struct router *r, const struct eqset *env, const struct located *l, struct term term,
+bool located_has(struct router *r, struct eqset *env, const struct located *l, struct term term,
                  const struct leaf *leaf, bool firm);
 bool block_reads_keyed(const struct block *b);
 
@@ -257,6 +294,8 @@ void table_shards(const struct database_def *db, const struct table_map *map, st
 void plan_single(struct router *r, const struct shard_set *shards);
 void plan_home(struct router *r);
 void plan_pin(struct router *r, uint32_t literal);
+void finish_pins(struct router *r);        /* to plan->pinned */
+bool plan_beyond_limits(struct router *r); /* true: the statement is, and the plan says so */
 void plan_refuse(struct router *r, const char *sqlstate, const char *hint, const char *fmt, ...)
     PRINTF_LIKE(4, 5);
 /* Fine on one shard, refused on several; a refusal at once if the plan has no keys and several shards. */

@@ -27,14 +27,30 @@ bool leaves_agree(const struct leaf *a, const struct leaf *b)
     return a->map == b->map;
 }
 
-bool located_has(struct router *r, const struct eqset *env, const struct located *l, struct term term,
+/* t: the class of a term in env. NULL: none of them has it. */
+static const struct located *find_located(struct router *r, struct eqset *env, const struct located *l,
+                                          const struct term *t, const struct leaf *leaf, bool firm)
+{
+    while (l && (l->firm || !firm) && !router_spend(r, 1)) {
+        if (!l->left) {
+            struct term class = eqset_class(r, env, l->term);
+            return (!leaf || leaves_agree(l->leaf, leaf)) && same_term(&class, t) ? l : NULL;
+        }
+        const struct located *found = find_located(r, env, l->right, t, leaf, firm);
+        if (found)
+            return found;
+        l = l->left;
+    }
+    return NULL;
+}
+
+bool located_has(struct router *r, struct eqset *env, const struct located *l, struct term term,
                  const struct leaf *leaf, bool firm)
 {
-    for (; l; l = l->next)
-        if ((l->firm || !firm) && leaves_agree(l->leaf, leaf) &&
-            (same_term(&l->term, &term) || eqset_relates(r, env, l->term, term)))
-            return true;
-    return false;
+    if (!l || !term.leaf)
+        return false;
+    struct term class = eqset_class(r, env, term);
+    return find_located(r, env, l, &class, leaf, firm) != NULL;
 }
 
 static struct parts cannot(const char *why, const char *hint)
@@ -42,11 +58,25 @@ static struct parts cannot(const char *why, const char *hint)
     return (struct parts){.sharded = true, .why = why, .hint = hint};
 }
 
+static const struct located *located_both(struct router *r, const struct located *a, const struct located *b,
+                                          bool firm)
+{
+    if (!b && firm)
+        return a;
+    if (!a && (firm || !b))
+        return b;
+    struct located *l = arena_zalloc(r->arena, sizeof(*l));
+    l->left = a ? a : b;
+    l->right = a ? b : NULL;
+    l->firm = firm;
+    return l;
+}
+
 static void locate(struct router *r, struct parts *p, struct term term, const struct leaf *leaf, bool firm)
 {
-    struct located *l = arena_alloc(r->arena, sizeof(*l));
-    *l = (struct located){.next = p->located, .term = term, .leaf = leaf, .firm = firm};
-    p->located = l;
+    struct located *l = arena_zalloc(r->arena, sizeof(*l));
+    *l = (struct located){.term = term, .leaf = leaf, .firm = firm};
+    p->located = p->located ? located_both(r, p->located, l, true) : l;
 }
 
 /* --- leaves below ----------------------------------------------------------------------------- */
@@ -101,6 +131,19 @@ bool block_reads_keyed(const struct block *b)
 
 /* --- FROM ------------------------------------------------------------------------------------- */
 
+static void rename_located(struct router *r, const struct from_node *node, const struct located *l, bool firm,
+                           struct parts *p)
+{
+    for (; l && l->left; l = l->left) {
+        firm &= l->firm;
+        rename_located(r, node, l->right, firm, p);
+    }
+    for (uint32_t i = 0; l && i < node->n_outputs && !router_spend(r, 1); i++)
+        if (node->outputs[i].term.leaf && node->block->outputs[i].term.leaf &&
+            same_term(&node->block->outputs[i].term, &l->term))
+            locate(r, p, node->outputs[i].term, l->leaf, l->firm && firm);
+}
+
 /* What locates a derived table's rows, in terms of its columns. */
 static struct parts derived_parts(struct router *r, const struct from_node *node)
 {
@@ -113,11 +156,7 @@ static struct parts derived_parts(struct router *r, const struct from_node *node
     if (node->block->passes_through)
         return inner;
     struct parts p = {.sharded = true};
-    for (const struct located *l = inner.located; l; l = l->next)
-        for (uint32_t i = 0; i < node->n_outputs; i++)
-            if (node->outputs[i].term.leaf && node->block->outputs[i].term.leaf &&
-                same_term(&node->block->outputs[i].term, &l->term))
-                locate(r, &p, node->outputs[i].term, l->leaf, l->firm);
+    rename_located(r, node, inner.located, true, &p);
     return p;
 }
 
@@ -132,22 +171,21 @@ static struct parts leaf_parts(struct router *r, struct leaf *leaf)
     return p;
 }
 
-static void add_located(struct router *r, struct parts *p, const struct parts *from, bool firm)
+static bool any_located_in(struct router *r, struct eqset *env, const struct parts *a,
+                           const struct located *l)
 {
-    for (const struct located *l = from->located; l; l = l->next)
-        locate(r, p, l->term, l->leaf, l->firm && firm);
-}
-
-static bool parts_meet(struct router *r, const struct eqset *env, const struct parts *a,
-                       const struct parts *b)
-{
-    for (const struct located *l = b->located; l; l = l->next)
-        if (located_has(r, env, a->located, l->term, l->leaf, false))
+    for (; l && l->left; l = l->left)
+        if (any_located_in(r, env, a, l->right))
             return true;
-    return false;
+    return l && located_has(r, env, a->located, l->term, l->leaf, false);
 }
 
-static struct parts join_parts(struct router *r, const struct eqset *env, const struct parts *a,
+static bool parts_meet(struct router *r, struct eqset *env, const struct parts *a, const struct parts *b)
+{
+    return any_located_in(r, env, a, b->located);
+}
+
+static struct parts join_parts(struct router *r, struct eqset *env, const struct parts *a,
                                const struct parts *b, enum sql_join join)
 {
     struct parts p = {.sharded = a->sharded || b->sharded, .unstable = a->unstable || b->unstable};
@@ -169,8 +207,9 @@ static struct parts join_parts(struct router *r, const struct eqset *env, const 
         return cannot(
             "a join of sharded tables that is not on their keys is not supported over several shards",
             hint_join);
-    add_located(r, &p, a, !keeps_right);
-    add_located(r, &p, b, !keeps_left);
+    const struct located *left = keeps_right ? located_both(r, a->located, NULL, false) : a->located;
+    const struct located *right = keeps_left ? located_both(r, b->located, NULL, false) : b->located;
+    p.located = located_both(r, left, right, true);
     return p;
 }
 
@@ -187,7 +226,7 @@ static struct parts join_node_parts(struct router *r, struct from_node *node, co
 {
     struct parts a = node_parts(r, node->left, before);
     enum sql_join join = node->from->join;
-    const struct eqset *env = join == SQL_JOIN_INNER ? node->left->env : node->pairs;
+    struct eqset *env = join == SQL_JOIN_INNER ? node->left->env : node->pairs;
     if ((join == SQL_JOIN_INNER || join == SQL_JOIN_LEFT) && follows(r, node->right, &a))
         return a;
     struct parts b = node_parts(r, node->right, before);
@@ -260,12 +299,10 @@ static struct parts keep_listed(struct router *r, struct block *b, const struct 
         struct term term;
         if (!entry_term(r, b, list[i], &term))
             continue;
-        for (const struct located *l = p->located; l; l = l->next)
-            if (located_has(r, b->env, l, term, l->leaf, true) &&
-                types_agree(term.type_oid, l->leaf->key_type)) {
-                locate(r, &kept, term, l->leaf, true);
-                break;
-            }
+        struct term class = eqset_class(r, b->env, term);
+        const struct located *l = find_located(r, b->env, p->located, &class, NULL, true);
+        if (l && types_agree(term.type_oid, l->leaf->key_type))
+            locate(r, &kept, term, l->leaf, true);
     }
     return kept;
 }
@@ -273,10 +310,8 @@ static struct parts keep_listed(struct router *r, struct block *b, const struct 
 static bool outputs_have_key(struct router *r, struct block *b, const struct parts *p)
 {
     for (uint32_t i = 0; i < b->n_outputs; i++)
-        for (const struct located *l = p->located; l && b->outputs[i].term.leaf; l = l->next)
-            if (l->firm && (same_term(&l->term, &b->outputs[i].term) ||
-                            eqset_relates(r, b->env, l->term, b->outputs[i].term)))
-                return true;
+        if (b->outputs[i].term.leaf && located_has(r, b->env, p->located, b->outputs[i].term, NULL, true))
+            return true;
     return false;
 }
 

@@ -4,6 +4,7 @@
  * passed by.
  */
 #include "router_private.h"
+#include <stdlib.h>
 
 #define NOWHERE UINT32_MAX
 
@@ -142,9 +143,7 @@ static uint32_t matching(const struct clauses *c, uint32_t open)
 bool find_call(const struct clauses *c, int32_t at, uint32_t *name_r, uint32_t *open_r, uint32_t *close_r,
                uint32_t *end_r)
 {
-    uint32_t i = 0;
-    while (i < c->tokens.count && (int64_t)c->tokens.items[i].from != at)
-        i++;
+    uint32_t i = sql_token_from(&c->tokens, at < 0 ? UINT32_MAX : (uint32_t)at);
     *name_r = i;
     while (i < c->tokens.count && c->tokens.items[i].c != '(')
         i++;
@@ -160,41 +159,66 @@ bool find_call(const struct clauses *c, int32_t at, uint32_t *name_r, uint32_t *
     return *end_r != NOWHERE;
 }
 
+/* The first literal at or behind this offset in the statement. */
+static uint32_t literal_from(const struct template *t, uint32_t at)
+{
+    uint32_t low = 0, high = t->n_literals;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (t->literals[middle].at < at)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
 struct slice token_text(struct router *r, const struct clauses *c, struct token_span span)
 {
     if (span.from >= span.to)
         return slice_of("", 0);
     uint32_t from = c->tokens.items[span.from].from, to = c->tokens.items[span.to - 1].to;
-    for (uint32_t i = 0; i < r->t->n_literals; i++)
-        if (r->t->literals[i].at >= from && r->t->literals[i].at < to)
-            plan_pin(r, i);
+    for (uint32_t i = literal_from(r->t, from); i < r->t->n_literals && r->t->literals[i].at < to; i++)
+        plan_pin(r, i);
     return slice_of(r->t->statement.data + from, to - from);
 }
 
 void edit_text(struct router *r, uint32_t at, uint32_t len, struct slice insert)
 {
-    struct text_edit *e = arena_alloc(r->arena, sizeof(*e)), **place = &r->edits;
-    *e = (struct text_edit){.at = at, .len = len, .insert = insert};
-    while (*place && (*place)->at <= at) /* edits at one place stay in the order they came in */
-        place = &(*place)->next;
-    e->next = *place;
-    *place = e;
+    if (r->n_edits == r->cap_edits) {
+        uint32_t cap = r->cap_edits ? r->cap_edits * 2 : 8;
+        struct text_edit *grown = arena_alloc(r->arena, cap * sizeof(*grown));
+        if (r->n_edits)
+            memcpy(grown, r->edits, r->n_edits * sizeof(*grown));
+        r->edits = grown;
+        r->cap_edits = cap;
+    }
+    r->edits[r->n_edits] = (struct text_edit){.at = at, .len = len, .number = r->n_edits, .insert = insert};
+    r->n_edits++;
+}
+
+static int compare_edits(const void *a, const void *b)
+{
+    const struct text_edit *x = a, *y = b;
+    if (x->at != y->at)
+        return x->at < y->at ? -1 : 1;
+    return x->number < y->number ? -1 : x->number > y->number;
 }
 
 void finish_edits(struct router *r)
 {
-    size_t n = 0, i = 0;
-    for (const struct text_edit *e = r->edits; e; e = e->next)
-        n++;
-    if (n == 0)
-        return;
+    struct rewrite_cursor cursor = {.t = r->t};
     struct rewrite *rewrite = &r->plan->rewrite;
-    rewrite->edits = arena_alloc(r->keep, n * sizeof(*rewrite->edits));
-    for (const struct text_edit *e = r->edits; e; e = e->next) {
-        uint32_t from = rewrite_template_offset(r->t, e->at);
-        uint32_t to = e->len ? rewrite_template_offset(r->t, e->at + e->len) : from;
-        rewrite->edits[i++] = (struct rewrite_edit){.at = from, .len = to - from, .insert = e->insert};
+    if (r->n_edits == 0)
+        return;
+    qsort(r->edits, r->n_edits, sizeof(*r->edits), compare_edits);
+    rewrite->edits = arena_alloc(r->keep, r->n_edits * sizeof(*rewrite->edits));
+    for (uint32_t i = 0; i < r->n_edits; i++) {
+        const struct text_edit *e = &r->edits[i];
+        uint32_t from = rewrite_cursor_offset(&cursor, e->at);
+        uint32_t to = e->len ? rewrite_cursor_offset(&cursor, e->at + e->len) : from;
+        rewrite->edits[i] = (struct rewrite_edit){.at = from, .len = to - from, .insert = e->insert};
     }
-    rewrite->n_edits = n;
+    rewrite->n_edits = r->n_edits;
     r->plan->has_rewrite = true;
 }

@@ -51,8 +51,9 @@ static bool refuse_assignments(struct router *r, const struct block *b, const st
     if (!leaf || leaf->place != PLACE_KEYED)
         return false;
     table_shards(r->in->db, leaf->map, &shards);
-    for (uint32_t i = 0; i < n; i++) {
-        if (!set[i].name || strcmp(set[i].name, leaf->key) != 0 || shard_set_count(&shards) <= 1)
+    for (uint32_t i = 0; i < n && shard_set_count(&shards) > 1; i++) {
+        if (!set[i].name || strcmp(set[i].name, leaf->key) != 0 ||
+            router_spend(r, b->query->n_conflict_columns))
             continue;
         if (is_same_value(r, b, set[i].value) || is_excluded_key(b, set[i].value))
             continue;
@@ -119,15 +120,18 @@ static bool uses_default_keyword(const struct sql_query *q)
 }
 
 /* A default like now() or nextval() that each shard would evaluate for itself; NULL: none. */
-static const char *varying_default(const struct block *b)
+static const char *varying_default(struct router *r, const struct block *b)
 {
     const struct leaf *leaf = b->target;
     if (b->query->kind != SQL_INSERT || leaf->place != PLACE_REFERENCE)
         return NULL;
+    bool keyword = uses_default_keyword(b->query);
     for (uint16_t i = 0; i < leaf->info->n_columns; i++) {
         const struct table_column *column = &leaf->info->columns[i];
-        if (column->has_default && !column->constant_default && !column->generated &&
-            (!gives_column(b->query, i, column->name) || uses_default_keyword(b->query)))
+        if (!column->has_default || column->constant_default || column->generated)
+            continue;
+        if (keyword || router_spend(r, 1 + b->query->n_targets / 4) ||
+            !gives_column(b->query, i, column->name))
             return column->name;
     }
     return NULL;
@@ -163,9 +167,9 @@ static void plan_reference_write(struct router *r, struct block *b, const struct
                     "LIMIT and DISTINCT ON in a write to a reference table are not supported");
         return;
     }
-    const char *column = b->target ? varying_default(b) : NULL;
+    const char *column = b->target ? varying_default(r, b) : NULL;
     for (uint32_t i = 0; i < r->n_cte_blocks && !column; i++)
-        column = r->cte_blocks[i]->target ? varying_default(r->cte_blocks[i]) : NULL;
+        column = r->cte_blocks[i]->target ? varying_default(r, r->cte_blocks[i]) : NULL;
     if (column) {
         plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED, "Give the column's value in the INSERT.",
                     "the default of column \"%s\" of the reference table \"%s\" may differ between shards",
@@ -202,12 +206,12 @@ static bool find_rows(struct router *r, const struct block *b, struct split_spec
     struct error e;
     struct sql_tokens tokens;
     const uint32_t n_rows = b->source->query->n_rows;
+    struct rewrite_cursor cursor = {.t = r->t};
     uint32_t i = 0, found = 0, depth = 0;
     if (sql_scan(r->t->statement, r->arena, &tokens, &e) != STATUS_OK || b->query->relation->at < 0)
         return false;
-    while (i < tokens.count && tokens.items[i].from < (uint32_t)b->query->relation->at)
-        i++;
-    for (i++; i + 1 < tokens.count && tokens.items[i].c == '.'; i += 2)
+    for (i = sql_token_from(&tokens, (uint32_t)b->query->relation->at) + 1;
+         i + 1 < tokens.count && tokens.items[i].c == '.'; i += 2)
         ;
     while (i + 1 < tokens.count && !(sql_token_is(&tokens, i, "VALUES") && tokens.items[i + 1].c == '('))
         i++;
@@ -218,13 +222,13 @@ static bool find_rows(struct router *r, const struct block *b, struct split_spec
             if (depth++ == 0) {
                 if (found == n_rows)
                     return false;
-                split->rows[found].from = rewrite_template_offset(r->t, token->from);
+                split->rows[found].from = rewrite_cursor_offset(&cursor, token->from);
             }
         } else if (token->c == ')') {
             if (depth == 0)
                 return false;
             if (--depth == 0) {
-                split->rows[found].to = rewrite_template_offset(r->t, token->from) + 1;
+                split->rows[found].to = rewrite_cursor_offset(&cursor, token->from) + 1;
                 split->rows[found].key = r->plan->keys[0];
                 found++;
             }

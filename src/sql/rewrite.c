@@ -43,21 +43,10 @@ static uint32_t literals_before(const struct template *t, uint32_t offset)
     return low;
 }
 
-uint32_t rewrite_template_offset(const struct template *t, uint32_t statement_offset)
+/* Template offset of `to`, which is not below `p`, whose template offset is `at`; no literal begins between them. */
+static uint32_t walk_gap(const struct template *t, const uint8_t *p, const uint8_t *to, uint32_t at)
 {
-    assert(statement_offset <= t->statement.len);
-    uint32_t n = literals_before(t, statement_offset);
-    const uint8_t *begin = t->statement.data, *end = begin + t->statement.len;
-    const uint8_t *to = begin + statement_offset, *p = begin;
-    uint32_t at = 0;
-    if (n > 0) {
-        const struct literal *before = &t->literals[n - 1];
-        assert(before->at + before->len <= statement_offset);
-        p = begin + before->at + before->len;
-        at = before->template_at + MASK_LEN;
-    } else {
-        p = lex_skip_blank(p, end, NULL, NULL);
-    }
+    const uint8_t *end = t->statement.data + t->statement.len;
     while (p && p < to) {
         const uint8_t *q = lex_skip_blank(p, end, NULL, NULL);
         if (q && q > p) {
@@ -74,6 +63,33 @@ uint32_t rewrite_template_offset(const struct template *t, uint32_t statement_of
         }
     }
     return at;
+}
+
+uint32_t rewrite_cursor_offset(struct rewrite_cursor *c, uint32_t statement_offset)
+{
+    const struct template *t = c->t;
+    assert(statement_offset <= t->statement.len);
+    uint32_t n = literals_before(t, statement_offset);
+    const uint8_t *begin = t->statement.data, *p = begin + c->at;
+    uint32_t at = c->template_at;
+    if (n > 0 && t->literals[n - 1].at >= c->at) {
+        const struct literal *before = &t->literals[n - 1];
+        assert(before->at + before->len <= statement_offset);
+        p = begin + before->at + before->len;
+        at = before->template_at + MASK_LEN;
+    } else if (c->at == 0) {
+        p = lex_skip_blank(begin, begin + t->statement.len, NULL, NULL);
+        at = 0;
+    }
+    c->template_at = walk_gap(t, p, begin + statement_offset, at);
+    c->at = statement_offset;
+    return c->template_at;
+}
+
+uint32_t rewrite_template_offset(const struct template *t, uint32_t statement_offset)
+{
+    struct rewrite_cursor c = {.t = t};
+    return rewrite_cursor_offset(&c, statement_offset);
 }
 
 static void piece(const struct text_sink *sink, const uint8_t *from, size_t len)

@@ -140,19 +140,22 @@ static struct sql_expr *convert_const(struct convert *c, const PgQuery__AConst *
 static struct sql_expr *convert_param(struct convert *c, const PgQuery__ParamRef *p)
 {
     struct sql_expr *e = convert_new_expr(c, SQL_EXPR_PARAM, p->location);
-    e->number = p->number > 0 ? (uint32_t)p->number : 0;
     struct sql_statement *s = c->stmt;
+    e->number = p->number > 0 ? (uint32_t)p->number : 0;
+    e->use = s->n_param_exprs++;
     if (e->number == 0 || e->number > 65535)
         return e; /* the protocol has no more of them: the server will say so */
-    if (e->number > s->n_params) {
-        uint16_t *uses = arena_zalloc(c->arena, e->number * sizeof(*uses));
+    if (e->number > c->cap_params) {
+        uint32_t cap = e->number < 8 ? 16 : 2 * e->number;
+        uint32_t *uses = arena_zalloc(c->arena, cap * sizeof(*uses));
         if (s->n_params)
             memcpy(uses, s->param_uses, s->n_params * sizeof(*uses));
         s->param_uses = uses;
-        s->n_params = e->number;
+        c->cap_params = cap;
     }
-    if (s->param_uses[e->number - 1] < UINT16_MAX)
-        s->param_uses[e->number - 1]++;
+    if (e->number > s->n_params)
+        s->n_params = e->number;
+    s->param_uses[e->number - 1]++;
     return e;
 }
 
@@ -271,6 +274,7 @@ static struct sql_expr *convert_sublink(struct convert *c, const PgQuery__SubLin
     struct sql_expr *e = convert_new_expr(c, SQL_EXPR_SUBLINK, s->location);
     uint32_t n_names;
     const char **names = convert_names(c, s->oper_name, s->n_oper_name, &n_names);
+    e->use = c->stmt->n_sublinks++;
     bool equal = n_names == 0 || strcmp(names[n_names - 1], "=") == 0;
     e->sublink = SQL_SUBLINK_OTHER;
     if (s->sub_link_type == PG_QUERY__SUB_LINK_TYPE__EXISTS_SUBLINK)
@@ -302,6 +306,7 @@ static struct sql_expr *query_expr(struct convert *c, struct sql_query *query)
 {
     struct sql_expr *e = convert_new_expr(c, SQL_EXPR_SUBLINK, -1);
     e->sublink = SQL_SUBLINK_OTHER;
+    e->use = c->stmt->n_sublinks++;
     e->query = query;
     return e;
 }

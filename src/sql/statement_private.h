@@ -9,10 +9,16 @@ struct convert {
     struct arena *arena;
     const struct template *t;
     struct sql_statement *stmt;
+    uint32_t cap_params; /* room in stmt->param_uses */
 };
 
-/* parse.c: the deepest nesting that the parser and the walkers over its trees are trusted with. */
-#define SQL_MAX_NESTING 1500
+/* parse.c: the deepest nesting, and what one level of it takes of the stack, in the parser and the walkers over its trees. */
+#define SQL_MAX_NESTING 10000
+#ifdef __SANITIZE_ADDRESS__
+#define SQL_STACK_PER_LEVEL ((size_t)16 * 1024)
+#else
+#define SQL_STACK_PER_LEVEL ((size_t)5 * 1024)
+#endif
 
 /* statement_expr.c. NULL node: NULL. */
 struct sql_expr *convert_expr(struct convert *c, const PgQuery__Node *node);

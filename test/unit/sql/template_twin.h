@@ -9,6 +9,8 @@
 #define template_init       twin_template_init
 #define template_free       twin_template_free
 #define template_lex        twin_template_lex
+#define template_bytes      twin_template_bytes
+#define template_shrink     twin_template_shrink
 #define lex_statement       twin_lex_statement
 #define lex_class           twin_lex_class
 #define lex_skip_comment    twin_lex_skip_comment

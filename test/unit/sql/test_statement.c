@@ -161,7 +161,7 @@ static void deep_nesting_is_an_error_and_never_a_crash(void **state)
     for (size_t i = 0; i < sizeof(deep) / sizeof(deep[0]); i++) {
         assert_int_equal(try_repeated(p, deep[i].prefix, deep[i].middle, deep[i].suffix, 50000),
                          STATUS_ERROR);
-        assert_string_equal(p->error.sqlstate, "54000");
+        assert_string_equal(p->error.sqlstate, "54001");
     }
     /* What is long but flat is fine. */
     assert_int_equal(try_repeated(p, "SELECT 1 FROM t WHERE a = 1", " OR a = 1", "", 20000), STATUS_OK);

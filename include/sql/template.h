@@ -64,6 +64,11 @@ enum status template_lex(struct template *t, struct slice sql, struct error *err
    (cleared first). False: the kind has no plain value, or an escape cannot be read. */
 bool template_literal_value(const struct template *t, uint32_t i, struct buf *out);
 
+/* The server's grammar over a whole text of several statements: 42601 for the first that it refuses. A text of more than
+   SQL_CHECK_MAX_BYTES is not looked at: its tree would take many times its size. */
+#define SQL_CHECK_MAX_BYTES (16u * 1024 * 1024)
+enum status sql_check_syntax(struct slice sql, struct error *error_r) MUST_CHECK;
+
 /* Splits a text at top-level semicolons the way the server's parser does (BEGIN ATOMIC bodies and CREATE RULE
    ( ; ) included); uses the parser when the lexer is not sure. Empty statements are dropped. parts_r: from
    malloc, the caller frees. */

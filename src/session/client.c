@@ -234,6 +234,11 @@ void client_send_empty(struct client *c, uint8_t type)
 
 void client_command_complete(struct client *c, const char *tag)
 {
+    if (simple_holds_tag(c)) {
+        buf_clear(&c->held);
+        message_command_complete(&c->held, tag);
+        return;
+    }
     struct buf *b = client_scratch(c);
     message_command_complete(b, tag);
     client_send(c, b);

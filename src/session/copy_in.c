@@ -150,11 +150,12 @@ static void copy_finish(struct client *c)
     if (c->txn.state == TXN_NONE)
         links_put_idle(c);
     if (ok) {
-        struct buf *b = implicit ? &c->held : client_scratch(c);
-        if (implicit)
+        bool held = implicit || simple_holds_tag(c);
+        struct buf *b = held ? &c->held : client_scratch(c);
+        if (held)
             buf_clear(b);
         message_command_complete(b, tag);
-        if (!implicit)
+        if (!held)
             client_send(c, b);
     }
     if (implicit) {

@@ -364,7 +364,7 @@ void link_sync(struct link *l)
     l->open_pipeline = l->flush_sent = false;
 }
 
-static void append_modes(struct buf *b, const struct transaction_modes *m)
+void link_append_modes(struct buf *b, const struct transaction_modes *m)
 {
     static const char *const levels[] = {"READ UNCOMMITTED", "READ COMMITTED", "REPEATABLE READ",
                                          "SERIALIZABLE"};
@@ -417,7 +417,7 @@ static void link_join(struct link *l)
     struct client *c = l->client;
     struct buf *b = client_scratch(c);
     buf_str(b, "BEGIN");
-    append_modes(b, &c->txn.modes);
+    link_append_modes(b, &c->txn.modes);
     join_step(l, buf_slice(b));
     list_foreach(&c->txn.replay, node, next) join_replay(l, list_entry(node, struct replay, node)->sql);
     l->in_txn = true;

@@ -118,7 +118,7 @@ static enum dispatch run_single(struct client *c, struct plan *p, const struct t
     link_prepare(l);
     link_mark(l, p);
     if (c->multi || !c->frame) {
-        link_query(l, t->statement, SINK_FORWARD, TAG_STATEMENT);
+        link_query(l, t->statement, simple_holds_tag(c) ? SINK_MESSAGE : SINK_FORWARD, TAG_STATEMENT);
     } else {
         server_write(l->server, c->frame->whole.data, c->frame->whole.len);
         server_expect(l->server, EXPECT_QUERY, SINK_FORWARD, TAG_STATEMENT, NULL);
@@ -361,11 +361,12 @@ static void multi_finish(struct client *c)
     bool implicit =
         (c->txn.state == TXN_IMPLICIT || c->txn.state == TXN_IMPLICIT_FAILED) && c->simple_open && !c->multi;
     if (ok) {
-        struct buf *b = implicit ? &c->held : client_scratch(c);
-        if (implicit)
+        bool held = implicit || simple_holds_tag(c);
+        struct buf *b = held ? &c->held : client_scratch(c);
+        if (held)
             buf_clear(b);
         scatter_complete(c->scatter, b);
-        if (!implicit)
+        if (!held)
             client_send(c, b);
     }
     if (c->txn.state == TXN_NONE)
@@ -510,6 +511,10 @@ enum status run_find_shards(struct client *c, struct plan *p, const struct templ
             shard_set_add(&one, shard_set_has(shards, c->db->home) ? c->db->home : only_shard(shards));
         *shards = one;
     }
+    if (c->txn.state == TXN_NONE && shard_set_count(shards) > 1 && p->command &&
+        strcmp(p->command, "LOCK TABLE") == 0) /* elsewhere the shard says so */
+        return error_set(error_r, SQLSTATE_NO_ACTIVE_TRANSACTION,
+                         "LOCK TABLE can only be used in transaction blocks");
     if (p->refuse_if_several && shard_set_count(shards) > 1) {
         *error_r = *p->refusal;
         return STATUS_ERROR;
@@ -657,8 +662,18 @@ void run_message(struct client *c, struct link *l, const struct expect *e, const
     case MSG_READY:
         single_ready(c, l);
         return;
+    case MSG_COMMAND_COMPLETE:
+        if (e->sink == SINK_MESSAGE && simple_holds_tag(c)) {
+            buf_clear(&c->held);
+            buf_slice_append(&c->held, f->whole);
+            return;
+        }
+        /* fall through */
     default: /* CopyOutResponse and the like: they pass as well */
-        client_write(c, f->whole.data, f->whole.len);
+        if (e->sink == SINK_MESSAGE)
+            run_forward(c, l, f->whole.data, f->whole.len);
+        else
+            client_write(c, f->whole.data, f->whole.len);
         return;
     }
 }

@@ -343,6 +343,9 @@ void login_failed(struct client *c, const struct error *why);
 
 /* simple.c */
 enum dispatch simple_query(struct client *c, const struct frame *f);
+/* The CommandComplete at hand is the last of several statements in an implicit transaction: it goes to c->held, as it
+   is true only once the COMMIT that follows has succeeded. */
+bool simple_holds_tag(const struct client *c);
 void simple_statement_done(struct client *c, bool ok); /* the statement at hand has been answered */
 void simple_go_on(struct client *c); /* with a query whose message has left the input (c->query_rest) */
 enum dispatch session_execute_verb(struct client *c, struct plan *p, const struct template *t,
@@ -428,6 +431,7 @@ void link_write_rope(struct link *l, const struct rope *r, size_t from,
 extern const struct server_owner_ops link_ops;
 void link_note_variables(struct link *l, const struct varset *vars); /* its server has them from now on */
 void link_cancel_all(struct client *c);
+void link_append_modes(struct buf *b, const struct transaction_modes *m);
 void link_mark(struct link *l, const struct plan *p);
 /* In front of a write to a reference table, within the transaction: plan->copies. */
 void link_lock_copies(struct link *l, const struct plan *p);
@@ -556,6 +560,9 @@ bool notice_hides_warnings(const struct client *c);
 /* vars.c */
 /* varset_with(), shared with all sessions of the worker. */
 struct varset *vars_with(struct client *c, const struct varset *v, const char *name, const char *value);
+/* On every participant, and on those to come; there is one, or it waits for the home shard. */
+enum dispatch vars_set_transaction(struct client *c, const struct transaction_modes *modes, struct slice sql,
+                                   const char *tag);
 enum dispatch vars_verb(struct client *c, struct plan *p, const struct template *t);
 void vars_parameter_status(struct client *c, struct link *l, const struct frame *f);
 void vars_restore_local(struct client *c); /* the transaction is over: SET LOCAL pgunison.* ends */

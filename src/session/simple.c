@@ -1,8 +1,9 @@
 /*
  * The simple query protocol: one Query message with one statement or several, one ReadyForQuery.
  *
- * Several statements are one transaction (unless they say otherwise): they run one after the other in an
- * implicit block on every shard they touch, and COMMIT comes before ReadyForQuery. While they run, the
+ * Nothing of a Query runs if the grammar refuses any of it. Several statements are one transaction (unless they
+ * say otherwise): they run one after the other in an implicit block on every shard they touch, and COMMIT comes
+ * before the last one's CommandComplete, which is held back until then (simple_holds_tag). While they run, the
  * message stays in the input and is dispatched again for each of them. A COPY FROM STDIN among them needs what
  * comes behind the message: from there on the text is kept (c->query_rest), the message is done with, and client.c
  * goes on with the text before it looks at the next message (simple_go_on).
@@ -24,6 +25,11 @@ static void query_finished(struct client *c)
     }
 }
 
+bool simple_holds_tag(const struct client *c)
+{
+    return c->multi && c->part == c->n_parts && c->txn.state == TXN_IMPLICIT;
+}
+
 void simple_statement_done(struct client *c, bool ok)
 {
     if (c->multi && ok && c->part < c->n_parts)
@@ -31,7 +37,8 @@ void simple_statement_done(struct client *c, bool ok)
     bool implicit = c->txn.state == TXN_IMPLICIT || c->txn.state == TXN_IMPLICIT_FAILED;
     query_finished(c);
     if (implicit) {
-        buf_clear(&c->held);
+        if (!ok)
+            buf_clear(&c->held);
         txn_end(c, ok, AFTER_QUERY, "COMMIT", false);
         return;
     }
@@ -150,11 +157,13 @@ static enum dispatch several(struct client *c, struct slice sql)
         struct error e;
         if (c->commit)
             return DISPATCH_AGAIN;
-        if (sql_split(sql, &parts, &n, &e) != STATUS_OK)
+        /* As a server does: nothing of it runs if any of it cannot be read. */
+        if (sql_check_syntax(sql, &e) != STATUS_OK || sql_split(sql, &parts, &n, &e) != STATUS_OK)
             return failed(c, &e);
-        if (n == 0) {
+        if (n <= 1) { /* and empty ones, which do not count */
+            struct slice only = n ? parts[0] : slice_of(sql.data, 0);
             free(parts);
-            return statement(c, slice_of(sql.data, 0));
+            return statement(c, only);
         }
         c->part_ends = xmalloc(2 * n * sizeof *c->part_ends);
         for (size_t i = 0; i < n; i++) {

@@ -460,47 +460,64 @@ static enum dispatch refuse(struct client *c, const struct error *e)
     return DISPATCH_DONE;
 }
 
+static void begin_done(struct client *c, bool ok)
+{
+    if (ok && c->txn.state == TXN_IMPLICIT)
+        txn_set_state(c, TXN_OPEN);
+}
+
+/* Modes of a BEGIN where shards have joined already: SET TRANSACTION, whose errors are theirs. It is their answer that
+   makes an implicit transaction a block: after an error there is none. */
+static enum dispatch begin_joined(struct client *c, const struct transaction_modes *modes, const char *tag)
+{
+    struct buf sql;
+    buf_init(&sql);
+    buf_str(&sql, "SET TRANSACTION");
+    link_append_modes(&sql, modes);
+    enum dispatch d = vars_set_transaction(c, modes, buf_slice(&sql), tag);
+    c->control_done = begin_done;
+    buf_free(&sql);
+    return d;
+}
+
+static void add_modes(struct transaction_modes *to, const struct transaction_modes *m)
+{
+    if (m->isolation >= 0)
+        to->isolation = m->isolation;
+    if (m->read_only >= 0)
+        to->read_only = m->read_only;
+    if (m->deferrable >= 0)
+        to->deferrable = m->deferrable;
+}
+
 static enum dispatch verb_begin(struct client *c, struct plan *p, struct slice sql)
 {
-    if (c->txn.state == TXN_OPEN &&
-        (p->modes.isolation >= 0 || p->modes.read_only >= 0 || p->modes.deferrable >= 0)) {
-        struct error e;
-        error_set(&e, SQLSTATE_ACTIVE_TRANSACTION,
-                  "BEGIN with transaction modes within a transaction is not supported");
-        error_hint(&e, "Use SET TRANSACTION.");
-        return refuse(c, &e);
-    }
-    if (c->txn.state == TXN_OPEN)
-        warn(c, SQLSTATE_ACTIVE_TRANSACTION, "there is already a transaction in progress");
-    else if (c->txn.state == TXN_IMPLICIT && any_joined(c) && p->modes.isolation >= 0) {
-        struct error e;
-        error_set(&e, SQLSTATE_ACTIVE_TRANSACTION,
-                  "SET TRANSACTION ISOLATION LEVEL must be called before any query");
-        return refuse(c, &e);
-    } else if (c->txn.state == TXN_IMPLICIT && any_joined(c) &&
-               (p->modes.read_only >= 0 || p->modes.deferrable >= 0)) {
-        struct error e;
-        error_set(&e, SQLSTATE_FEATURE_NOT_SUPPORTED,
-                  "transaction modes cannot be given after the first statement of a query or pipeline");
-        error_hint(&e, "Send BEGIN first.");
-        return refuse(c, &e);
-    } else
-        txn_begin(c, &p->modes);
+    const struct transaction_modes *m = &p->modes;
+    bool modes = m->isolation >= 0 || m->read_only >= 0 || m->deferrable >= 0;
     size_t at = 0;
     while (at < sql.len && isspace(sql.data[at]))
         at++;
-    return answer_now(c, at < sql.len && tolower(sql.data[at]) == 's' ? "START TRANSACTION" : "BEGIN");
+    const char *tag = at < sql.len && tolower(sql.data[at]) == 's' ? "START TRANSACTION" : "BEGIN";
+    if (c->txn.state == TXN_OPEN)
+        warn(c, SQLSTATE_ACTIVE_TRANSACTION, "there is already a transaction in progress");
+    if (modes && any_joined(c))
+        return begin_joined(c, m, tag);
+    if (c->txn.state == TXN_OPEN)
+        add_modes(&c->txn.modes, m);
+    else
+        txn_begin(c, m);
+    return answer_now(c, tag);
 }
 
 static enum dispatch verb_end(struct client *c, struct plan *p, bool commit)
 {
+    if (p->chain && (c->txn.state == TXN_NONE || c->txn.state == TXN_IMPLICIT)) {
+        struct error e;
+        error_set(&e, SQLSTATE_NO_ACTIVE_TRANSACTION, "%s AND CHAIN can only be used in transaction blocks",
+                  commit ? "COMMIT" : "ROLLBACK");
+        return refuse(c, &e);
+    }
     if (c->txn.state == TXN_NONE) {
-        if (p->chain) {
-            struct error e;
-            error_set(&e, SQLSTATE_NO_ACTIVE_TRANSACTION,
-                      "%s AND CHAIN can only be used in transaction blocks", commit ? "COMMIT" : "ROLLBACK");
-            return refuse(c, &e);
-        }
         warn(c, SQLSTATE_NO_ACTIVE_TRANSACTION, "there is no transaction in progress");
         return answer_now(c, commit ? "COMMIT" : "ROLLBACK");
     }
@@ -609,7 +626,7 @@ static enum dispatch verb_savepoint(struct client *c, struct plan *p, struct sli
 {
     struct error e;
     struct replay *r = NULL;
-    if (c->txn.state == TXN_NONE || (c->txn.state == TXN_IMPLICIT && !c->multi)) {
+    if (c->txn.state == TXN_NONE || c->txn.state == TXN_IMPLICIT) {
         error_set(&e, SQLSTATE_NO_ACTIVE_TRANSACTION, "%s can only be used in transaction blocks",
                   p->verb == VERB_SAVEPOINT ? "SAVEPOINT"
                   : p->verb == VERB_RELEASE ? "RELEASE SAVEPOINT"

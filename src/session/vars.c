@@ -460,6 +460,15 @@ static enum dispatch set_pgunison(struct client *c, struct plan *p)
     return answer(c, "SET");
 }
 
+enum dispatch vars_set_transaction(struct client *c, const struct transaction_modes *modes, struct slice sql,
+                                   const char *tag)
+{
+    if (c->txn.state != TXN_NONE && modes->isolation >= 0)
+        c->txn.modes.isolation =
+            modes->isolation; /* for BEGIN on shards that join; the replay says it again */
+    return set_everywhere(c, sql, tag, NULL, false, true);
+}
+
 enum dispatch vars_verb(struct client *c, struct plan *p, const struct template *t)
 {
     if (c->commit)
@@ -485,10 +494,7 @@ enum dispatch vars_verb(struct client *c, struct plan *p, const struct template 
             return state_deallocate(c, t->statement, true);
         return answer(c, p->name ? "DEALLOCATE" : "DEALLOCATE ALL");
     case VERB_SET_TRANSACTION:
-        if (c->txn.state != TXN_NONE && p->modes.isolation >= 0)
-            c->txn.modes.isolation =
-                p->modes.isolation; /* for BEGIN on shards that join; the replay says it again */
-        return set_everywhere(c, t->statement, "SET", NULL, false, true);
+        return vars_set_transaction(c, &p->modes, t->statement, "SET");
     default:
         return verb_set(c, p, t);
     }

@@ -50,6 +50,21 @@ static bool split_by_parser(struct slice sql, struct parts *parts)
     return ok;
 }
 
+enum status sql_check_syntax(struct slice sql, struct error *error_r)
+{
+    enum status status = STATUS_OK;
+    if (sql.len > SQL_CHECK_MAX_BYTES)
+        return STATUS_OK;
+    char *text = xstrndup(sql.data, sql.len);
+    PgQuerySplitResult r = pg_query_split_with_parser(text);
+    if (r.error)
+        status = error_set(error_r, SQLSTATE_SYNTAX_ERROR, "%s",
+                           r.error->message ? r.error->message : "syntax error");
+    pg_query_free_split_result(r);
+    free(text);
+    return status;
+}
+
 size_t sql_first_statement(struct slice sql)
 {
     struct parts parts = {0};

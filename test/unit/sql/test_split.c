@@ -117,6 +117,24 @@ static void unterminated_tokens_fail_as_a_whole(void **state)
         STATUS_ERROR);
 }
 
+static void a_text_is_right_as_a_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    static const char *const right[] = {"", ";;", "SELECT 1; SELECT 2",
+                                        "BEGIN; INSERT INTO t VALUES (1); COMMIT;",
+                                        "CREATE FUNCTION f() BEGIN ATOMIC SELECT 1; END; SELECT 2"};
+    static const char *const wrong[] = {"SELECT 1; SELEC 2", "SELEC 1; SELECT 2", "SELECT 1; )",
+                                        "SELECT 1; SELECT 'x"};
+    for (size_t i = 0; i < N(right); i++)
+        assert_int_equal(sql_check_syntax(slice_str(right[i]), &error), STATUS_OK);
+    for (size_t i = 0; i < N(wrong); i++) {
+        assert_int_equal(sql_check_syntax(slice_str(wrong[i]), &error), STATUS_ERROR);
+        assert_string_equal(error.sqlstate, "42601");
+    }
+    assert_int_equal(sql_check_syntax(slice_str("SELECT 1; SELEC 2"), &error), STATUS_ERROR);
+    assert_string_equal(error.message, "syntax error at or near \"SELEC\"");
+}
+
 static void agrees_with_the_parser(void **state)
 {
     (void)state;
@@ -177,13 +195,10 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_teardown(f, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(splits_at_semicolons_between_tokens),
-        TEST(empty_statements_are_dropped),
-        TEST(comments_before_a_statement_stay_with_it),
-        TEST(rules_and_bodies_in_sql_are_one_statement),
-        TEST(what_the_parser_refuses_is_split_by_words),
-        TEST(unterminated_tokens_fail_as_a_whole),
-        TEST(agrees_with_the_parser),
+        TEST(splits_at_semicolons_between_tokens),       TEST(empty_statements_are_dropped),
+        TEST(comments_before_a_statement_stay_with_it),  TEST(rules_and_bodies_in_sql_are_one_statement),
+        TEST(what_the_parser_refuses_is_split_by_words), TEST(unterminated_tokens_fail_as_a_whole),
+        TEST(a_text_is_right_as_a_whole_or_not_at_all),  TEST(agrees_with_the_parser),
         TEST(deep_nesting_does_not_exhaust_the_stack),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

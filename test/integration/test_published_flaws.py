@@ -195,8 +195,7 @@ def test_an_expired_password_opens_nothing_new(proxy, make_proxy, shards):
 
 
 def test_the_console_shows_no_secret_and_obeys_admins_only(proxy):
-    """pgpool-II, CVE-2023-22332: passwords could be read by users of its SHOW. PgBouncer, CVE-2026-6667: a command of admins was
-    carried out for others."""
+    """pgpool-II, CVE-2023-22332: passwords could be read by users of its SHOW."""
     with pytest.raises(psycopg2.OperationalError):
         proxy.connect("pgunison", user="app", password="sesame")
     with h.Session(proxy.connect("pgunison", user="postgres", password="boss")) as c:

@@ -26,4 +26,8 @@ struct stream;
 /* The common name of the peer's verified certificate, or false when there is none. */
 bool tls_peer_common_name(const struct stream *stream, char *buf, size_t size);
 
+/* Once, before anything else of OpenSSL. Its state then lives as long as the process: a helper thread may still compute when
+   the process ends, and OpenSSL's own clearing up at exit would take the state from under it. */
+void tls_init_process(void);
+
 #endif

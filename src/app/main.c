@@ -124,6 +124,7 @@ int main(int argc, char **argv)
 {
     struct options o;
     struct error e = {0};
+    tls_init_process();
     process_set_heap();
     if (options_parse(argc, argv, &o, &e) != STATUS_OK) {
         print_error(&e);

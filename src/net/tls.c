@@ -230,3 +230,8 @@ bool tls_peer_common_name(const struct stream *stream, char *buf, size_t size)
     ERR_clear_error();
     return ok;
 }
+
+void tls_init_process(void)
+{
+    (void)OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL); /* failure: the clearing up stays as it is */
+}

@@ -357,8 +357,8 @@ def test_variables_of_a_two_phase_commit_that_failed_stay_with_nobody(make_proxy
                 w.ask(h.query("INSERT INTO d VALUES (%d, 1)" % i))
             w.ask(h.query("SELECT 1"))
             w.ask(h.query("SET LOCAL pgunison.shard TO 's3'"))
-            w.ask(h.query("CREATE TABLE IF NOT EXISTS e (id int, UNIQUE (id) DEFERRABLE INITIALLY DEFERRED)"))
-            w.ask(h.query("INSERT INTO e VALUES (7), (7)"))
+            w.ask(h.query("CREATE TABLE IF NOT EXISTS e3 (id int, UNIQUE (id) DEFERRABLE INITIALLY DEFERRED)"))
+            w.ask(h.query("INSERT INTO e3 VALUES (7), (7)"))
             assert failed(w.ask(h.query("COMMIT"))) == ["23505"]
             for i in ids:
                 assert shown(w, "SELECT current_setting('work_mem') FROM (SELECT count(*) FROM t WHERE id = %d) x" % i) != "1234kB"

@@ -27,6 +27,8 @@ int backend_conn_version(const struct backend_conn *c); /* 150003 */
 const char *backend_conn_user(const struct backend_conn *c); /* who logged in */
 /* as reported at its start; NULL: not reported */
 const char *backend_conn_parameter(const struct backend_conn *c, const char *name);
+/* PostgreSQL's own name of a client_encoding, as it may be spelt ("utf-8", "unicode", "latin1"); NULL: none. */
+const char *backend_encoding_name(const char *name);
 void *backend_conn_pq(struct backend_conn *c); /* the PGconn, for backend/ only */
 /* Says that nothing raw is under way in either direction. A connection is not taken for clean unless somebody
  * says so. */

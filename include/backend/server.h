@@ -130,6 +130,10 @@ size_t server_backlog(const struct server *s); /* what the shard does not take: 
 /* Asks the shard to cancel what runs, or was just written: that leaves before the request. Its ReadyForQuery comes
    after the request is through. */
 void server_cancel(struct server *s);
+/* Something may have changed its variables, role or session authorization unseen (a function, DO, CALL): whoever uses
+   it next, the same session too, has all set anew first, in a write of its own that is waited for. Custom variables
+   that came to be unseen cannot be found nor removed: a server that may have some is to be closed. */
+void server_forget_variables(struct server *s);
 const struct shard_def *server_shard(const struct server *s);
 
 #endif

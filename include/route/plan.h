@@ -27,11 +27,12 @@ enum plan_verb {
     VERB_SET_TRANSACTION, /* SET TRANSACTION, plan->modes; the client's text runs on every participant and is
                              replayed for later ones */
     VERB_SET, /* SET name = ..., not LOCAL: plan->name (folded), plan->value_default when SET .. TO DEFAULT or
-                 RESET name */
+                 RESET name; name NULL: SET SESSION CHARACTERISTICS, plan->modes */
     VERB_SET_LOCAL,
     VERB_RESET_ALL,    /* RESET ALL */
     VERB_DISCARD_ALL,  /* DISCARD ALL */
     VERB_SHOW,         /* SHOW name: home shard, or the proxy itself for pgunison.* */
+    VERB_SET_CONFIG,   /* SELECT set_config(...), ... alone, with values that are known: plan->configs */
     VERB_SET_PGUNISON, /* SET [LOCAL] pgunison.name = plan->value: routing by hand; plan->local */
     VERB_DECLARE_CURSOR,
     VERB_FETCH,
@@ -126,6 +127,18 @@ struct copy_spec {
     bool replicate; /* reference table: every row goes to every shard */
 };
 
+/* A call of set_config(name, value, is_local). */
+enum config_source { CONFIG_TEXT, CONFIG_NULL, CONFIG_PARAM };
+struct config_arg {
+    uint8_t source;   /* enum config_source */
+    uint32_t param;   /* PARAM: its number - 1 */
+    const char *text; /* TEXT; of is_local: "true" or "false" */
+};
+struct config_call {
+    struct config_arg name, value, local;
+    const char *column; /* what the result is called */
+};
+
 struct transaction_modes { /* -1: not given */
     int isolation;         /* 0 read uncommitted, 1 read committed, 2 repeatable read, 3 serializable */
     int read_only;
@@ -184,6 +197,8 @@ struct plan {
     const char *value; /* VERB_SET_PGUNISON; NULL: DEFAULT */
     bool value_default, local, chain, cursor_hold;
     struct transaction_modes modes;
+    struct config_call *configs; /* VERB_SET_CONFIG */
+    uint32_t n_configs;
     uint32_t inner_from, inner_to; /* EXPLAIN_ROUTE: the inner statement's span in the template text */
     /* REFUSE, and for plans that are refused only when several shards are involved */
     struct error *refusal;

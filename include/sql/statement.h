@@ -182,8 +182,8 @@ enum sql_statement_kind {
     SQL_STMT_RELEASE,
     SQL_STMT_ROLLBACK_TO,
     SQL_STMT_PREPARED_TRANSACTION, /* PREPARE TRANSACTION, COMMIT PREPARED, ROLLBACK PREPARED: name, command */
-    SQL_STMT_SET_TRANSACTION,
-    SQL_STMT_SET,
+    SQL_STMT_SET_TRANSACTION,      /* also SET CONSTRAINTS; message, hint: why it is for one shard only */
+    SQL_STMT_SET,                  /* name NULL: SESSION CHARACTERISTICS, modes */
     SQL_STMT_RESET,
     SQL_STMT_RESET_ALL,
     SQL_STMT_SHOW,

@@ -6,6 +6,7 @@
 
 #include "backend/control.h"
 #include "base/arena.h"
+#include "base/quote.h"
 #include "route/hash.h"
 
 #include <limits.h>
@@ -169,13 +170,7 @@ static void types_answered(void *arg, const struct control_result *r)
 
 static void append_literal(struct buf *b, const char *s)
 {
-    buf_str(b, "E'");
-    for (; *s; s++) {
-        if (*s == '\'' || *s == '\\')
-            buf_u8(b, (uint8_t)*s);
-        buf_u8(b, (uint8_t)*s);
-    }
-    buf_u8(b, '\'');
+    quote_literal(b, slice_str(s));
 }
 
 /* Number, type's name and type (a domain's base type) of the keys of all tables of one database. False: there

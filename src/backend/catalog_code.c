@@ -15,6 +15,7 @@
  * unseen), and event triggers.
  */
 #include "backend/catalog.h"
+#include "base/quote.h"
 #include "catalog_sql.h"
 #include "sql/effects.h"
 
@@ -150,7 +151,7 @@ void catalog_relation_code_sql(struct slice regclass, struct buf *sql)
     buf_str(sql, "WITH RECURSIVE ");
     append_flagged(sql);
     buf_str(sql, "start(mode, kind, oid) AS (SELECT m.mode, m.kind, pg_catalog.to_regclass(");
-    catalog_append_literal(sql, regclass);
+    quote_literal(sql, regclass);
     buf_str(sql, ")::pg_catalog.oid FROM (VALUES ('r'::pg_catalog.text, 'v'::pg_catalog.text), ('w', 'r')) "
                  "AS m(mode, kind)),");
     append_code(sql);
@@ -163,12 +164,12 @@ void catalog_function_sql(const char *schema, const char *name, struct buf *sql)
     buf_str(sql, "start(mode, kind, oid) AS (SELECT 'f'::pg_catalog.text, 'p'::pg_catalog.text, p.oid FROM "
                  "pg_catalog.pg_proc p"
                  " WHERE p.proname = ");
-    catalog_append_literal(sql, slice_str(name));
+    quote_literal(sql, slice_str(name));
     buf_str(sql, "::pg_catalog.name");
     if (*schema) {
         buf_str(sql,
                 " AND p.pronamespace IN (SELECT n.oid FROM pg_catalog.pg_namespace n WHERE n.nspname = ");
-        catalog_append_literal(sql, slice_str(schema));
+        quote_literal(sql, slice_str(schema));
         buf_str(sql, "::pg_catalog.name)");
     }
     buf_str(sql, "),");

@@ -19,31 +19,9 @@
  * What a view reads through functions is not seen by anybody but the function.
  */
 #include "backend/catalog.h"
+
+#include "base/quote.h"
 #include "catalog_sql.h"
-
-void catalog_append_literal(struct buf *sql, struct slice text)
-{
-    if (text.len > 0 && memchr(text.data, '\\', text.len))
-        buf_u8(sql, 'E');
-    buf_u8(sql, '\'');
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.data[i] == '\'' || text.data[i] == '\\')
-            buf_u8(sql, text.data[i]);
-        buf_u8(sql, text.data[i]);
-    }
-    buf_u8(sql, '\'');
-}
-
-static void append_identifier(struct buf *text, const char *name)
-{
-    buf_u8(text, '"');
-    for (; *name; name++) {
-        if (*name == '"')
-            buf_u8(text, '"');
-        buf_u8(text, (uint8_t)*name);
-    }
-    buf_u8(text, '"');
-}
 
 /* What the name means, its table if it is an index, what it reads if it is a view, and their ancestors. */
 static const char sql_relations[] =
@@ -124,15 +102,15 @@ void catalog_load_sql(const struct database_def *db, const char *schema, const c
     struct buf text;
     buf_init(&text);
     if (schema && *schema) {
-        append_identifier(&text, schema);
+        quote_identifier(&text, slice_str(schema));
         buf_u8(&text, '.');
     }
-    append_identifier(&text, name);
+    quote_identifier(&text, slice_str(name));
     buf_str(sql, "WITH RECURSIVE asked(oid) AS (SELECT pg_catalog.to_regclass(");
-    catalog_append_literal(sql, buf_slice(&text));
+    quote_literal(sql, buf_slice(&text));
     buf_str(sql, ")::pg_catalog.oid),wild(name) AS (SELECT ");
     if (db->wildcard)
-        catalog_append_literal(sql, slice_str(db->wildcard->column));
+        quote_literal(sql, slice_str(db->wildcard->column));
     else
         buf_str(sql, "NULL");
     buf_str(sql, "::pg_catalog.name),");

@@ -4,7 +4,6 @@
 
 #include "base/buf.h"
 
-void catalog_append_literal(struct buf *sql, struct slice text); /* right under any standard_conforming_strings */
 /* Rows F (mode r or w, effects) and N (the name of a custom variable), as wide as the catalog query's. */
 void catalog_relation_code_sql(struct slice regclass, struct buf *sql);
 

@@ -55,6 +55,12 @@ const char *backend_conn_parameter(const struct backend_conn *c, const char *nam
     return PQparameterStatus(c->pq, name);
 }
 
+const char *backend_encoding_name(const char *name)
+{
+    int encoding = pg_char_to_encoding(name); /* ignores case and all but letters and digits; knows aliases */
+    return encoding < 0 ? NULL : pg_encoding_to_char(encoding);
+}
+
 void *backend_conn_pq(struct backend_conn *c)
 {
     return c->pq;

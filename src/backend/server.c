@@ -114,6 +114,13 @@ void server_attach(struct server *s, struct loop *loop)
     stream_attach(s->stream, loop, &server_stream_events, s);
 }
 
+void server_forget_variables(struct server *s)
+{
+    struct varset *unknown = varset_unknown(s->vars);
+    varset_unref(&s->vars);
+    s->vars = unknown;
+}
+
 const struct shard_def *server_shard(const struct server *s)
 {
     return pool_shard(s->pool);

@@ -14,12 +14,52 @@
 
 #include "base/arena.h"
 #include "base/hashmap.h"
+#include "base/quote.h"
 #include <assert.h>
 #include <stdlib.h>
 
 static size_t count_of(const struct varset *v)
 {
     return v ? v->n : 0;
+}
+
+bool varset_is_custom(const char *name)
+{
+    return strchr(name, '.') != NULL;
+}
+
+static bool is_one_of(const char *name, const char *const *names, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(name, names[i]) == 0)
+            return true;
+    return false;
+}
+
+static const char *const naming[] = {"search_path", "role", "session_authorization"};
+/* Literals become values when a statement is analysed: '02/03/2024'::date by DateStyle, and so on. */
+static const char *const analysing[] = {"search_path",
+                                        "role",
+                                        "session_authorization",
+                                        "array_nulls",
+                                        "backslash_quote",
+                                        "client_encoding",
+                                        "datestyle",
+                                        "default_text_search_config",
+                                        "intervalstyle",
+                                        "lc_monetary",
+                                        "lc_numeric",
+                                        "lc_time",
+                                        "row_security",
+                                        "standard_conforming_strings",
+                                        "timezone",
+                                        "timezone_abbreviations",
+                                        "transform_null_equals",
+                                        "xmloption"};
+
+static void add_hash(uint64_t *hash, const struct var *v)
+{
+    *hash = *hash * 31 + hash_bytes64(v->name, strlen(v->name) + 1 + strlen(v->value));
 }
 
 /* Copies n members, which are sorted, into a set of their own. */
@@ -30,10 +70,7 @@ static struct varset *build(const struct var *vars, size_t n)
         bytes += strlen(vars[i].name) + strlen(vars[i].value) + 2;
     size_t head = sizeof(struct varset) + n * sizeof(struct var);
     struct varset *v = xmalloc(head + bytes);
-    v->refs = 1;
-    v->n = (unsigned)n;
-    v->table = NULL;
-    v->next = NULL;
+    *v = (struct varset){.refs = 1, .n = (unsigned)n};
     char *at = (char *)v + head;
     const char *text = at;
     for (size_t i = 0; i < n; i++) {
@@ -43,11 +80,13 @@ static struct varset *build(const struct var *vars, size_t n)
         at = stpcpy(at, vars[i].value) + 1;
     }
     v->hash = n ? hash_bytes64(text, bytes) : 0;
-    v->has_names = false;
-    v->names_id = 0;
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(v->vars[i].name, "search_path") == 0 || strcmp(v->vars[i].name, "role") == 0)
-            v->has_names = true;
+    for (size_t i = 0; i < n; i++) {
+        const char *name = v->vars[i].name;
+        v->has_names |= is_one_of(name, naming, sizeof naming / sizeof naming[0]);
+        if (is_one_of(name, analysing, sizeof analysing / sizeof analysing[0]))
+            add_hash(&v->parse_hash, &v->vars[i]);
+        v->customs |= varset_is_custom(name);
+    }
     return v;
 }
 
@@ -117,7 +156,7 @@ static void table_grow(struct varset_table *t)
 
 struct varset *varset_share(struct varset_table *t, struct varset *v)
 {
-    if (!v || v->table == t)
+    if (!v || v->table == t || v->unknown)
         return v;
     assert(!v->table);
     for (struct varset *same = *bucket_of(t, v); same; same = same->next)
@@ -165,6 +204,8 @@ bool varset_equal(const struct varset *a, const struct varset *b)
 {
     if (a == b)
         return true;
+    if ((a && a->unknown) || (b && b->unknown))
+        return false;
     size_t n = count_of(a);
     if (n != count_of(b))
         return false;
@@ -225,45 +266,35 @@ struct varset *varset_with(const struct varset *v, const char *name, const char 
 
 struct varset *varset_copy(const struct varset *v)
 {
-    return build(v ? v->vars : NULL, count_of(v));
+    struct varset *copy = build(v ? v->vars : NULL, count_of(v));
+    copy->unknown = v && v->unknown;
+    return copy;
 }
 
-/* --- differences as SQL ----------------------------------------------------------------------- */
-
-/* A custom name has a dot and its parts may be reserved words: quoted whole, it names the same variable. */
-static void append_name(struct buf *sql, const char *name)
+struct varset *varset_with_customs(struct varset *v, const struct varset *had)
 {
-    bool plain = (*name >= 'a' && *name <= 'z') || *name == '_';
-    for (const char *c = name; *c && plain; c++)
-        plain = (*c >= 'a' && *c <= 'z') || (*c >= '0' && *c <= '9') || *c == '_';
-    if (plain) {
-        buf_str(sql, name);
-        return;
+    struct varset *with = varset_ref(v);
+    for (size_t i = 0; had && had->customs && i < had->n; i++) {
+        const char *name = had->vars[i].name;
+        if (!varset_is_custom(name) || varset_get(with, name))
+            continue;
+        struct varset *next = varset_with(with, name, "");
+        varset_unref(&with);
+        with = next;
     }
-    buf_u8(sql, '"');
-    for (const char *c = name; *c; c++) {
-        if (*c == '"')
-            buf_u8(sql, '"');
-        buf_u8(sql, (uint8_t)*c);
-    }
-    buf_u8(sql, '"');
+    return with;
 }
 
-static void append_set(struct buf *sql, const char *name, const char *value)
+struct varset *varset_unknown(const struct varset *was)
 {
-    buf_str(sql, "SET ");
-    append_name(sql, name);
-    buf_str(sql, " TO ");
-    buf_str(sql, value);
-    buf_u8(sql, ';');
+    struct varset *customs = varset_with_customs(NULL, was);
+    struct varset *v = varset_copy(customs);
+    varset_unref(&customs);
+    v->unknown = true;
+    return v;
 }
 
-static void append_reset(struct buf *sql, const char *name)
-{
-    buf_str(sql, "RESET ");
-    append_name(sql, name);
-    buf_u8(sql, ';');
-}
+/* --- differences ------------------------------------------------------------------------------ */
 
 static bool is_identity(const char *name)
 {
@@ -275,9 +306,22 @@ static bool same_value(const char *a, const char *b)
     return a == b || (a && b && strcmp(a, b) == 0);
 }
 
-/* One merge over both sorted arrays, of everything that is not an identity. sql NULL: only tells whether
-   anything differs. */
-static bool merge_plain(const struct varset *from, const struct varset *to, struct buf *sql)
+struct changes {
+    void (*change)(void *arg, const char *name, const char *value);
+    void *arg;
+};
+
+static void call(const struct changes *c, const char *name, const char *value)
+{
+    /* A part of DateStyle alone changes that part: of what a startup packet gave, the rest is the server's own. */
+    if (value && strcmp(name, "datestyle") == 0 && !strchr(value, ','))
+        c->change(c->arg, name, NULL);
+    c->change(c->arg, name, value);
+}
+
+/* One merge over both sorted arrays, of everything that is neither an identity nor the encoding. c NULL: only tells
+   whether anything differs. */
+static bool merge_plain(const struct varset *from, const struct varset *to, const struct changes *c)
 {
     size_t i = 0, j = 0;
     bool differs = false;
@@ -287,38 +331,146 @@ static bool merge_plain(const struct varset *from, const struct varset *to, stru
                                       : strcmp(from->vars[i].name, to->vars[j].name);
         const struct var *old = cmp <= 0 ? &from->vars[i++] : NULL;
         const struct var *new = cmp >= 0 ? &to->vars[j++] : NULL;
-        if (is_identity(old ? old->name : new->name) || (old && new &&strcmp(old->value, new->value) == 0))
+        const char *name = old ? old->name : new->name;
+        if (is_identity(name) || strcmp(name, "client_encoding") == 0 ||
+            (old && new &&strcmp(old->value, new->value) == 0) || (!new &&varset_is_custom(name)))
             continue;
         differs = true;
-        if (sql && new)
-            append_set(sql, new->name, new->value);
-        else if (sql)
-            append_reset(sql, old->name);
+        if (c)
+            call(c, name, new ? new->value : NULL);
     }
     return differs;
 }
 
-void varset_diff_sql(const struct varset *from, const struct varset *to, struct buf *sql)
+/* Custom variables of `from` that a session has never heard of. */
+static bool has_strangers(const struct varset *from, const struct varset *to, const struct varset *tolerated)
 {
-    if (varset_equal(from, to))
-        return;
+    for (size_t i = 0; from && from->customs && i < from->n; i++)
+        if (varset_is_custom(from->vars[i].name) && !varset_get(to, from->vars[i].name) &&
+            !varset_get(tolerated, from->vars[i].name))
+            return true;
+    return false;
+}
+
+bool varset_diff(const struct varset *from, const struct varset *to, const struct varset *tolerated,
+                 void (*change)(void *arg, const char *name, const char *value), void *arg)
+{
+    struct changes c = {.change = change, .arg = arg};
+    if (has_strangers(from, to, tolerated))
+        return false;
+    if (!change || varset_equal(from, to))
+        return true;
+    const char *old_encoding = varset_get(from, "client_encoding");
+    const char *new_encoding = varset_get(to, "client_encoding");
     const char *old_role = varset_get(from, "role"), *new_role = varset_get(to, "role");
     const char *old_user = varset_get(from, "session_authorization");
     const char *new_user = varset_get(to, "session_authorization");
-    bool plain = merge_plain(from, to, NULL);
+    bool encoding = !same_value(old_encoding, new_encoding);
+    bool plain = merge_plain(from, to, NULL) || encoding;
 
     /* Changing session_authorization drops the role (SET SESSION AUTHORIZATION implies SET ROLE NONE), so
        then the role is to be set again even if it is the same. */
     bool user_moves = (plain && (old_user || new_user)) || !same_value(old_user, new_user);
     bool role_moves = (plain && (old_role || new_role)) || user_moves || !same_value(old_role, new_role);
+    if (encoding)
+        call(&c, "client_encoding", new_encoding);
     if (role_moves && old_role)
-        append_reset(sql, "role");
+        call(&c, "role", NULL);
     if (user_moves && old_user)
-        append_reset(sql, "session_authorization");
+        call(&c, "session_authorization", NULL);
     if (plain)
-        merge_plain(from, to, sql);
+        merge_plain(from, to, &c);
     if (user_moves && new_user)
-        append_set(sql, "session_authorization", new_user);
+        call(&c, "session_authorization", new_user);
     if (role_moves && new_role)
-        append_set(sql, "role", new_role);
+        call(&c, "role", new_role);
+    return true;
+}
+
+/* --- as a statement --------------------------------------------------------------------------- */
+
+/* Whose values are lists of identifiers, which SET takes one by one (GUC_LIST_QUOTE in the server; extensions cannot
+   have any). */
+static const char *const lists[] = {"local_preload_libraries",   "search_path",
+                                    "session_preload_libraries", "shared_preload_libraries",
+                                    "temp_tablespaces",          "unix_socket_directories"};
+
+static bool is_blank(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* One element of a list as SplitIdentifierString() reads it (src/backend/utils/adt/varlena.c), appended as a literal;
+   NULL: it would be refused. */
+static const char *list_element(const char *p, struct buf *sql)
+{
+    struct buf name;
+    buf_init(&name);
+    bool quoted = *p == '"', ok = true;
+    if (quoted) {
+        for (p++; *p && (*p != '"' || p[1] == '"'); p++) {
+            p += *p == '"';
+            buf_u8(&name, (uint8_t)*p);
+        }
+        ok = *p == '"';
+        p += ok;
+    } else {
+        for (; *p && *p != ',' && !is_blank(*p); p++)
+            buf_u8(&name, (uint8_t)(*p >= 'A' && *p <= 'Z' ? *p + 32 : *p));
+        ok = buf_len(&name) > 0;
+    }
+    if (ok)
+        quote_literal(sql, buf_slice(&name));
+    buf_free(&name);
+    return ok ? p : NULL;
+}
+
+/* False: an empty list, or none. */
+static bool append_list(struct buf *sql, const char *value)
+{
+    for (const char *p = value;;) {
+        while (is_blank(*p))
+            p++;
+        if (!(p = list_element(p, sql)))
+            return false;
+        while (is_blank(*p))
+            p++;
+        if (!*p)
+            return true;
+        if (*p++ != ',')
+            return false;
+        buf_str(sql, ", ");
+    }
+}
+
+static void append_set_config(struct buf *sql, const char *name, const char *value, bool local)
+{
+    buf_str(sql, "SELECT pg_catalog.set_config(");
+    quote_literal(sql, slice_str(name));
+    buf_str(sql, ", ");
+    quote_literal(sql, slice_str(value));
+    buf_str(sql, local ? ", true)" : ", false)");
+}
+
+void varset_set_sql(struct buf *sql, const char *name, const char *value, bool local)
+{
+    struct buf list;
+    bool is_list = value && is_one_of(name, lists, sizeof lists / sizeof lists[0]);
+    buf_init(&list);
+    if (is_list && !append_list(&list, value)) {
+        append_set_config(sql, name, value, local);
+        buf_free(&list);
+        return;
+    }
+    buf_str(sql, local ? "SET LOCAL " : value ? "SET " : "RESET ");
+    quote_identifier(sql, slice_str(name));
+    if (value || local)
+        buf_str(sql, " TO ");
+    if (is_list)
+        buf_slice_append(sql, buf_slice(&list));
+    else if (value)
+        quote_literal(sql, slice_str(value));
+    else if (local)
+        buf_str(sql, "DEFAULT");
+    buf_free(&list);
 }

@@ -15,6 +15,7 @@
 #include "exec/aggregate.h"
 
 #include "base/arena.h"
+#include "base/quote.h"
 #include "wire/message.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -266,17 +267,6 @@ bool aggregate_complete(const struct aggregate *a)
 
 /* --- the query -------------------------------------------------------------------------------- */
 
-static void append_identifier(struct buf *sql, const char *name)
-{
-    buf_u8(sql, '"');
-    for (; *name; name++) {
-        if (*name == '"')
-            buf_u8(sql, '"');
-        buf_u8(sql, (uint8_t)*name);
-    }
-    buf_u8(sql, '"');
-}
-
 static void append_aggregate(const struct aggregate *a, const struct merge_aggregate *g, struct buf *sql)
 {
     unsigned c = g->shard_column;
@@ -305,7 +295,7 @@ static void append_aggregate(const struct aggregate *a, const struct merge_aggre
         break;
     }
     buf_str(sql, " AS ");
-    append_identifier(sql, g->name);
+    quote_identifier(sql, slice_str(g->name));
 }
 
 static void append_query(const struct aggregate *a, struct buf *sql)

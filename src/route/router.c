@@ -38,11 +38,13 @@ static bool one_shard_only(const struct router *r)
 static void plan_set(struct router *r, const struct sql_statement *stmt)
 {
     struct plan *p = r->plan;
-    bool ours = strncmp(stmt->name, "pgunison.", 9) == 0;
+    bool ours = stmt->name && strncmp(stmt->name, "pgunison.", 9) == 0;
     p->name = keep_string(r, stmt->name);
     p->value = stmt->value_default ? NULL : keep_string(r, stmt->value);
     p->value_default = stmt->value_default;
     p->local = stmt->local;
+    p->modes =
+        (struct transaction_modes){stmt->modes.isolation, stmt->modes.read_only, stmt->modes.deferrable};
     /* The value is in the text: the plan holds for it alone. */
     for (uint32_t i = 0; i < r->t->n_literals; i++)
         plan_pin(r, i);
@@ -71,6 +73,8 @@ static void plan_discard(struct router *r, const struct sql_statement *stmt)
 
 static void plan_query_statement(struct router *r, const struct sql_statement *stmt)
 {
+    if (stmt == r->stmt && plan_set_config(r, stmt->query))
+        return;
     struct block *b = bind_statement(r, stmt->query);
     if (b)
         plan_query(r, b);
@@ -265,6 +269,11 @@ void plan_statement(struct router *r, const struct sql_statement *stmt)
         return;
     case SQL_STMT_SET_TRANSACTION:
         plan_control(r, stmt, VERB_SET_TRANSACTION);
+        for (uint32_t i = 0; i < r->t->n_literals; i++)
+            plan_pin(r, i);
+        p->value_default = stmt->value_default;
+        if (stmt->message && !one_shard_only(r))
+            plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED, stmt->hint, "%s", stmt->message);
         return;
     case SQL_STMT_PREPARED_TRANSACTION:
         plan_prepared_transaction(r, stmt);

@@ -322,6 +322,8 @@ void hint_code(struct router *r); /* there is a hint: makes the plan */
 /* shards: of the table that is made; there is a hint */
 void hint_create_as(struct router *r, const struct shard_set *shards, bool temporary);
 void hint_ddl(struct router *r, const struct sql_statement *stmt);
+/* router_config.c: SELECT set_config(...); true: the plan is made. */
+bool plan_set_config(struct router *r, const struct sql_query *q);
 /* router_copy.c, router_ddl.c */
 bool names_have(const char **names, uint32_t n, const char *name);
 void plan_copy(struct router *r, const struct sql_statement *stmt);

@@ -122,9 +122,10 @@ static void client_free(void *arg)
     varset_unref(&c->vars);
     varset_unref(&c->reported);
     varset_unref(&c->guc_pgunison);
-    varset_unref(&c->guc_before);
+    varset_unref(&c->guc_kept);
+    varset_unref(&c->txn.guc_before);
     varset_unref(&c->vars_startup);
-    varset_unref(&c->control_vars);
+    vars_set_free(c);
     varset_unref(&c->txn.vars_before);
     plan_catalog_free(c);
     if (c->auth)

@@ -55,7 +55,7 @@ static bool local_verb(const struct plan *p)
 
 static bool local_has_rows(const struct plan *p)
 {
-    return p->verb == VERB_SHOW || p->verb == VERB_EXPLAIN_ROUTE;
+    return p->verb == VERB_SHOW || p->verb == VERB_EXPLAIN_ROUTE || p->verb == VERB_SET_CONFIG;
 }
 
 /* --- plans ------------------------------------------------------------------------------------ */
@@ -369,14 +369,27 @@ static enum dispatch on_bind(struct client *c, const struct frame *f)
 
 /* --- Describe --------------------------------------------------------------------------------- */
 
-static enum dispatch describe_local(struct client *c, const struct plan *p, bool statement)
+/* Of set_config() alone; nothing else that the proxy runs itself has any. */
+static uint32_t local_param_type(const struct plan *p, const struct statement_def *def, uint32_t i)
+{
+    if (i < def->n_oids && def->oids[i])
+        return def->oids[i];
+    for (uint32_t k = 0; k < p->n_configs; k++)
+        if (p->configs[k].local.source == CONFIG_PARAM && p->configs[k].local.param == i)
+            return 16;
+    return 25;
+}
+
+static enum dispatch describe_local(struct client *c, const struct plan *p, const struct statement_def *def)
 {
     if (!pipeline_drained(c))
         return DISPATCH_AGAIN;
-    if (statement) {
+    if (def) {
         struct buf *b = client_scratch(c);
         size_t begun = message_begin(b, MSG_PARAMETER_DESCRIPTION);
-        buf_u16(b, 0);
+        buf_u16(b, (uint16_t)p->n_params);
+        for (uint32_t i = 0; i < p->n_params; i++)
+            buf_u32(b, local_param_type(p, def, i));
         message_end(b, begun);
         client_send(c, b);
     }
@@ -407,7 +420,7 @@ static enum dispatch describe_statement(struct client *c, const char *name)
         break;
     }
     if (local_verb(p)) {
-        d = describe_local(c, p, true);
+        d = describe_local(c, p, st->def);
     } else {
         struct link *l = pipeline_target(c, parsing_shard(c, p), &got, &e);
         if (l) {
@@ -497,7 +510,7 @@ static enum dispatch on_describe(struct client *c, const struct frame *f)
     if (!portal->link && !portal->plan)
         return describe_spent(c);
     if (portal->local)
-        return describe_local(c, portal->plan, false);
+        return describe_local(c, portal->plan, NULL);
     if (!portal->link)
         return describe_spread(c, portal);
     struct link *l = portal->link;
@@ -532,11 +545,17 @@ static enum dispatch execute_local(struct client *c, struct client_portal *porta
     struct error e;
     bool handled;
     enum dispatch d;
+    struct msg_bind m;
+    struct frame f;
+    size_t need;
     if (!pipeline_drained(c))
         return DISPATCH_AGAIN;
     const struct template *t = statement_template(c, portal->statement, &e);
-    if (!t)
+    if (!t || frame_next(portal->bind_message, UINT32_MAX, &f, &need) != FRAME_OK ||
+        message_read_bind(&f, &m, &e) != STATUS_OK)
         return failed(c, &e);
+    struct bind_params bp = {.m = &m, .def = portal->statement};
+    struct route_params params = {.n = m.n_params, .get = bind_get, .arg = &bp};
     struct plan *p = portal->plan; /* kept by hand: running it may forget the portal */
     portal->plan = NULL;
     struct statement_def *def = statement_ref(portal->statement);
@@ -547,7 +566,7 @@ static enum dispatch execute_local(struct client *c, struct client_portal *porta
     else if (!pipelines_join(c))
         d = DISPATCH_AGAIN;
     else
-        d = session_execute_verb(c, p, t, &handled);
+        d = session_execute_verb(c, p, t, &params, &handled);
     statement_unref(pool_manager_statements(c->env->pools), &def);
     if (d == DISPATCH_AGAIN)
         portal->plan = p;

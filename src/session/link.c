@@ -4,7 +4,7 @@
  * A link is made when a statement needs a shard, with a server from the pool. What is then sent first depends
  * on the transaction:
  *
- *     server has other variables than the session had before its transaction:  Q "SET a TO ..;RESET b"
+ *     server has other variables than the session had before its transaction:  link_vars.c
  *     in a transaction that this shard has not joined:  P B E "BEGIN ..", P B E "SAVEPOINT a", ..., no Sync
  *     then the statement
  *
@@ -172,6 +172,15 @@ static struct server_pool *pool_of(struct client *c, unsigned shard)
     return c->pools[shard];
 }
 
+/* Another session's custom variables are there for good. */
+static void link_refuse(struct link *l)
+{
+    struct server *s = l->server;
+    l->server = NULL;
+    server_set_owner(s, NULL, NULL);
+    pool_discard(s);
+}
+
 static void link_attach(struct link *l, struct server *s)
 {
     l->server = s;
@@ -192,54 +201,21 @@ static bool would_span(struct client *c, const struct shard_set *shards)
     return shard_set_count(&all) > 1;
 }
 
-static bool only_name_differs(const struct varset *a, const struct varset *b)
-{
-    struct varset *x = varset_with(a, "application_name", NULL),
-                  *y = varset_with(b, "application_name", NULL);
-    bool same = varset_equal(x, y);
-    varset_unref(&x);
-    varset_unref(&y);
-    return same;
-}
-
-static void link_send_variables(struct link *l, const struct varset *wanted)
-{
-    struct buf *b = client_scratch(l->client);
-    varset_diff_sql(l->server->vars, wanted, b);
-    link_query(l, buf_slice(b), SINK_DROP, TAG_VARIABLES);
-    varset_unref(&l->vars_before);
-    l->vars_before = l->server->vars;
-    l->server->vars = wanted ? varset_ref((struct varset *)(uintptr_t)wanted) : NULL;
-}
-
-/* What a server that joins the client's transaction, or runs a statement outside one, is to be set to first. */
-static struct varset *vars_wanted(const struct client *c)
-{
-    return c->txn.state == TXN_NONE ? c->vars : c->txn.vars_before;
-}
-
-/* A statement must not be sent behind a SET that may fail: it would run under the wrong search_path or role.
-   Outside a transaction it would commit; in one, what no rollback undoes would be done (nextval, a COPY that
-   waits for data), and of a cancel that hit the SET the statement would know nothing. So the answer is waited
-   for, when there is something to be set at all. application_name cannot fail. */
-static bool link_waits_for_variables(struct link *l)
+/* A server for l that can become what the session wants; the pool's others are closed one by one. */
+static bool link_take(struct link *l)
 {
     struct client *c = l->client;
-    struct varset *wanted = vars_wanted(c);
-    if (l->vars_due)
-        return true;
-    if (l->in_txn || l->open_pipeline || l->server->vars == wanted)
-        return false;
-    if (varset_equal(l->server->vars, wanted)) {
-        varset_unref(&l->server->vars);
-        l->server->vars = wanted ? varset_ref(wanted) : NULL; /* the next comparison is of pointers */
-        return false;
+    for (;;) {
+        struct server *s = pool_acquire(pool_of(c, l->shard), &l->wait);
+        if (!s) {
+            l->waiting = true;
+            return false;
+        }
+        link_attach(l, s);
+        if (link_is_set(l) || link_suits(l))
+            return true;
+        link_refuse(l);
     }
-    if (only_name_differs(l->server->vars, wanted))
-        return false;
-    link_send_variables(l, wanted);
-    l->vars_due = true;
-    return true;
 }
 
 enum acquire links_acquire(struct client *c, const struct shard_set *shards, struct error *error_r)
@@ -255,6 +231,13 @@ enum acquire links_acquire(struct client *c, const struct shard_set *shards, str
         if (l && l->looking)
             return ACQUIRE_WAIT;
         if (l && l->server && !l->lost) {
+            if (link_is_set(l))
+                continue;
+            if (!link_suits(l)) {
+                link_refuse(l);
+                if (!link_take(l))
+                    return ACQUIRE_WAIT;
+            }
             if (link_waits_for_variables(l))
                 return ACQUIRE_WAIT;
             continue;
@@ -269,13 +252,7 @@ enum acquire links_acquire(struct client *c, const struct shard_set *shards, str
         bool holds = c->n_links > 0;
         l = link_create(c, (unsigned)i);
         l->wait.privileged = holds;
-        struct server *s = pool_acquire(pool_of(c, (unsigned)i), &l->wait);
-        if (!s) {
-            l->waiting = true;
-            return ACQUIRE_WAIT;
-        }
-        link_attach(l, s);
-        if (link_waits_for_variables(l))
+        if (!link_take(l) || (!link_is_set(l) && link_waits_for_variables(l)))
             return ACQUIRE_WAIT;
     }
     return ACQUIRE_READY;
@@ -430,9 +407,8 @@ void link_prepare(struct link *l)
     struct client *c = l->client;
     if (l->in_txn || l->open_pipeline)
         return;
-    const struct varset *wanted = vars_wanted(c); /* nothing but application_name can still differ */
-    if (l->server->vars != wanted && !varset_equal(l->server->vars, wanted))
-        link_send_variables(l, wanted);
+    if (!link_is_set(l)) /* nothing but application_name can still differ */
+        link_set_name(l);
     if (c->txn.state != TXN_NONE)
         link_join(l);
 }
@@ -525,28 +501,7 @@ static void preamble_failed(struct link *l, const struct expect *e, const struct
     if (message_read_error(f, &why, &bad) != STATUS_OK)
         why = bad;
     if (e->tag == TAG_VARIABLES) {
-        varset_unref(&l->server->vars);
-        l->server->vars = l->vars_before;
-        l->vars_before = NULL;
-    }
-    if (e->tag == TAG_VARIABLES && strcmp(why.sqlstate, SQLSTATE_QUERY_CANCELED) == 0) {
-        /* A cancel, or the client's statement_timeout, hit the SET instead of the statement. */
-        if (l->vars_due) {
-            l->vars_canceled = true;
-            error_keep(&c->acquire_error, &why);
-        } else {
-            l->name_unknown = l->in_txn;
-            server_cancel(l->server); /* only application_name is set so; the statement is yet to be hit */
-        }
-        return;
-    }
-    if (e->tag == TAG_VARIABLES) {
-        /* A variable that the client gave at its start, or one that this shard refuses: as PostgreSQL does at
-         * start-up. */
-        log_warning("client pid %u: shard \"%s\" refused the session's variables: %s", c->pid,
-                    c->db->shards[l->shard]->name, why.message);
-        l->lost = true;
-        client_fatal(c, &why);
+        link_variables_failed(l, &why);
         return;
     }
     run_preamble_error(c, l, f);
@@ -556,52 +511,6 @@ static void preamble_failed(struct link *l, const struct expect *e, const struct
     } else if (!server_sync_due(l->server)) {
         l->open_pipeline = true; /* whatever comes next is ignored without a Sync before it */
     }
-}
-
-/* The answer to a SET that was sent ahead: the statement is tried again. */
-static void variables_ready(struct link *l)
-{
-    struct client *c = l->client;
-    struct error why;
-    l->vars_due = false;
-    if (l->vars_canceled && error_take(&c->acquire_error, &why)) {
-        l->vars_canceled = false;
-        link_acquire_failed(c, &why);
-        return;
-    }
-    if (l->vars_canceled) {
-        l->vars_canceled = false;
-        link_put(l, true); /* the statement was answered meanwhile */
-    }
-    client_resume(c);
-}
-
-/* The shard was lost while it was to set them: nothing of the statement has been sent, of the transaction to
-   this shard neither. */
-static void variables_lost(struct link *l, const struct error *why)
-{
-    struct client *c = l->client;
-    struct error e;
-    error_set(&e, SQLSTATE_CONNECTION_FAILURE, "lost connection to shard \"%s\"",
-              c->db->shards[l->shard]->name);
-    error_detail(&e, "%s", why->message);
-    bool told = l->vars_canceled && !c->acquire_error;
-    link_put(l, false);
-    if (!told)
-        link_acquire_failed(c, &e);
-    if (c->run == RUN_PIPELINE)
-        pipeline_answered(c, NULL); /* an order that is void may have waited for this answer */
-    client_resume(c);
-}
-
-void link_note_variables(struct link *l, const struct varset *vars)
-{
-    varset_unref(&l->server->vars);
-    if (l->name_unknown)
-        l->server->vars = varset_with(vars, "application_name", "?"); /* no value's text: it is set again */
-    else
-        l->server->vars = vars ? varset_ref((struct varset *)(uintptr_t)vars) : NULL;
-    l->name_unknown = false;
 }
 
 static void link_message(void *owner, struct server *s, const struct expect *e, const struct frame *f)
@@ -637,7 +546,7 @@ static void link_message(void *owner, struct server *s, const struct expect *e, 
         return;
     case TAG_VARIABLES:
         if (f->type == MSG_READY && l->vars_due) {
-            variables_ready(l);
+            link_variables_ready(l);
             return;
         }
         /* fall through */
@@ -659,6 +568,7 @@ static void link_message(void *owner, struct server *s, const struct expect *e, 
     case TAG_PARSE_AGAIN:
     case TAG_BIND_ACK:
     case TAG_CONTROL:
+    case TAG_READ:
     case TAG_FINAL:
         break;
     }
@@ -718,7 +628,7 @@ static void link_lost(void *owner, struct server *s, const struct error *why)
         return;
     }
     if (l->vars_due && !l->pinned && !session_pooling(c))
-        variables_lost(l, why);
+        link_variables_lost(l, why);
     else
         run_link_lost(c, l, why);
 }

@@ -249,6 +249,8 @@ static enum status take_param(struct client *c, const char *name, const char *va
     if (strcasecmp(name, "replication") == 0 && strcmp(value, "off") != 0 && strcmp(value, "false") != 0)
         return error_set(error_r, SQLSTATE_FEATURE_NOT_SUPPORTED,
                          "replication connections are not supported");
+    if (strcasecmp(name, "session_authorization") == 0)
+        return STATUS_OK; /* a server goes by who has logged in */
     if (strcasecmp(name, "standard_conforming_strings") == 0 && strcasecmp(value, "on") != 0)
         return error_set(error_r, SQLSTATE_FEATURE_NOT_SUPPORTED,
                          "standard_conforming_strings = off is not supported");

@@ -102,20 +102,21 @@ uint64_t session_number_of(struct session_env *env, struct slice text)
     return id;
 }
 
-/* Of search_path and role; 0: it has neither. */
+/* Of search_path, role and session_authorization; 0: it has none of them. */
 static uint64_t names_id(struct session_env *env, struct varset *vars)
 {
     if (!vars || !vars->has_names)
         return 0;
     if (vars->names_id)
         return vars->names_id;
-    const char *path = varset_get(vars, "search_path"), *role = varset_get(vars, "role");
+    static const char *const names[] = {"search_path", "role", "session_authorization"};
     struct buf key;
     buf_init(&key);
-    buf_cstr(&key, role ? role : "");
-    buf_u8(&key, role != NULL);
-    if (path)
-        buf_cstr(&key, path);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const char *value = varset_get(vars, names[i]);
+        buf_u8(&key, value != NULL);
+        buf_cstr(&key, value ? value : "");
+    }
     vars->names_id = session_number_of(env, buf_slice(&key));
     buf_free(&key);
     return vars->names_id;

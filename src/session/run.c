@@ -484,10 +484,10 @@ enum status run_find_shards(struct client *c, struct plan *p, const struct templ
         shard_set_add(shards, run_cursor_shard(c, p));
         return STATUS_OK;
     }
-    if (p->sets_config) {
+    if (p->sets_config && c->db->n_shards > 1) { /* on one, the server is asked for it afterwards: state.c */
         error_set(error_r, SQLSTATE_FEATURE_NOT_SUPPORTED,
-                  "set_config() cannot be followed across shards and pooled connections");
-        error_hint(error_r, "Use SET or SET LOCAL.");
+                  "set_config() within a statement cannot be followed across shards");
+        error_hint(error_r, "Use SELECT set_config(...) alone, or SET.");
         return STATUS_ERROR;
     }
     if (p->kind == PLAN_REFUSE) {
@@ -604,8 +604,10 @@ static void single_ready(struct client *c, struct link *l)
     run_statement_done(c, ok);
 }
 
-static void control_message(struct client *c, struct link *l, const struct frame *f)
+static void control_message(struct client *c, struct link *l, const struct expect *e, const struct frame *f)
 {
+    if (vars_message(c, l, e, f))
+        return;
     if (f->type == MSG_ERROR) {
         if (!c->run_failed)
             forward_error(c, l, f);
@@ -645,8 +647,8 @@ void run_message(struct client *c, struct link *l, const struct expect *e, const
         multi_message(c, l, e, f);
         return;
     }
-    if (e->tag == TAG_CONTROL) {
-        control_message(c, l, f);
+    if (e->tag == TAG_CONTROL || e->tag == TAG_READ) {
+        control_message(c, l, e, f);
         return;
     }
     if (e->kind != EXPECT_QUERY) {
@@ -717,6 +719,16 @@ static void lost_error(struct client *c, struct link *l, const struct error *why
                  c->txn.state == TXN_NONE ? "; it is not known whether the statement took effect" : "");
 }
 
+static unsigned control_outstanding(const struct link *l)
+{
+    unsigned n = 0;
+    for (uint32_t i = 0; i < server_outstanding(l->server); i++) {
+        const struct expect *e = server_expectation(l->server, i);
+        n += e->tag == TAG_CONTROL || e->tag == TAG_READ;
+    }
+    return n;
+}
+
 void run_link_lost(struct client *c, struct link *l, const struct error *why)
 {
     struct error e;
@@ -751,7 +763,8 @@ void run_link_lost(struct client *c, struct link *l, const struct error *why)
             if (!c->run_failed)
                 run_error_answer(c, &e, false);
             c->run_failed = true;
-            if (--c->control_due == 0) {
+            c->control_due -= control_outstanding(l);
+            if (c->control_due == 0) {
                 if (c->control_done)
                     c->control_done(c, false);
                 c->control_done = NULL;

@@ -124,7 +124,9 @@ struct replay {
     bool savepoint;
     char *name; /* savepoint's */
     char *sql;
-    struct varset *vars; /* savepoint: the client's variables when it was set */
+    struct varset *vars;           /* savepoint: the client's variables when it was set */
+    struct varset *guc, *guc_kept; /* ... and pgunison.* */
+    bool guc_local;
 };
 
 struct client_statement { /* of Parse */
@@ -157,6 +159,7 @@ struct client_txn {
     struct transaction_modes modes;
     struct list replay;         /* struct replay */
     struct varset *vars_before; /* the client's variables when it began */
+    struct varset *guc_before;  /* ... and pgunison.* */
     bool lost_untold; /* it failed because an idle shard was lost: the client has yet to hear of it */
     bool catalog_changed;
     struct catalog *catalog; /* private, once names mean something else than to others */
@@ -210,7 +213,7 @@ struct client {
     bool reads_only;  /* they may run ahead: nothing but reads since the last Sync */
     bool console_extended;
     uint16_t looks; /* links whose servers are asked: state.c; no message is dispatched meanwhile */
-    bool guc_local;
+    bool guc_local; /* SET LOCAL pgunison.*: guc_kept is what COMMIT leaves */
 
     struct varset *vars;         /* what it has SET */
     struct varset *guc_pgunison; /* SET pgunison.* */
@@ -242,8 +245,7 @@ struct client {
     struct buf held; /* what may be sent only after the commit: CommandComplete of an implicit transaction */
     const char *control_tag; /* RUN_CONTROL: the tag to answer with */
     void (*control_done)(struct client *c, bool ok);
-    struct varset *control_vars; /* SET under way: the session's variables if it succeeds */
-    bool control_has_vars;
+    struct set *set; /* RUN_CONTROL: the SET under way: vars.c; NULL: none */
 
     enum after_end after_end;
     bool commit_failed, committing;
@@ -280,7 +282,7 @@ struct client {
     struct varset *reported; /* ParameterStatus values that it was told and that differ from the welcome */
     struct datum_style style;
     struct varset *vars_startup; /* of its startup packet: what RESET goes back to */
-    struct varset *guc_before;   /* before the first SET LOCAL pgunison.* of this transaction */
+    struct varset *guc_kept;     /* guc_local: pgunison.* without what is LOCAL */
 };
 /* Thousands of them idle at once: what a client needs rarely, or only while it runs something, has memory of
    its own. test/integration/test_memory.py measures the whole. */
@@ -348,8 +350,9 @@ enum dispatch simple_query(struct client *c, const struct frame *f);
 bool simple_holds_tag(const struct client *c);
 void simple_statement_done(struct client *c, bool ok); /* the statement at hand has been answered */
 void simple_go_on(struct client *c); /* with a query whose message has left the input (c->query_rest) */
+/* What needs no shard, or is the same on all of them. params: of Bind; NULL: none. */
 enum dispatch session_execute_verb(struct client *c, struct plan *p, const struct template *t,
-                                   bool *handled_r); /* what needs no shard */
+                                   const struct route_params *params, bool *handled_r);
 
 /* extended.c, statements.c */
 struct client_names *client_names(struct client *c);
@@ -398,6 +401,7 @@ enum link_tag {
     TAG_PARSE_AGAIN,   /* the proxy prepares it on one more server: arg is the statement_def */
     TAG_BIND_ACK,      /* Bind before whose answer the client gets ParseComplete */
     TAG_CONTROL,       /* RUN_CONTROL */
+    TAG_READ,          /* ... what the variables are that it has set */
     TAG_END,           /* COMMIT or ROLLBACK of one phase */
     TAG_TWO_PHASE,     /* txn_port.c */
     TAG_FINAL,         /* the last step of an aggregate */
@@ -429,7 +433,6 @@ void link_query_rope(struct link *l, const struct rope *r, size_t from, size_t t
 void link_write_rope(struct link *l, const struct rope *r, size_t from,
                      size_t to); /* its pieces [from, to) */
 extern const struct server_owner_ops link_ops;
-void link_note_variables(struct link *l, const struct varset *vars); /* its server has them from now on */
 void link_cancel_all(struct client *c);
 void link_append_modes(struct buf *b, const struct transaction_modes *m);
 void link_mark(struct link *l, const struct plan *p);
@@ -447,6 +450,23 @@ void state_message(struct link *l, const struct frame *f);
 void state_lost(struct link *l, const struct error *why); /* while it was asked */
 bool state_has_prepared(struct client *c);                /* a server may have statements of its PREPARE */
 enum dispatch state_deallocate(struct client *c, struct slice sql, bool all); /* ... and then, on that one */
+
+/* link_vars.c */
+/* Nothing has to be done about the server's variables: the usual case. */
+static inline bool link_is_set(const struct link *l)
+{
+    const struct client *c = l->client;
+    return l->in_txn || l->open_pipeline ||
+           (l->server->vars == (c->txn.state == TXN_NONE ? c->vars : c->txn.vars_before) && !l->vars_due);
+}
+bool link_suits(struct link *l); /* false: its server cannot be made what the session wants */
+/* What differs is sent. True: link_variables_ready() follows, and client_resume(). */
+bool link_waits_for_variables(struct link *l);
+void link_set_name(struct link *l); /* application_name, which need not be waited for */
+void link_variables_failed(struct link *l, const struct error *why);
+void link_variables_ready(struct link *l);
+void link_variables_lost(struct link *l, const struct error *why);
+void link_note_variables(struct link *l, const struct varset *vars); /* its server has them from now on */
 
 /* pipeline.c */
 static inline bool pipeline_may_run_ahead(const struct plan *p)
@@ -563,13 +583,35 @@ struct varset *vars_with(struct client *c, const struct varset *v, const char *n
 /* On every participant, and on those to come; there is one, or it waits for the home shard. */
 enum dispatch vars_set_transaction(struct client *c, const struct transaction_modes *modes, struct slice sql,
                                    const char *tag);
-enum dispatch vars_verb(struct client *c, struct plan *p, const struct template *t);
-void vars_parameter_status(struct client *c, struct link *l, const struct frame *f);
-void vars_restore_local(struct client *c); /* the transaction is over: SET LOCAL pgunison.* ends */
-/* Startup packet: as SQL text of SET. False: no name of a variable, or a value that cannot be written so. */
+enum dispatch vars_verb(struct client *c, struct plan *p, const struct template *t,
+                        const struct route_params *params);
+/* Of SET, RESET, set_config(): an answer to TAG_CONTROL or TAG_READ. True: it needs no more than that. */
+bool vars_message(struct client *c, struct link *l, const struct expect *e, const struct frame *f);
+/* Something on l's server has set a variable unseen, and it is known which: the session has it from now on, as if by
+   SET (value NULL: RESET), in a transaction with all that this means for its other participants and its end. Nothing
+   may run. What is not known is for server_forget_variables(). */
+void vars_follow(struct client *c, struct link *l, const char *name, const char *value);
+/* Shown with six digits, a number is not all that was said: 1.23456789 is to be kept when that is what is shown. */
+bool vars_shown_as(const char *text, const char *shown);
+/* Custom variables in the statement at hand, which a server may have already; NULL: none. */
+const struct varset *vars_named(const struct client *c);
+void vars_set_free(struct client *c); /* the one under way, if any */
+/* Startup packet. False: no name of a variable. */
 bool vars_startup(struct client *c, const char *name, const char *value);
+
+/* vars_own.c: pgunison.*, transactional like any setting */
+enum dispatch vars_own_set(struct client *c, struct plan *p);
+void vars_own_reset(struct client *c);
+void vars_own_txn_begins(struct client *c);
+void vars_own_txn_ended(struct client *c, bool committed);
+void vars_own_savepoint(struct client *c, struct replay *r);
+void vars_own_rollback_to(struct client *c, const struct replay *r);
+
+/* reported.c */
+void vars_parameter_status(struct client *c, struct link *l, const struct frame *f);
 void vars_apply_reported(struct client *c);
 void vars_note_reported(struct client *c, const char *name, const char *value);
+bool vars_encoding_is_unsafe(const char *name);
 
 /* show.c: statements that the proxy answers itself with rows. describe: with RowDescription. */
 enum dispatch show_pgunison(struct client *c, const struct plan *p, bool describe);

@@ -4,6 +4,7 @@
 #include "session.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static const char *last_part(const struct plan *p)
 {
@@ -15,6 +16,12 @@ void show_describe(struct client *c, const struct plan *p)
     struct buf *b = client_scratch(c);
     if (p->verb == VERB_EXPLAIN_ROUTE) {
         message_row_description(b, explain_n_columns, explain_columns, NULL, NULL);
+    } else if (p->verb == VERB_SET_CONFIG) {
+        const char **names = xmalloc(p->n_configs * sizeof *names);
+        for (uint32_t i = 0; i < p->n_configs; i++)
+            names[i] = p->configs[i].column;
+        message_row_description(b, (int)p->n_configs, names, NULL, NULL);
+        free(names);
     } else {
         const char *name = p->name;
         message_row_description(b, 1, &name, NULL, NULL);

@@ -59,7 +59,7 @@ static bool allowed_in_failed(const struct plan *p)
 }
 
 enum dispatch session_execute_verb(struct client *c, struct plan *p, const struct template *t,
-                                   bool *handled_r)
+                                   const struct route_params *params, bool *handled_r)
 {
     struct error e;
     *handled_r = true;
@@ -82,8 +82,9 @@ enum dispatch session_execute_verb(struct client *c, struct plan *p, const struc
     case VERB_RESET_ALL:
     case VERB_DISCARD_ALL:
     case VERB_SET_PGUNISON:
+    case VERB_SET_CONFIG:
     case VERB_DEALLOCATE:
-        return vars_verb(c, p, t);
+        return vars_verb(c, p, t, params);
     case VERB_SHOW:
         if (p->name && strncmp(p->name, "pgunison.", 9) == 0)
             return show_pgunison(c, p, true);
@@ -130,7 +131,7 @@ static enum dispatch statement_lexed(struct client *c)
         session_unplan(c, &p);
         return d;
     }
-    enum dispatch d = session_execute_verb(c, p, t, &handled);
+    enum dispatch d = session_execute_verb(c, p, t, NULL, &handled);
     if (handled) {
         session_unplan(c, &p);
         return d;

@@ -88,11 +88,6 @@ bool state_unasked(const struct link *l)
 
 /* --- asking ----------------------------------------------------------------------------------- */
 
-static bool is_custom(const char *name)
-{
-    return strchr(name, '.') != NULL;
-}
-
 static void append_custom_names(struct client *c, struct buf *sql)
 {
     const char *name;
@@ -106,7 +101,7 @@ static struct varset *unasked_variables(struct client *c)
 {
     struct varset *v = varset_empty();
     for (unsigned i = 0; c->vars && i < c->vars->n; i++)
-        if (is_custom(c->vars->vars[i].name)) {
+        if (varset_is_custom(c->vars->vars[i].name)) {
             struct varset *more = varset_with(v, c->vars->vars[i].name, c->vars->vars[i].value);
             varset_unref(&v);
             v = more;
@@ -142,33 +137,12 @@ bool state_ask(struct link *l)
 
 /* --- the answer ------------------------------------------------------------------------------- */
 
-/* As SQL behind SET name TO. */
-static void vars_value_text(const char *name, struct slice value, struct buf *b)
-{
-    bool list = strcmp(name, "search_path") == 0 || strcmp(name, "temp_tablespaces") == 0;
-    for (size_t i = 0; list && i < value.len; i++) /* shown as it is written, if it is simple */
-        list = strchr("abcdefghijklmnopqrstuvwxyz0123456789_$, ", value.data[i]) != NULL;
-    if (list && value.len) {
-        buf_slice_append(b, value);
-        return;
-    }
-    buf_str(b, "E'");
-    for (size_t i = 0; i < value.len; i++) {
-        if (value.data[i] == '\'' || value.data[i] == '\\')
-            buf_u8(b, value.data[i]);
-        buf_u8(b, value.data[i]);
-    }
-    buf_u8(b, '\'');
-}
-
 static void found_variable(struct link *l, const char *name, struct slice value)
 {
-    struct buf text;
-    buf_init(&text);
-    vars_value_text(name, value, &text);
-    buf_u8(&text, 0);
-    struct varset *v = varset_with(l->found_vars, name, (const char *)buf_head(&text));
-    buf_free(&text);
+    const char *known = varset_get(l->client->vars, name);
+    char *shown = xstrndup(value.data, value.len);
+    struct varset *v = varset_with(l->found_vars, name, known && vars_shown_as(known, shown) ? known : shown);
+    free(shown);
     varset_unref(&l->found_vars);
     l->found_vars = v;
 }
@@ -207,8 +181,9 @@ static void follow_variables(struct link *l)
     struct varset *v = varset_share(c->env->varsets, l->found_vars);
     l->found_vars = NULL;
     bool begun = c->txn.state != TXN_NONE && varset_equal(c->vars, c->txn.vars_before);
+    struct varset *has = varset_share(c->env->varsets, varset_with_customs(v, l->server->vars));
     varset_unref(&l->server->vars);
-    l->server->vars = varset_ref(v);
+    l->server->vars = has;
     if (varset_equal(c->vars, v)) {
         varset_unref(&v);
         return;

@@ -47,6 +47,8 @@ static void replay_free(struct replay *r)
     free(r->name);
     free(r->sql);
     varset_unref(&r->vars);
+    varset_unref(&r->guc);
+    varset_unref(&r->guc_kept);
     free(r);
 }
 
@@ -63,6 +65,7 @@ void txn_add_replay(struct client *c, const char *savepoint, struct slice sql)
     r->name = savepoint ? xstrdup(savepoint) : NULL;
     r->sql = xstrndup(sql.data, sql.len);
     r->vars = c->vars ? varset_ref(c->vars) : NULL;
+    vars_own_savepoint(c, r);
     list_push_back(&c->txn.replay, &r->node);
 }
 
@@ -94,8 +97,11 @@ static void savepoint_rollback(struct client *c, struct replay *to)
 {
     while (list_last(&c->txn.replay) != &to->node)
         replay_free(list_entry(list_pop_back(&c->txn.replay), struct replay, node));
+    /* Names of custom variables stay known, as on a server. */
+    struct varset *vars = varset_share(c->env->varsets, varset_with_customs(to->vars, c->vars));
     varset_unref(&c->vars);
-    c->vars = to->vars ? varset_ref(to->vars) : NULL;
+    c->vars = vars;
+    vars_own_rollback_to(c, to);
     if (c->txn.catalog)
         plan_names_changed(c);
 }
@@ -111,6 +117,8 @@ static void txn_start(struct client *c, enum txn_state state, const struct trans
     c->txn.began_us = loop_now_us(c->env->loop);
     varset_unref(&c->txn.vars_before);
     c->txn.vars_before = c->vars ? varset_ref(c->vars) : NULL;
+    if (c->guc_pgunison)
+        vars_own_txn_begins(c);
     c->commit_failed = c->txn.lost_untold = false;
 }
 
@@ -397,7 +405,7 @@ void txn_ended(struct client *c, bool committed, const struct error *error)
     varset_unref(&c->txn.vars_before);
     session_replay_clear(c);
     plan_txn_ended(c, committed);
-    vars_restore_local(c);
+    vars_own_txn_ended(c, committed);
     txn_set_state(c, TXN_NONE);
     c->run = RUN_NONE;
     if (c->names)

@@ -1,16 +1,21 @@
 /*
- * Variables of the session: SET, RESET, DISCARD, across pooled servers.
+ * Variables of the session: SET, RESET, DISCARD, set_config(), across pooled servers.
  *
- * The session keeps what it has set (client.vars, SQL text of the values); every server knows what it is set
- * to (server.vars); link.c sends the difference when they meet. A SET is run on a shard at once all the same:
- * it is PostgreSQL that knows whether a value is good, and that reports what it became. Within a transaction
- * it runs on every participant, and is replayed for those that join later.
+ * The session keeps the values of what it has set (client.vars); every server knows what it is set to
+ * (server.vars); link_vars.c sends the difference when they meet. A SET is run on a shard at once all the same: it is
+ * PostgreSQL that knows what it means. What it became is read back in the same write:
+ *
+ *     Q "SET datestyle TO dmy"   Q "SHOW datestyle"      TAG_CONTROL, TAG_READ
+ *
+ * Within a transaction it runs on every participant, and its text is replayed for those that join later: on the
+ * same values from before the transaction, in the same order, it means the same.
  */
-#include "session.h"
+#include "vars.h"
 
-#include "base/log.h"
+#include "base/quote.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 struct varset *vars_with(struct client *c, const struct varset *v, const char *name, const char *value)
@@ -18,484 +23,354 @@ struct varset *vars_with(struct client *c, const struct varset *v, const char *n
     return varset_share(c->env->varsets, varset_with(v, name, value));
 }
 
-/* --- what the client has been told ------------------------------------------------------------ */
-
-/* Encodings in which a byte below 128 may be part of a character: the lexer would misread them. */
-static bool encoding_is_unsafe(const char *name)
+/* *v without what it was. */
+static void replace(struct varset **v, struct varset *with)
 {
-    static const char *const unsafe[] = {"BIG5", "GB18030", "GBK", "JOHAB", "SJIS", "SHIFT_JIS_2004", "UHC"};
-    for (size_t i = 0; i < sizeof unsafe / sizeof unsafe[0]; i++)
-        if (strcasecmp(name, unsafe[i]) == 0)
-            return true;
-    return false;
-}
-
-/* What the reported values mean for reading the client's statements and merging rows. */
-void vars_apply_reported(struct client *c)
-{
-    const char *style = varset_get(c->reported, "DateStyle"),
-               *strings = varset_get(c->reported, "standard_conforming_strings");
-    const char *client = varset_get(c->reported, "client_encoding"),
-               *server = varset_get(c->reported, "server_encoding");
-    if (style)
-        datum_style_parse(style, &c->style);
-    c->nonstandard_strings = strings && strcasecmp(strings, "on") != 0;
-    c->unsafe_encoding = client && encoding_is_unsafe(client);
-    c->transcoded = client && server && strcasecmp(client, server) != 0;
-}
-
-void vars_note_reported(struct client *c, const char *name, const char *value)
-{
-    struct varset *v = vars_with(c, c->reported, name, value);
-    varset_unref(&c->reported);
-    c->reported = v;
-    vars_apply_reported(c);
-}
-
-void vars_parameter_status(struct client *c, struct link *l, const struct frame *f)
-{
-    const char *name, *value;
-    struct error e;
-    (void)l;
-    if (message_read_parameter_status(f, &name, &value, &e) != STATUS_OK)
-        return;
-    const char *known = varset_get(c->reported, name);
-    if (known && strcmp(known, value) == 0)
-        return; /* every shard says so; the client hears it once */
-    vars_note_reported(c, name, value);
-    client_write(c, f->whole.data, f->whole.len);
+    varset_unref(v);
+    *v = with;
 }
 
 /* --- startup ---------------------------------------------------------------------------------- */
 
-static bool is_list(const char *name)
-{
-    static const char *const lists[] = {"search_path", "temp_tablespaces", "session_preload_libraries",
-                                        "local_preload_libraries"};
-    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
-        if (strcasecmp(name, lists[i]) == 0)
-            return true;
-    return false;
-}
-
 static bool name_ok(const char *name)
 {
-    if (!isalpha((unsigned char)*name) && *name != '_')
+    if (!isalpha((unsigned char)*name) && *name != '_' && !(*name & 0x80))
         return false;
     for (; *name; name++)
-        if (!isalnum((unsigned char)*name) && *name != '_' && *name != '.')
+        if (!isalnum((unsigned char)*name) && !strchr("_.$", *name) && !(*name & 0x80))
             return false;
     return true;
 }
 
 bool vars_startup(struct client *c, const char *name, const char *value)
 {
-    char folded[64];
-    struct buf b;
+    char folded[64], clean[256];
     size_t n = strlen(name);
     if (n >= sizeof folded || !name_ok(name))
         return false;
     for (size_t i = 0; i <= n; i++)
-        folded[i] = (char)tolower((unsigned char)name[i]);
-    buf_init(&b);
-    if (is_list(folded) && *value) {
-        bool quoted = false;
-        for (const char *p = value; *p; p++) {
-            if (*p == '"')
-                quoted = !quoted;
-            else if (!quoted && !isalnum((unsigned char)*p) && !strchr("_$, ", *p) &&
-                     !((unsigned char)*p & 0x80)) {
-                buf_free(&b);
-                return false;
-            }
-        }
-        if (quoted) {
-            buf_free(&b);
-            return false;
-        }
-        buf_str(&b, value);
-    } else {
-        bool backslash = strchr(value, '\\') != NULL;
-        buf_str(&b, backslash ? "E'" : "'");
-        for (const char *p = value; *p; p++) {
-            if (*p == '\'' || *p == '\\')
-                buf_u8(&b, (uint8_t)*p);
-            buf_u8(&b, (uint8_t)*p);
-        }
-        buf_u8(&b, '\'');
+        folded[i] = (char)(name[i] >= 'A' && name[i] <= 'Z' ? name[i] + 32 : name[i]);
+    if (strcmp(folded, "application_name") == 0) { /* as the server cleans it */
+        size_t len = 0;
+        for (const char *p = value; *p && len + 1 < sizeof clean; p++)
+            clean[len++] = *p < 32 || *p > 126 ? '?' : *p;
+        clean[len] = 0;
+        value = clean;
     }
-    buf_u8(&b, 0);
-    struct varset *v = vars_with(c, c->vars, folded, (const char *)buf_head(&b));
-    varset_unref(&c->vars);
-    c->vars = v;
-    buf_free(&b);
+    replace(&c->vars, vars_with(c, c->vars, folded, value));
     return true;
 }
 
-/* --- SET -------------------------------------------------------------------------------------- */
+/* --- a SET under way -------------------------------------------------------------------------- */
 
-static const char *skip_space(const char *p, const char *end)
+struct set *set_new(void)
 {
-    while (p < end && isspace((unsigned char)*p))
-        p++;
-    return p;
+    struct set *s = xcalloc(1, sizeof *s);
+    buf_init(&s->rows);
+    return s;
 }
 
-static const char *skip_word(const char *p, const char *end)
+struct set_name *set_add(struct set *s, const char *name, const char *text)
 {
-    if (p < end && *p == '"') {
-        for (p++; p < end && *p != '"'; p++)
-            ;
-        return p < end ? p + 1 : p;
-    }
-    while (p < end && (isalnum((unsigned char)*p) || *p == '_' || *p == '.' || *p == '$'))
-        p++;
-    return p;
+    s->names = xrealloc(s->names, (s->n + 1) * sizeof *s->names);
+    struct set_name *x = &s->names[s->n++];
+    *x = (struct set_name){.name = xstrdup(name), .text = text ? xstrdup(text) : NULL};
+    return x;
 }
 
-static bool word_is(const char *p, const char *q, const char *word)
+static void set_free(struct set *s)
 {
-    return (size_t)(q - p) == strlen(word) && strncasecmp(p, word, (size_t)(q - p)) == 0;
+    for (unsigned i = 0; i < s->n; i++) {
+        free(s->names[i].name);
+        free(s->names[i].text);
+        free(s->names[i].value);
+    }
+    free(s->names);
+    varset_unref(&s->target);
+    varset_unref(&s->named);
+    buf_free(&s->rows);
+    free(s);
 }
 
-/* The value's SQL text in SET [SESSION] name { TO | = } value, and in the forms with words of their own:
-   SET TIME ZONE value, SET NAMES value, SET ROLE value. False: another form. Comments have been refused by
-   the caller. */
-static bool set_value(struct slice sql, struct slice *value_r)
+void set_destroy(struct set **s)
 {
-    const char *p = (const char *)sql.data, *end = p + sql.len, *q;
-    p = skip_word(skip_space(p, end), end); /* SET */
-    p = skip_space(p, end);
-    q = skip_word(p, end);
-    if (word_is(p, q, "session") || word_is(p, q, "local")) {
-        const char *after = skip_space(q, end);
-        if (after < end && *after != '=') {
-            p = after;
-            q = skip_word(p, end);
-        }
-    }
-    const char *next = skip_space(q, end), *next_end = skip_word(next, end);
-    if (word_is(p, q, "time") && word_is(next, next_end, "zone"))
-        q = next_end;
-    else if (!word_is(p, q, "names") && !word_is(p, q, "role")) {
-        if (next < end && *next == '=')
-            q = next + 1;
-        else if (word_is(next, next_end, "to"))
-            q = next_end;
-        else
-            return false;
-    }
-    p = skip_space(q, end);
-    while (end > p && isspace((unsigned char)end[-1]))
-        end--;
-    *value_r = slice_of(p, (size_t)(end - p));
-    return p < end;
+    if (*s)
+        set_free(*s);
+    *s = NULL;
+}
+
+void vars_set_free(struct client *c)
+{
+    set_destroy(&c->set);
+}
+
+bool vars_shown_as(const char *text, const char *shown)
+{
+    char digits[32], *end;
+    double d = strtod(text, &end);
+    snprintf(digits, sizeof digits, "%g", d);
+    return *text && !*end && strcmp(digits, shown) == 0;
+}
+
+static const char *kept_value(const struct set_name *x)
+{
+    if (!x->value || !x->text)
+        return x->value ? x->value : x->text;
+    return vars_shown_as(x->text, x->value) ? x->text : x->value;
+}
+
+/* Its random numbers cannot be had anywhere else, nor taken back. */
+static bool is_seed(const char *name)
+{
+    return strcmp(name, "seed") == 0;
+}
+
+static bool is_read(const struct set_name *x)
+{
+    return !x->local && !x->reset && !is_seed(x->name);
+}
+
+/* A custom variable is there for good, whatever becomes of the transaction. */
+static void note_custom(struct client *c, const char *name)
+{
+    if (!varset_get(c->vars, name))
+        replace(&c->vars, vars_with(c, c->vars, name, ""));
+    if (c->txn.state != TXN_NONE && !varset_get(c->txn.vars_before, name))
+        replace(&c->txn.vars_before, vars_with(c, c->txn.vars_before, name, ""));
+}
+
+static void follow_one(struct client *c, const struct set_name *x)
+{
+    bool custom = varset_is_custom(x->name);
+    if (custom)
+        note_custom(c, x->name);
+    if (x->local || is_seed(x->name))
+        return;
+    replace(&c->vars, vars_with(c, c->vars, x->name, !x->reset ? kept_value(x) : custom ? "" : NULL));
+    if (strcmp(x->name, "session_authorization") == 0) /* implies SET ROLE NONE */
+        replace(&c->vars, vars_with(c, c->vars, "role", NULL));
+}
+
+static void spoil(struct link *l)
+{
+    l->pinned = l->kept = true;
+    l->server->pinned_state = l->server->closes_after = true;
 }
 
 /* The answer of all shards is there (run.c). */
-static void set_done(struct client *c, bool ok)
+void set_done(struct client *c, bool ok)
 {
-    if (ok && c->control_has_vars) {
-        varset_unref(&c->vars);
-        c->vars = c->control_vars;
-        c->control_vars = NULL;
-        for (unsigned i = 0; i < c->n_links; i++) {
-            struct link *l = c->links[i];
-            if (c->txn.state != TXN_NONE || !l->server || l->shard != c->db->home)
-                continue; /* in a transaction: when it ends (txn_ended); others: link_prepare() */
-            varset_unref(&l->server->vars);
-            l->server->vars = c->vars ? varset_ref(c->vars) : NULL;
-        }
+    struct set *s = c->set;
+    bool seed = false;
+    if (ok && s->target)
+        replace(&c->vars, varset_share(c->env->varsets, varset_with_customs(s->target, c->vars)));
+    for (unsigned i = 0; ok && i < s->n; i++) {
+        follow_one(c, &s->names[i]);
+        seed |= is_seed(s->names[i].name);
     }
-    varset_unref(&c->control_vars);
-    c->control_has_vars = false;
+    if (ok && s->sets_isolation && c->txn.state != TXN_NONE)
+        c->txn.modes.isolation = s->isolation;
+    if (ok)
+        client_send(c, &s->rows);
+    for (unsigned i = 0; i < c->n_links; i++) {
+        struct link *l = c->links[i];
+        if (!l->server || l->lost || (c->txn.state == TXN_NONE ? l->shard != c->db->home : !l->in_txn))
+            continue; /* another one: when it is used next */
+        if (seed)
+            spoil(l);
+        if (c->txn.state != TXN_NONE)
+            continue; /* when it ends */
+        if (ok)
+            link_note_variables(l, c->vars);
+        else if (s->ran)
+            server_forget_variables(l->server); /* it was set, and could not be read */
+    }
+    vars_set_free(c);
 }
 
-static enum dispatch set_failed(struct client *c, const struct error *e)
+enum dispatch set_failed(struct client *c, const struct error *e)
 {
-    varset_unref(&c->control_vars);
-    c->control_has_vars = false;
+    vars_set_free(c);
     run_error_answer(c, e, false);
     run_statement_done(c, false);
     return DISPATCH_DONE;
 }
 
-/* Runs sql on every participant (at least on the home shard), and then makes `vars` (owned; NULL with
- * !has_vars) the session's. */
-static enum dispatch set_everywhere(struct client *c, struct slice sql, const char *tag, struct varset *vars,
-                                    bool has_vars, bool replay)
+/* --- its answers ------------------------------------------------------------------------------ */
+
+static void take_value(struct set *s, const struct frame *f)
 {
+    struct slice value;
     struct error e;
-    bool any = false;
-    varset_unref(&c->control_vars);
-    c->control_vars = vars;
-    c->control_has_vars = has_vars;
-    for (unsigned i = 0; i < c->n_links; i++)
-        any |= c->links[i]->in_txn && !c->links[i]->lost;
-    if (!any) {
-        struct shard_set home;
-        shard_set_clear(&home);
-        shard_set_add(&home, c->db->home);
-        switch (links_acquire(c, &home, &e)) {
-        case ACQUIRE_WAIT:
-            varset_unref(&c->control_vars);
-            return DISPATCH_AGAIN;
-        case ACQUIRE_FAILED:
-            return set_failed(c, &e);
-        case ACQUIRE_READY:
-            break;
-        }
-        link_prepare(link_find(c, c->db->home));
+    uint16_t n;
+    while (s->n_read < s->n && !is_read(&s->names[s->n_read]))
+        s->n_read++;
+    if (s->n_read >= s->n || message_read_data_row(f, &value, 1, &n, &e) != STATUS_OK || n != 1 ||
+        !value.data)
+        return;
+    struct set_name *x = &s->names[s->n_read++];
+    free(x->value);
+    x->value = xstrndup(value.data, value.len);
+}
+
+/* A value that cannot be shown (a statement_timeout of a millisecond) is what was said, if it is one constant, and one
+   that does not combine with others. */
+static bool can_do_without(const struct client *c)
+{
+    const struct set *s = c->set;
+    return c->txn.state == TXN_NONE && s->n == 1 && s->names[0].text &&
+           strcmp(s->names[0].name, "datestyle") != 0;
+}
+
+bool vars_message(struct client *c, struct link *l, const struct expect *e, const struct frame *f)
+{
+    struct set *s = c->set;
+    if (!s)
+        return false;
+    if (e->tag == TAG_READ) {
+        if (f->type == MSG_DATA_ROW)
+            take_value(s, f);
+        return f->type == MSG_ERROR ? c->run_failed || can_do_without(c) : f->type != MSG_READY;
     }
-    c->control_due = 0;
-    c->control_tag = tag;
-    c->control_done = set_done;
-    c->run_failed = c->preamble_failed = false;
+    s->ran |= f->type == MSG_COMMAND_COMPLETE;
+    if (s->wants_rows && s->reader == l &&
+        (f->type == MSG_DATA_ROW || (f->type == MSG_ROW_DESCRIPTION && c->simple_open)))
+        buf_slice_append(&s->rows, f->whole);
+    return false;
+}
+
+/* --- sending it ------------------------------------------------------------------------------- */
+
+static void append_reads(const struct set *s, struct buf *sql)
+{
+    for (unsigned i = 0; i < s->n; i++) {
+        if (!is_read(&s->names[i]))
+            continue;
+        buf_str(sql, buf_len(sql) ? ";SHOW " : "SHOW ");
+        quote_identifier(sql, slice_str(s->names[i].name));
+    }
+}
+
+const struct varset *vars_named(const struct client *c)
+{
+    return c->set ? c->set->named : NULL;
+}
+
+static void note_customs(struct set *s)
+{
+    for (unsigned i = 0; i < s->n; i++)
+        if (varset_is_custom(s->names[i].name))
+            replace(&s->named, varset_with(s->named, s->names[i].name, ""));
+}
+
+/* What is LOCAL is no part of what the session's plans are kept by. */
+static void note_names(struct client *c, const struct set *s)
+{
+    bool change = false;
+    for (unsigned i = 0; i < s->n; i++) {
+        const char *name = s->names[i].name;
+        change |= s->names[i].local && (strcmp(name, "search_path") == 0 || strcmp(name, "role") == 0 ||
+                                        strcmp(name, "session_authorization") == 0);
+    }
+    if (change)
+        plan_names_changed(c);
+}
+
+static bool takes_part(const struct client *c, const struct link *l)
+{
+    if (l->lost || !l->server)
+        return false;
+    return c->txn.state != TXN_NONE ? l->in_txn : l->shard == c->db->home;
+}
+
+/* Somebody has to say what it means: the home shard, if none takes part. */
+static enum acquire set_acquire(struct client *c, struct error *error_r)
+{
+    struct shard_set home;
+    for (unsigned i = 0; i < c->n_links; i++)
+        if (c->links[i]->in_txn && !c->links[i]->lost)
+            return ACQUIRE_READY;
+    shard_set_clear(&home);
+    shard_set_add(&home, c->db->home);
+    enum acquire got = links_acquire(c, &home, error_r);
+    if (got == ACQUIRE_READY)
+        link_prepare(link_find(c, c->db->home));
+    return got;
+}
+
+static void set_send(struct client *c, struct slice sql)
+{
+    struct set *s = c->set;
+    struct buf reads;
+    buf_init(&reads);
+    append_reads(s, &reads);
     for (unsigned i = 0; i < c->n_links; i++) {
         struct link *l = c->links[i];
-        if (l->lost || !l->server || (c->txn.state != TXN_NONE && !l->in_txn) ||
-            (c->txn.state == TXN_NONE && l->shard != c->db->home))
+        if (!takes_part(c, l))
             continue;
         if (l->open_pipeline)
             link_sync(l);
         link_query(l, sql, SINK_MESSAGE, TAG_CONTROL);
-        if (c->control_due++ == 0)
+        if (c->control_due == 0)
             c->speaker = l->shard;
+        c->control_due++;
+        if (s->reader)
+            continue;
+        s->reader = l;
+        if (buf_len(&reads) == 0)
+            continue;
+        link_query(l, buf_slice(&reads), SINK_MESSAGE, TAG_READ);
+        c->control_due++;
     }
+    buf_free(&reads);
+}
+
+enum dispatch set_everywhere(struct client *c, struct set *s, struct slice sql, const char *tag)
+{
+    struct error e;
+    vars_set_free(c);
+    c->set = s;
+    note_customs(s);
+    switch (set_acquire(c, &e)) {
+    case ACQUIRE_WAIT:
+        vars_set_free(c);
+        return DISPATCH_AGAIN;
+    case ACQUIRE_FAILED:
+        return set_failed(c, &e);
+    case ACQUIRE_READY:
+        break;
+    }
+    note_names(c, s);
+    c->control_due = 0;
+    c->control_tag = tag;
+    c->control_done = set_done;
+    c->run_failed = c->preamble_failed = false;
+    set_send(c, sql);
     c->run = RUN_CONTROL;
-    if (replay && c->txn.state != TXN_NONE)
+    if (c->txn.state != TXN_NONE)
         txn_add_replay(c, NULL, sql);
     return DISPATCH_DONE;
 }
 
-static bool same_word(struct slice v, const char *a, const char *b)
-{
-    char word[16];
-    if (v.len >= 2 && v.data[0] == '\'' && v.data[v.len - 1] == '\'')
-        v = slice_of(v.data + 1, v.len - 2);
-    if (v.len >= sizeof word)
-        return false;
-    memcpy(word, v.data, v.len);
-    word[v.len] = 0;
-    return strcasecmp(word, a) == 0 || strcasecmp(word, b) == 0;
-}
+/* --- what was set unseen ---------------------------------------------------------------------- */
 
-/* These are modes of the transaction at hand, not variables to be kept. */
-static bool name_refused(const char *name, struct error *e)
+void vars_follow(struct client *c, struct link *l, const char *name, const char *value)
 {
-    if (strncmp(name, "transaction_", 12) != 0 || strcmp(name, "transaction_timeout") == 0)
-        return false;
-    error_set(e, SQLSTATE_FEATURE_NOT_SUPPORTED, "%s cannot be set by its name", name);
-    error_hint(e, "Use SET TRANSACTION.");
-    return true;
-}
-
-static bool value_refused(const char *name, struct slice value, struct error *e)
-{
-    if (strcmp(name, "standard_conforming_strings") == 0 &&
-        (same_word(value, "off", "false") || same_word(value, "no", "0"))) {
-        error_set(e, SQLSTATE_FEATURE_NOT_SUPPORTED, "standard_conforming_strings = off is not supported");
-        error_hint(e, "Write E'...' where backslashes are escapes.");
-        return true;
-    }
-    if (strcmp(name, "client_encoding") == 0) {
-        char text[32];
-        size_t quote = value.len >= 2 && (value.data[0] == '\'' || value.data[0] == '"');
-        size_t n = value.len - 2 * quote;
-        if (n < sizeof text) {
-            memcpy(text, value.data + quote, n);
-            text[n] = 0;
-            if (encoding_is_unsafe(text)) {
-                error_set(e, SQLSTATE_FEATURE_NOT_SUPPORTED, "client_encoding %s is not supported", text);
-                error_hint(e, "Use UTF8, or a single-byte encoding.");
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-static enum dispatch verb_set(struct client *c, struct plan *p, const struct template *t)
-{
-    struct error e;
-    struct slice value;
-    struct buf b;
-    const char *reset = varset_get(c->vars_startup, p->name);
-    if (name_refused(p->name, &e))
-        return set_failed(c, &e);
-    if (p->verb == VERB_SET_LOCAL) {
-        if (strcmp(p->name, "search_path") == 0 || strcmp(p->name, "role") == 0)
-            plan_names_changed(c);
-        return set_everywhere(c, t->statement, "SET", NULL, false, true);
-    }
-    if (p->value_default) {
-        struct varset *target = vars_with(c, c->vars, p->name, reset);
-        buf_init(&b);
-        varset_diff_sql(c->vars, target, &b);
-        if (buf_len(&b) == 0) /* it was not set; PostgreSQL knows whether there is such a variable */
-            buf_slice_append(&b, t->statement);
-        const char *text =
-            skip_space((const char *)t->statement.data, (const char *)t->statement.data + t->statement.len);
-        enum dispatch d = set_everywhere(c, buf_slice(&b), *text == 'R' || *text == 'r' ? "RESET" : "SET",
-                                         target, true, true);
-        buf_free(&b);
-        return d;
-    }
-    if (!set_value(t->statement, &value)) {
-        error_set(&e, SQLSTATE_FEATURE_NOT_SUPPORTED, "this form of SET is not supported");
-        error_hint(&e, "Write SET name TO value.");
-        return set_failed(c, &e);
-    }
-    if (value_refused(p->name, value, &e))
-        return set_failed(c, &e);
-    char *text = xstrndup(value.data, value.len);
-    struct varset *target = vars_with(c, c->vars, p->name, text);
-    free(text);
-    return set_everywhere(c, t->statement, "SET", target, true, true);
-}
-
-static enum dispatch answer(struct client *c, const char *tag)
-{
-    client_command_complete(c, tag);
-    run_statement_done(c, true);
-    return DISPATCH_DONE;
-}
-
-static enum dispatch reset_all(struct client *c, const char *tag)
-{
-    struct buf b;
-    enum dispatch d;
-    buf_init(&b);
-    varset_diff_sql(c->vars, c->vars_startup, &b);
-    if (buf_len(&b) == 0)
-        d = answer(c, tag);
-    else
-        d = set_everywhere(c, buf_slice(&b), tag, c->vars_startup ? varset_ref(c->vars_startup) : NULL, true,
-                           true);
-    buf_free(&b);
-    return d;
-}
-
-/* Servers of the session's own are cleaned, and go back. After the variables: where a server must be waited for, so
-   that the statement is dispatched again, nothing may have happened yet. */
-static void discard_servers(struct client *c)
-{
-    for (unsigned i = c->n_links; i-- > 0;) {
-        struct link *l = c->links[i];
-        if (l->server && !l->lost && !l->coordinator_has && !l->ending && !server_outstanding(l->server))
-            link_put_reset(l);
-    }
-}
-
-static void discard_done(struct client *c, bool ok)
-{
-    set_done(c, ok);
-    if (ok)
-        discard_servers(c);
-}
-
-static enum dispatch discard_all(struct client *c)
-{
-    struct error e;
-    if (c->txn.state != TXN_NONE) {
-        error_set(&e, SQLSTATE_ACTIVE_TRANSACTION, "DISCARD ALL cannot run inside a transaction block");
-        return set_failed(c, &e);
-    }
-    extended_deallocate(c, NULL);
-    varset_unref(&c->guc_pgunison);
-    if (varset_equal(c->vars, c->vars_startup)) {
-        discard_servers(c);
-        return answer(c, "DISCARD ALL");
-    }
-    enum dispatch d = reset_all(c, "DISCARD ALL");
-    if (d == DISPATCH_DONE && c->run == RUN_CONTROL)
-        c->control_done = discard_done;
-    return d;
-}
-
-/* --- routing by hand -------------------------------------------------------------------------- */
-
-void vars_restore_local(struct client *c)
-{
-    if (!c->guc_local)
+    struct set *s = set_new();
+    set_add(s, name, value)->reset = !value;
+    follow_one(c, &s->names[0]);
+    set_destroy(&s);
+    if (c->txn.state == TXN_NONE) {
+        if (l->server && !l->lost)
+            link_note_variables(l, c->vars);
         return;
-    varset_unref(&c->guc_pgunison);
-    c->guc_pgunison = c->guc_before;
-    c->guc_before = NULL;
-    c->guc_local = false;
-}
-
-static enum dispatch set_pgunison(struct client *c, struct plan *p)
-{
-    struct error e;
-    const char *name = strncmp(p->name, "pgunison.", 9) == 0 ? p->name + 9 : p->name;
-    if (strcmp(name, "shard") != 0) {
-        error_set(&e, SQLSTATE_UNDEFINED_OBJECT, "unrecognized configuration parameter \"pgunison.%s\"",
-                  name);
-        error_hint(&e, "pgunison.shard can be set.");
-        return set_failed(c, &e);
     }
-    const char *value = p->value && *p->value ? p->value : NULL;
-    if (value && !session_allows_hints(c)) {
-        error_set(&e, SQLSTATE_FEATURE_NOT_SUPPORTED, "routing by hand is turned off");
-        error_hint(&e, "routing_hints = on in the proxy's configuration allows it.");
-        return set_failed(c, &e);
-    }
-    if (value && topology_shard_index(c->db, value) < 0) {
-        error_set(&e, SQLSTATE_UNDEFINED_OBJECT, "shard \"%s\" does not exist", value);
-        return set_failed(c, &e);
-    }
-    if (p->local && c->txn.state == TXN_NONE) {
-        error_set(&e, SQLSTATE_NO_ACTIVE_TRANSACTION, "SET LOCAL can only be used in transaction blocks");
-        client_send_warning(c, &e);
-        return answer(c, "SET");
-    }
-    if (p->local && !c->guc_local) {
-        c->guc_before = c->guc_pgunison ? varset_ref(c->guc_pgunison) : NULL;
-        c->guc_local = true;
-    }
-    struct varset *v = vars_with(c, c->guc_pgunison, name, value);
-    varset_unref(&c->guc_pgunison);
-    c->guc_pgunison = v;
-    return answer(c, "SET");
-}
-
-enum dispatch vars_set_transaction(struct client *c, const struct transaction_modes *modes, struct slice sql,
-                                   const char *tag)
-{
-    if (c->txn.state != TXN_NONE && modes->isolation >= 0)
-        c->txn.modes.isolation =
-            modes->isolation; /* for BEGIN on shards that join; the replay says it again */
-    return set_everywhere(c, sql, tag, NULL, false, true);
-}
-
-enum dispatch vars_verb(struct client *c, struct plan *p, const struct template *t)
-{
-    if (c->commit)
-        return DISPATCH_AGAIN; /* commit_ack = decided: its links are not ours yet */
-    switch (p->verb) {
-    case VERB_SET_PGUNISON:
-        return set_pgunison(c, p);
-    case VERB_RESET_ALL:
-        return reset_all(c, "RESET");
-    case VERB_DISCARD_ALL:
-        return discard_all(c);
-    case VERB_DEALLOCATE:
-        if (p->name && !extended_has_statement(c, p->name) && state_has_prepared(c))
-            return state_deallocate(c, t->statement, false);
-        if (p->name && !extended_has_statement(c, p->name)) {
-            struct error e;
-            error_set(&e, SQLSTATE_INVALID_STATEMENT_NAME, "prepared statement \"%s\" does not exist",
-                      p->name);
-            return set_failed(c, &e);
-        }
-        extended_deallocate(c, p->name);
-        if (!p->name && state_has_prepared(c))
-            return state_deallocate(c, t->statement, true);
-        return answer(c, p->name ? "DEALLOCATE" : "DEALLOCATE ALL");
-    case VERB_SET_TRANSACTION:
-        return vars_set_transaction(c, &p->modes, t->statement, "SET");
-    default:
-        return verb_set(c, p, t);
-    }
+    struct buf sql;
+    buf_init(&sql);
+    varset_set_sql(&sql, name, value, false);
+    for (unsigned i = 0; i < c->n_links; i++)
+        if (c->links[i] != l && takes_part(c, c->links[i]) && !c->links[i]->open_pipeline)
+            link_query(c->links[i], buf_slice(&sql), SINK_DROP, TAG_BEGIN);
+    txn_add_replay(c, NULL, buf_slice(&sql));
+    buf_free(&sql);
 }

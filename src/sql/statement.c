@@ -100,6 +100,23 @@ static void convert_transaction(struct convert *c, const PgQuery__TransactionStm
 
 /* --- variables -------------------------------------------------------------------------------- */
 
+/* SET transaction_isolation = ... and its like are SET TRANSACTION by another name, whose values only the server can
+   read in all their spellings; the level is needed here as well. */
+static void convert_set_mode(struct sql_statement *stmt)
+{
+    static const char *const levels[] = {"read uncommitted", "read committed", "repeatable read",
+                                         "serializable"};
+    if (strcmp(stmt->name, "transaction_isolation") != 0 &&
+        strcmp(stmt->name, "transaction_read_only") != 0 && strcmp(stmt->name, "transaction_deferrable") != 0)
+        return;
+    stmt->modes = (struct sql_modes){-1, -1, -1};
+    for (int l = 0; l < 4 && stmt->value && stmt->name[12] == 'i'; l++)
+        if (strcasecmp(stmt->value, levels[l]) == 0)
+            stmt->modes.isolation = l;
+    stmt->kind = SQL_STMT_SET_TRANSACTION;
+    stmt->name = NULL;
+}
+
 static void convert_set(struct convert *c, const PgQuery__VariableSetStmt *v, struct sql_statement *stmt)
 {
     set_kind(stmt, SQL_STMT_SET, "SET");
@@ -111,24 +128,29 @@ static void convert_set(struct convert *c, const PgQuery__VariableSetStmt *v, st
     switch (v->kind) {
     case PG_QUERY__VARIABLE_SET_KIND__VAR_SET_DEFAULT:
         stmt->value_default = true;
+        convert_set_mode(stmt);
         return;
     case PG_QUERY__VARIABLE_SET_KIND__VAR_RESET:
         set_kind(stmt, SQL_STMT_RESET, "RESET");
         stmt->value_default = true;
+        convert_set_mode(stmt);
         return;
     case PG_QUERY__VARIABLE_SET_KIND__VAR_RESET_ALL:
         set_kind(stmt, SQL_STMT_RESET_ALL, "RESET");
         stmt->name = NULL;
         return;
     case PG_QUERY__VARIABLE_SET_KIND__VAR_SET_MULTI:
-        if (strcmp(v->name, "TRANSACTION") == 0) {
+        stmt->name = NULL;
+        stmt->modes = (struct sql_modes){-1, -1, -1};
+        if (strcmp(v->name, "TRANSACTION SNAPSHOT") == 0) {
             set_kind(stmt, SQL_STMT_SET_TRANSACTION, "SET");
-            stmt->name = NULL;
-            convert_modes(c, v->args, v->n_args, &stmt->modes);
-        } else if (strcmp(v->name, "TRANSACTION SNAPSHOT") == 0) {
-            refuse(stmt, "SET", "SET TRANSACTION SNAPSHOT is not supported",
-                   "Use REPEATABLE READ: such a transaction reads one cut of all shards.");
+            stmt->message = "SET TRANSACTION SNAPSHOT is not supported";
+            stmt->hint = "Use REPEATABLE READ: such a transaction reads one cut of all shards.";
+            return;
         }
+        convert_modes(c, v->args, v->n_args, &stmt->modes);
+        if (strcmp(v->name, "TRANSACTION") == 0)
+            set_kind(stmt, SQL_STMT_SET_TRANSACTION, "SET"); /* else SESSION CHARACTERISTICS */
         return;
     default:
         break;
@@ -137,6 +159,7 @@ static void convert_set(struct convert *c, const PgQuery__VariableSetStmt *v, st
         struct sql_expr *e = convert_expr(c, v->args[0]);
         stmt->value = e && e->kind == SQL_EXPR_LITERAL ? e->text : NULL;
     }
+    convert_set_mode(stmt);
 }
 
 static void convert_discard(const PgQuery__DiscardStmt *d, struct sql_statement *stmt)
@@ -150,10 +173,9 @@ static void convert_discard(const PgQuery__DiscardStmt *d, struct sql_statement 
 
 static void convert_constraints(const PgQuery__ConstraintsSetStmt *s, struct sql_statement *stmt)
 {
-    if (s->n_constraints > 0) {
-        refuse(stmt, "SET CONSTRAINTS", "SET CONSTRAINTS with names is not supported",
-               "Use SET CONSTRAINTS ALL.");
-        return;
+    if (s->n_constraints > 0) { /* not every shard need have them */
+        stmt->message = "SET CONSTRAINTS with names is not supported";
+        stmt->hint = "Use SET CONSTRAINTS ALL.";
     }
     /* Like SET TRANSACTION it must hold on every shard that the transaction ever joins. */
     set_kind(stmt, SQL_STMT_SET_TRANSACTION, "SET CONSTRAINTS");

@@ -11,6 +11,7 @@
  * still open there (pg_snapshot_xmin of a fresh snapshot, which any role may read). age() compares 32-bit ids
  * at their distance from now, so a wrapped-around id can only look younger than it is, and stays.
  */
+#include "base/quote.h"
 #include "decision_private.h"
 #include "seeded_bug.h"
 #include "txn_assert.h"
@@ -38,17 +39,7 @@
 
 static void append_literal(struct buf *b, const char *s)
 {
-    bool backslash = strchr(s, '\\') != NULL;
-    buf_str(b, backslash ? "E'" : "'");
-    for (size_t plain; *s; s += plain) { /* names of ours have none of the two */
-        plain = strcspn(s, "'\\");
-        buf_append(b, s, plain);
-        if (!s[plain])
-            break;
-        buf_u8(b, (uint8_t)s[plain]);
-        buf_u8(b, (uint8_t)s[plain++]);
-    }
-    buf_u8(b, '\'');
+    quote_literal(b, slice_str(s));
 }
 
 static void terminate(struct buf *b)

@@ -265,8 +265,8 @@ void message_bind_text(struct buf *b, const char *statement, uint16_t n, const c
     buf_u16(b, 0);
     buf_u16(b, n);
     for (uint16_t i = 0; i < n; i++) {
-        size_t len = strlen(values[i]);
-        buf_u32(b, (uint32_t)len);
+        size_t len = values[i] ? strlen(values[i]) : 0;
+        buf_u32(b, values[i] ? (uint32_t)len : UINT32_MAX);
         buf_append(b, values[i], len);
     }
     buf_u16(b, 0);

@@ -22,16 +22,37 @@ static struct varset *set_of(const char *name, ...)
     return v;
 }
 
+static void append_change(void *arg, const char *name, const char *value)
+{
+    if (value)
+        buf_printf(arg, "%s=%s;", name, value);
+    else
+        buf_printf(arg, "%s;", name);
+}
+
+/* expected: "name=value;" for each that is set, "name;" for each that is reset; NULL: nothing leads there. */
 static void assert_diff(struct varset *from, struct varset *to, const char *expected)
 {
-    struct buf sql;
-    buf_init(&sql);
-    varset_diff_sql(from, to, &sql);
-    buf_u8(&sql, 0);
-    assert_string_equal((const char *)buf_head(&sql), expected);
-    buf_free(&sql);
+    struct buf b;
+    buf_init(&b);
+    bool possible = varset_diff(from, to, NULL, append_change, &b);
+    assert_int_equal(varset_diff(from, to, NULL, NULL, NULL), possible);
+    buf_u8(&b, 0);
+    assert_int_equal(possible, expected != NULL);
+    assert_string_equal((const char *)buf_head(&b), expected ? expected : "");
+    buf_free(&b);
     varset_unref(&from);
     varset_unref(&to);
+}
+
+static void assert_sql(const char *name, const char *value, bool local, const char *expected)
+{
+    struct buf b;
+    buf_init(&b);
+    varset_set_sql(&b, name, value, local);
+    buf_u8(&b, 0);
+    assert_string_equal((const char *)buf_head(&b), expected);
+    buf_free(&b);
 }
 
 static void members_are_sorted_and_replaced(void **state)
@@ -97,48 +118,131 @@ static void references_keep_a_set_alive(void **state)
 static void differences_become_set_and_reset(void **state)
 {
     (void)state;
-    assert_diff(varset_empty(), set_of("a", "1", NULL), "SET a TO 1;");
-    assert_diff(NULL, set_of("a", "1", "b", "'x'", NULL), "SET a TO 1;SET b TO 'x';");
-    assert_diff(set_of("a", "1", NULL), NULL, "RESET a;");
-    assert_diff(set_of("a", "1", "b", "2", NULL), set_of("b", "2", NULL), "RESET a;");
-    assert_diff(set_of("a", "1", "c", "2", NULL), set_of("a", "9", "b", "3", NULL),
-                "SET a TO 9;SET b TO 3;RESET c;");
+    assert_diff(varset_empty(), set_of("a", "1", NULL), "a=1;");
+    assert_diff(NULL, set_of("a", "1", "b", "x", NULL), "a=1;b=x;");
+    assert_diff(set_of("a", "1", NULL), NULL, "a;");
+    assert_diff(set_of("a", "1", "b", "2", NULL), set_of("b", "2", NULL), "a;");
+    assert_diff(set_of("a", "1", "c", "2", NULL), set_of("a", "9", "b", "3", NULL), "a=9;b=3;c;");
     assert_diff(set_of("a", "1", NULL), set_of("a", "1", NULL), "");
     assert_diff(NULL, NULL, "");
 }
 
-static void custom_and_odd_names_are_quoted(void **state)
+static void a_part_of_datestyle_is_set_upon_the_default(void **state)
 {
     (void)state;
-    assert_diff(NULL, set_of("user.order", "'1'", NULL), "SET \"user.order\" TO '1';");
-    assert_diff(set_of("odd\"name", "'1'", NULL), NULL, "RESET \"odd\"\"name\";");
-    assert_diff(set_of("1a", "'1'", NULL), NULL, "RESET \"1a\";");
+    assert_diff(set_of("datestyle", "SQL, DMY", NULL), set_of("datestyle", "iso", NULL),
+                "datestyle;datestyle=iso;");
+    assert_diff(set_of("datestyle", "SQL, DMY", NULL), set_of("datestyle", "ISO, MDY", NULL),
+                "datestyle=ISO, MDY;");
+}
+
+static void the_encoding_comes_first(void **state)
+{
+    (void)state;
+    assert_diff(NULL, set_of("application_name", "x", "client_encoding", "LATIN1", NULL),
+                "client_encoding=LATIN1;application_name=x;");
+    assert_diff(set_of("role", "a", "client_encoding", "LATIN1", NULL), set_of("role", "b", NULL),
+                "client_encoding;role;role=b;");
+}
+
+static void custom_variables_cannot_be_taken_back(void **state)
+{
+    (void)state;
+    assert_diff(set_of("my.x", "1", NULL), NULL, NULL);
+    assert_diff(set_of("my.x", "", "a", "1", NULL), set_of("a", "1", NULL), NULL);
+    assert_diff(set_of("my.x", "1", NULL), set_of("my.x", "", NULL), "my.x=;");
+    assert_diff(NULL, set_of("my.x", "1", NULL), "my.x=1;");
+    struct varset *has = set_of("my.x", "1", "a", "2", NULL), *wants = set_of("a", "3", NULL);
+    struct varset *named = set_of("my.x", "", NULL), *with = varset_with_customs(wants, has);
+    struct buf b;
+    buf_init(&b);
+    assert_true(varset_diff(has, wants, named, append_change, &b)); /* of the statement at hand */
+    buf_u8(&b, 0);
+    assert_string_equal((const char *)buf_head(&b), "a=3;");
+    assert_string_equal(varset_get(with, "my.x"), "");
+    assert_string_equal(varset_get(with, "a"), "3");
+    buf_free(&b);
+    struct varset *again = varset_with_customs(with, has), *none = varset_with_customs(NULL, wants);
+    assert_ptr_equal(again, with);
+    assert_null(none);
+    struct varset *sets[] = {has, wants, named, with, again};
+    for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++)
+        varset_unref(&sets[i]);
+}
+
+static void what_is_unknown_equals_nothing(void **state)
+{
+    (void)state;
+    struct varset *was = set_of("my.x", "1", "a", "2", NULL), *unknown = varset_unknown(was);
+    struct varset *none = varset_unknown(NULL), *copy = varset_copy(none);
+    assert_false(varset_equal(unknown, was));
+    assert_false(varset_equal(none, NULL));
+    assert_false(varset_equal(NULL, none));
+    assert_false(varset_equal(none, copy));
+    assert_string_equal(varset_get(unknown, "my.x"), ""); /* is there in any case */
+    assert_null(varset_get(unknown, "a"));
+    struct varset_table *t = varset_table_create();
+    assert_ptr_equal(varset_share(t, none), none); /* and is not shared */
+    varset_table_destroy(&t);
+    struct varset *sets[] = {was, unknown, none, copy};
+    for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++)
+        varset_unref(&sets[i]);
+}
+
+static void what_analysis_depends_on_has_a_hash(void **state)
+{
+    (void)state;
+    struct varset *a = set_of("datestyle", "ISO, DMY", "work_mem", "1MB", NULL);
+    struct varset *b = set_of("datestyle", "ISO, DMY", "work_mem", "2MB", NULL);
+    struct varset *c = set_of("datestyle", "ISO, MDY", NULL), *d = set_of("work_mem", "1MB", NULL);
+    assert_int_equal(a->parse_hash, b->parse_hash);
+    assert_int_not_equal(a->parse_hash, c->parse_hash);
+    assert_int_equal(d->parse_hash, 0);
+    struct varset *sets[] = {a, b, c, d};
+    for (size_t i = 0; i < sizeof(sets) / sizeof(sets[0]); i++)
+        varset_unref(&sets[i]);
 }
 
 static void identities_are_left_first_and_entered_last(void **state)
 {
     (void)state;
-    assert_diff(set_of("role", "a", NULL), set_of("role", "b", "work_mem", "'1MB'", NULL),
-                "RESET role;SET work_mem TO '1MB';SET role TO b;");
+    assert_diff(set_of("role", "a", NULL), set_of("role", "b", "work_mem", "1MB", NULL),
+                "role;work_mem=1MB;role=b;");
     /* the role is the same, but other settings may need the login role's rights */
-    assert_diff(set_of("role", "a", NULL), set_of("role", "a", "work_mem", "'1MB'", NULL),
-                "RESET role;SET work_mem TO '1MB';SET role TO a;");
+    assert_diff(set_of("role", "a", NULL), set_of("role", "a", "work_mem", "1MB", NULL),
+                "role;work_mem=1MB;role=a;");
     /* a new session_authorization drops the role */
     assert_diff(set_of("role", "a", NULL), set_of("role", "a", "session_authorization", "u", NULL),
-                "RESET role;SET session_authorization TO u;SET role TO a;");
-    assert_diff(set_of("role", "a", "session_authorization", "u", NULL), NULL,
-                "RESET role;RESET session_authorization;");
+                "role;session_authorization=u;role=a;");
+    assert_diff(set_of("role", "a", "session_authorization", "u", NULL), NULL, "role;session_authorization;");
     assert_diff(set_of("session_authorization", "u", NULL),
-                set_of("session_authorization", "u", "role", "a", NULL), "SET role TO a;");
+                set_of("session_authorization", "u", "role", "a", NULL), "role=a;");
+}
+
+static void a_value_becomes_a_statement(void **state)
+{
+    (void)state;
+    assert_sql("work_mem", "1MB", false, "SET \"work_mem\" TO '1MB'");
+    assert_sql("work_mem", "1MB", true, "SET LOCAL \"work_mem\" TO '1MB'");
+    assert_sql("work_mem", NULL, false, "RESET \"work_mem\"");
+    assert_sql("work_mem", NULL, true, "SET LOCAL \"work_mem\" TO DEFAULT");
+    assert_sql("user.order", "it's", false, "SET \"user.order\" TO 'it''s'");
+    assert_sql("odd\"name", "\\", false, "SET \"odd\"\"name\" TO E'\\x5c'");
+    assert_sql("datestyle", "ISO, DMY", false, "SET \"datestyle\" TO 'ISO, DMY'");
+    assert_sql("search_path", "\"$user\", Public", false, "SET \"search_path\" TO '$user', 'public'");
+    assert_sql("search_path", "\"a, \"\"b\", c", true, "SET LOCAL \"search_path\" TO 'a, \"b', 'c'");
+    assert_sql("search_path", "", false, "SELECT pg_catalog.set_config('search_path', '', false)");
+    assert_sql("search_path", "a,,b", true, "SELECT pg_catalog.set_config('search_path', 'a,,b', true)");
+    assert_sql("search_path", "\"a", false, "SELECT pg_catalog.set_config('search_path', '\"a', false)");
 }
 
 static void shared_sets_are_one_while_in_use(void **state)
 {
     (void)state;
     struct varset_table *t = varset_table_create();
-    struct varset *a = varset_share(t, set_of("work_mem", "'1MB'", NULL));
-    struct varset *b = varset_share(t, set_of("work_mem", "'2MB'", NULL));
-    struct varset *again = varset_share(t, set_of("work_mem", "'1MB'", NULL));
+    struct varset *a = varset_share(t, set_of("work_mem", "1MB", NULL));
+    struct varset *b = varset_share(t, set_of("work_mem", "2MB", NULL));
+    struct varset *again = varset_share(t, set_of("work_mem", "1MB", NULL));
     assert_ptr_equal(again, a);
     assert_ptr_not_equal(b, a);
     assert_int_equal(a->refs, 2);
@@ -148,14 +252,14 @@ static void shared_sets_are_one_while_in_use(void **state)
     varset_unref(&again);
     varset_unref(&a);
     /* what nobody holds is not found: this one is entered anew, and is alone */
-    a = varset_share(t, set_of("work_mem", "'1MB'", NULL));
+    a = varset_share(t, set_of("work_mem", "1MB", NULL));
     assert_int_equal(a->refs, 1);
-    assert_string_equal(varset_get(a, "work_mem"), "'1MB'");
+    assert_string_equal(varset_get(a, "work_mem"), "1MB");
     varset_unref(&b);
     /* a set survives its table */
     varset_table_destroy(&t);
     assert_null(t);
-    assert_string_equal(varset_get(a, "work_mem"), "'1MB'");
+    assert_string_equal(varset_get(a, "work_mem"), "1MB");
     varset_unref(&a);
 }
 
@@ -192,7 +296,12 @@ int main(void)
         cmocka_unit_test(equality_is_by_value_whatever_the_order_of_insertion),
         cmocka_unit_test(references_keep_a_set_alive),
         cmocka_unit_test(differences_become_set_and_reset),
-        cmocka_unit_test(custom_and_odd_names_are_quoted),
+        cmocka_unit_test(a_part_of_datestyle_is_set_upon_the_default),
+        cmocka_unit_test(the_encoding_comes_first),
+        cmocka_unit_test(custom_variables_cannot_be_taken_back),
+        cmocka_unit_test(what_is_unknown_equals_nothing),
+        cmocka_unit_test(what_analysis_depends_on_has_a_hash),
+        cmocka_unit_test(a_value_becomes_a_statement),
         cmocka_unit_test(identities_are_left_first_and_entered_last),
         cmocka_unit_test(shared_sets_are_one_while_in_use),
         cmocka_unit_test(many_sets_are_shared),

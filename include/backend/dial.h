@@ -11,17 +11,22 @@
 #include "conf/settings.h"
 #include "net/loop.h"
 
+struct backend_conn;
 struct dial_params {
     const struct shard_def *shard;
-    const struct settings *settings; /* timeouts, server_tls_*, tcp_* */
-    const char *user, *password;     /* password may be NULL */
-    const char *application_name;    /* NULL: pgunison */
+    const struct settings *settings;  /* timeouts, server_tls_*, tcp_* */
+    const char *user, *password;      /* password may be NULL */
+    const char *application_name;     /* NULL: pgunison */
+    const struct backend_conn *probe; /* not NULL: only to the place of this one, whoever answers there */
+    uint64_t timeout_us;              /* 0: connect_timeout, server_connect_timeout */
 };
 
 /* An open connection. */
-struct backend_conn;
 int backend_conn_fd(const struct backend_conn *c);
 void *backend_conn_ssl(const struct backend_conn *c); /* SSL * or NULL */
+/* Where it leads: an address if it is known, else the host as written. */
+const char *backend_conn_host(const struct backend_conn *c);
+const char *backend_conn_port(const struct backend_conn *c);
 uint32_t backend_conn_pid(const struct backend_conn *c);
 int backend_conn_version(const struct backend_conn *c); /* 150003 */
 const char *backend_conn_user(const struct backend_conn *c); /* who logged in */

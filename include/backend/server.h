@@ -92,6 +92,10 @@ struct server {
     bool pinned_state; /* has state that only DISCARD ALL or closing removes */
     bool closes_after; /* has state that only closing removes */
     uint64_t created_us, used_us;
+    /* pool_silence.c: reads that brought something, as many as there had been at the last look, and since when it owes
+       an answer without having said a word */
+    uint32_t heard, heard_before;
+    uint64_t silent_since_us;
     uint64_t unnamed_statement; /* id of the statement_def parsed last as "", 0: unknown */
 };
 
@@ -134,6 +138,7 @@ void server_cancel(struct server *s);
    it next, the same session too, has all set anew first, in a write of its own that is waited for. Custom variables
    that came to be unseen cannot be found nor removed: a server that may have some is to be closed. */
 void server_forget_variables(struct server *s);
+void server_fail(struct server *s, const struct error *why); /* as if the connection had broken */
 const struct shard_def *server_shard(const struct server *s);
 
 #endif

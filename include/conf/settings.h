@@ -47,7 +47,7 @@ struct settings {
     const char *http_listen;
     /* PgBouncer's */
     uint64_t server_lifetime_us, server_idle_timeout_us, server_connect_timeout_us, server_login_retry_us,
-        server_check_delay_us;
+        server_silence_timeout_us, server_failover_timeout_us, server_check_delay_us;
     bool server_round_robin;
     const char *server_check_query, *server_reset_query;
     bool server_reset_query_always;

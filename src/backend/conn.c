@@ -35,6 +35,17 @@ void *backend_conn_ssl(const struct backend_conn *c)
     return PQsslInUse(c->pq) ? PQsslStruct(c->pq, "OpenSSL") : NULL;
 }
 
+const char *backend_conn_host(const struct backend_conn *c)
+{
+    const char *address = PQhostaddr(c->pq);
+    return address && *address ? address : PQhost(c->pq);
+}
+
+const char *backend_conn_port(const struct backend_conn *c)
+{
+    return PQport(c->pq);
+}
+
 uint32_t backend_conn_pid(const struct backend_conn *c)
 {
     return (uint32_t)PQbackendPID(c->pq);

@@ -5,14 +5,22 @@
  *     RESOLVING  -> FAILED     [resolved]    no name could be resolved
  *     CONNECTING -> CONNECTING [attempt_failed] the next address, or the next pass (prefer-standby)
  *     CONNECTING -> FAILED     [attempt_failed] the last one, or a refusal that ends it
- *     CONNECTING -> CONNECTED  [polled]
- *     RESOLVING, CONNECTING -> FAILED [timed_out]
+ *     CONNECTING -> IDENTIFYING [polled]   logged in: who is it?
+ *     IDENTIFYING -> CONNECTED  [identified]        it may be used, and no other is to be compared with it
+ *     IDENTIFYING -> CONNECTING [attempt_failed, next_candidate]
+ *     CONNECTING, IDENTIFYING -> CONNECTED [choose] the best of those that may be written to
+ *     RESOLVING, CONNECTING, IDENTIFYING -> FAILED [timed_out, attempt_failed]
  *
- * true in RESOLVING:  resolve is set, pq is not
- *         CONNECTING: pq is set and watch waits for its socket, or the deferred step is due; or poll is set, and the
- *                     connection is with a helper thread
- *         FAILED:     why is set; nothing else is under way; done() comes from the deferred step
- *         CONNECTED:  only between the last poll and done(), in one callback
+ * true in RESOLVING:   resolve is set, pq is not
+ *         CONNECTING:  pq is set and watch waits for its socket, or the deferred step is due; or poll is set, and the
+ *                      connection is with a helper thread
+ *         IDENTIFYING: pq is set, watch waits for the answer to identity_sql
+ *         FAILED:      why is set; nothing else is under way; done() comes from the deferred step
+ *         CONNECTED:   only between the last poll and done(), in one callback
+ *
+ * Of several hosts the one that was last used for writing is tried first, those that fell silent last. Unless that one may
+ * be written to still, all are looked at, and of those that may the one with the highest timeline is used: a former
+ * primary that comes back believes that it is one.
  *
  * libpq would try several hosts by itself, but its non-blocking interface has no timeout: one host that
  * swallows packets would use up the time of all. So each address is an attempt with a PGconn of its own.
@@ -36,6 +44,7 @@
 #include "connect_error.h"
 #include "conninfo.h"
 #include "helpers.h"
+#include "identity.h"
 #include "resolve.h"
 #include <assert.h>
 #include <errno.h>
@@ -58,7 +67,12 @@ struct poll_load {
         given_up; /* the dial has, and it counts there. The counter orders nothing: it is a number only */
 };
 
-enum dial_state { DIAL_RESOLVING, DIAL_CONNECTING, DIAL_FAILED, DIAL_CONNECTED };
+enum dial_state { DIAL_RESOLVING, DIAL_CONNECTING, DIAL_IDENTIFYING, DIAL_FAILED, DIAL_CONNECTED };
+
+/* Of several hosts: how long one may take to be logged in at, so that one that is silent does not keep us from
+ * the next. */
+#define ATTEMPT_US        UINT64_C(2000000)
+#define ATTEMPT_SILENT_US UINT64_C(500000) /* it was silent a moment ago */
 
 struct dial {
     struct loop *loop;
@@ -66,14 +80,20 @@ struct dial {
     struct arena arena;
     struct conninfo conninfo;
     const char *shard;
+    const char *key;   /* for identity.h */
     const char *attrs; /* target_session_attrs; NULL: by the number of hosts */
+    bool probe;        /* only to see whether somebody answers */
     void (*done)(void *arg, struct backend_conn *conn, const struct error *why);
     void *arg;
 
     struct resolve *resolve;
     struct targets targets;
+    size_t *order;            /* of targets: in which they are tried */
     size_t attempt, attempts; /* attempts = addresses * passes */
-    uint64_t timeout_us;      /* of the whole; 0: none */
+    PGconn *best;             /* a candidate for writing, while others are still to be looked at */
+    struct identity best_identity;
+    char best_place[128];
+    uint64_t timeout_us; /* of the whole; 0: none */
     uint64_t deadline_us;
     struct loop_timer *timer;
 
@@ -90,7 +110,9 @@ static void dial_set_state(struct dial *d, enum dial_state to)
 {
     static const unsigned legal[] = {
         [DIAL_RESOLVING] = 1u << DIAL_CONNECTING | 1u << DIAL_FAILED,
-        [DIAL_CONNECTING] = 1u << DIAL_CONNECTING | 1u << DIAL_FAILED | 1u << DIAL_CONNECTED,
+        [DIAL_CONNECTING] =
+            1u << DIAL_CONNECTING | 1u << DIAL_IDENTIFYING | 1u << DIAL_FAILED | 1u << DIAL_CONNECTED,
+        [DIAL_IDENTIFYING] = 1u << DIAL_CONNECTING | 1u << DIAL_FAILED | 1u << DIAL_CONNECTED,
     };
     assert(d->state < DIAL_FAILED && (legal[d->state] >> to) & 1);
     d->state = to;
@@ -140,6 +162,8 @@ static void dial_free(struct dial *d)
     loop_watch_destroy(&d->watch); /* before its socket closes */
     loop_undefer(d->loop, &d->step);
     drop_connection(d);
+    if (d->best)
+        PQfinish(d->best);
     arena_free(&d->arena);
     loop_doom(d->loop, d, NULL);
 }
@@ -186,9 +210,33 @@ static void log_notice(void *arg, const PGresult *result)
     log_debug("a server said while connecting: %s", PQresultErrorMessage(result));
 }
 
+static const struct target *target_of_attempt(const struct dial *d)
+{
+    return &d->targets.items[d->order[d->attempt % d->targets.count]];
+}
+
+static void place_of(const struct target *t, char place_r[128])
+{
+    snprintf(place_r, 128, "%s port %s", t->hostaddr ? t->hostaddr : t->host, t->port ? t->port : "5432");
+}
+
+/* One place after the other shares what is left of the time. */
+static uint64_t attempt_time_us(const struct dial *d)
+{
+    uint64_t now = loop_now_us(d->loop), left = d->deadline_us > now ? d->deadline_us - now : 0;
+    uint64_t share = d->timeout_us > 0 ? left / (d->attempts - d->attempt) : UINT64_MAX, most = ATTEMPT_US;
+    char place[128];
+    if (d->targets.hosts <= 1)
+        return share;
+    place_of(target_of_attempt(d), place);
+    if (identity_is_silent(place))
+        most = ATTEMPT_SILENT_US;
+    return share < most ? share : most;
+}
+
 static void start_attempt(struct dial *d)
 {
-    const struct target *target = &d->targets.items[d->attempt % d->targets.count];
+    const struct target *target = target_of_attempt(d);
     struct conninfo info;
     conninfo_with_target(&info, &d->conninfo, target, attrs_of_attempt(d));
     d->pq = PQconnectStartParams(info.keywords, info.values, 0);
@@ -196,10 +244,9 @@ static void start_attempt(struct dial *d)
         abort(); /* out of memory, as everywhere */
     PQsetErrorVerbosity(d->pq, PQERRORS_VERBOSE);
     PQsetNoticeReceiver(d->pq, log_notice, NULL);
-    if (d->timeout_us > 0) {
-        uint64_t now = loop_now_us(d->loop), left = d->deadline_us > now ? d->deadline_us - now : 0;
-        loop_timer_start(d->timer, left / (d->attempts - d->attempt));
-    }
+    uint64_t time_us = attempt_time_us(d);
+    if (time_us != UINT64_MAX)
+        loop_timer_start(d->timer, time_us);
     loop_defer(d->loop, &d->step);
 }
 
@@ -210,6 +257,29 @@ static bool try_next(const struct dial *d)
     return strcmp(d->why.sqlstate, SQLSTATE_CONNECTION_FAILURE) == 0 || strcmp(d->why.sqlstate, "57P03") == 0;
 }
 
+static void use(struct dial *d, PGconn *pq)
+{
+    dial_set_state(d, DIAL_CONNECTED);
+    loop_watch_destroy(&d->watch);
+    (void)PQisBusy(pq);
+    PQsetErrorVerbosity(pq, PQERRORS_DEFAULT);
+    finish(d, backend_conn_create(pq));
+}
+
+/* All have been looked at. Meanwhile another thread may have seen a later timeline. */
+static void choose(struct dial *d)
+{
+    PGconn *pq = d->best;
+    d->best = NULL;
+    if (identity_accept(d->key, d->shard, d->best_place, &d->best_identity, &d->why) != STATUS_OK) {
+        PQfinish(pq);
+        fail(d);
+        return;
+    }
+    identity_set_good(d->key, d->best_place);
+    use(d, pq);
+}
+
 /* Why is set. */
 static void attempt_failed(struct dial *d)
 {
@@ -218,7 +288,10 @@ static void attempt_failed(struct dial *d)
     drop_connection(d);
     d->attempt++;
     if (d->attempt == d->attempts || !try_next(d)) {
-        fail(d);
+        if (d->best)
+            choose(d);
+        else
+            fail(d);
         return;
     }
     log_debug("%s; trying the next address", d->why.message);
@@ -240,16 +313,110 @@ static void wait_for(struct dial *d, int what)
     attempt_failed(d);
 }
 
-static void connected(struct dial *d)
+/* --- who is it? ------------------------------------------------------------------------------- */
+
+static bool wants_writable(const struct dial *d)
 {
-    dial_set_state(d, DIAL_CONNECTED);
-    loop_watch_destroy(&d->watch);
+    const char *attrs = attrs_of_attempt(d);
+    return attrs && (strcmp(attrs, "read-write") == 0 || strcmp(attrs, "primary") == 0);
+}
+
+/* The best so far is kept while the others are looked at. */
+static void next_candidate(struct dial *d, const struct identity *found, const char *place)
+{
     PGconn *pq = d->pq;
     d->pq = NULL;
-    PQsetnonblocking(pq, 1);
-    (void)PQisBusy(pq);
-    PQsetErrorVerbosity(pq, PQERRORS_DEFAULT);
-    finish(d, backend_conn_create(pq));
+    loop_watch_destroy(&d->watch);
+    if (d->best && d->best_identity.timeline >= found->timeline) {
+        log_warning("shard \"%s\": the servers at %s and %s both take writes; the former is used", d->shard,
+                    d->best_place, place);
+        PQfinish(pq);
+    } else {
+        if (d->best)
+            PQfinish(d->best);
+        d->best = pq;
+        d->best_identity = *found;
+        snprintf(d->best_place, sizeof(d->best_place), "%s", place);
+    }
+    if (++d->attempt == d->attempts) {
+        choose(d);
+        return;
+    }
+    dial_set_state(d, DIAL_CONNECTING);
+    start_attempt(d);
+}
+
+static void identified(struct dial *d, const struct identity *found)
+{
+    char place[128];
+    place_of(target_of_attempt(d), place);
+    identity_set_silent(place, false);
+    if (identity_accept(d->key, d->shard, place, found, &d->why) != STATUS_OK) {
+        attempt_failed(d);
+        return;
+    }
+    if (d->targets.hosts > 1 && wants_writable(d) && (d->best || !identity_is_good(d->key, place))) {
+        next_candidate(d, found, place);
+        return;
+    }
+    PGconn *pq = d->pq;
+    d->pq = NULL;
+    use(d, pq);
+}
+
+/* A server that does not let us ask is taken as it is. */
+static void read_identity(const PGresult *r, const char *shard, struct identity *found_r)
+{
+    *found_r = (struct identity){0};
+    if (PQresultStatus(r) != PGRES_TUPLES_OK || PQntuples(r) != 1 || PQnfields(r) != 3) {
+        log_debug("shard \"%s\" does not say who it is: %s", shard, PQresultErrorMessage(r));
+        return;
+    }
+    snprintf(found_r->system_id, sizeof(found_r->system_id), "%s", PQgetvalue(r, 0, 1));
+    if (PQgetvalue(r, 0, 0)[0] == 'f')
+        found_r->timeline = (uint32_t)strtoul(PQgetvalue(r, 0, 2), NULL, 16);
+}
+
+static void poll_identity(struct dial *d)
+{
+    struct identity found = {0};
+    PGresult *r;
+    bool alive = PQflush(d->pq) >= 0 && PQconsumeInput(d->pq) == 1;
+    if (alive && PQisBusy(d->pq)) {
+        wait_for(d, WATCH_READ);
+        return;
+    }
+    while (alive && (r = PQgetResult(d->pq))) {
+        read_identity(r, d->shard, &found);
+        PQclear(r);
+        alive = PQstatus(d->pq) == CONNECTION_OK;
+        if (alive && PQisBusy(d->pq)) {
+            wait_for(d, WATCH_READ);
+            return;
+        }
+    }
+    if (alive && PQtransactionStatus(d->pq) == PQTRANS_IDLE) {
+        identified(d, &found);
+        return;
+    }
+    connect_error_parse(d->shard, PQerrorMessage(d->pq), &d->why);
+    attempt_failed(d);
+}
+
+static void connected(struct dial *d)
+{
+    PQsetnonblocking(d->pq, 1);
+    dial_set_state(d, DIAL_IDENTIFYING);
+    if (d->probe) {
+        PGconn *pq = d->pq;
+        d->pq = NULL;
+        use(d, pq);
+    } else if (PQsendQuery(d->pq, identity_sql) == 1) {
+        poll_identity(d);
+    } else {
+        connect_error_parse(d->shard, PQerrorMessage(d->pq), &d->why);
+        attempt_failed(d);
+    }
 }
 
 static void polled(void *arg)
@@ -299,8 +466,12 @@ static void poll_connection(struct dial *d)
 
 static void socket_ready(void *arg, int what)
 {
+    struct dial *d = arg;
     (void)what;
-    poll_connection(arg);
+    if (d->state == DIAL_IDENTIFYING)
+        poll_identity(d);
+    else
+        poll_connection(d);
 }
 
 /* At the end of the turn in which an attempt was started, or the dial failed. */
@@ -326,13 +497,37 @@ static void timed_out(void *arg)
         fail(d);
         return;
     }
-    const struct target *t = &d->targets.items[d->attempt % d->targets.count];
+    const struct target *t = target_of_attempt(d);
+    char place[128];
+    place_of(t, place);
+    identity_set_silent(place, true);
     error_detail(&d->why, "Host \"%s\"%s%s%s did not answer in time.", t->host, t->hostaddr ? " (" : "",
                  t->hostaddr ? t->hostaddr : "", t->hostaddr ? ")" : "");
     attempt_failed(d);
 }
 
 /* --- beginning -------------------------------------------------------------------------------- */
+
+static int rank(const struct dial *d, const struct target *t)
+{
+    char place[128];
+    place_of(t, place);
+    return identity_is_silent(place) ? 2 : identity_is_good(d->key, place) ? 0 : 1;
+}
+
+/* The good one, the others as they are written, the silent ones. */
+static void set_order(struct dial *d)
+{
+    size_t n = 0;
+    d->order = arena_alloc(&d->arena, (d->targets.count + 1) * sizeof(*d->order));
+    for (int r = 0; r <= 2; r++)
+        for (size_t i = 0; i < d->targets.count; i++)
+            if (rank(d, &d->targets.items[i]) == r)
+                d->order[n++] = i;
+    if (n < d->targets.count) /* a rank has changed meanwhile */
+        for (n = 0; n < d->targets.count; n++)
+            d->order[n] = n;
+}
 
 static void resolved(void *arg, struct targets *targets)
 {
@@ -357,6 +552,7 @@ static void resolved(void *arg, struct targets *targets)
     }
     bool two_passes = d->attrs && strcmp(d->attrs, "prefer-standby") == 0;
     d->attempts = d->targets.count * (two_passes ? 2 : 1);
+    set_order(d);
     dial_set_state(d, DIAL_CONNECTING);
     start_attempt(d);
 }
@@ -376,15 +572,23 @@ struct dial *dial_start(struct loop *loop, const struct dial_params *params,
     conninfo_build(&d->conninfo, &d->arena, params);
     d->shard = arena_strdup(&d->arena, shard->name);
     d->counter = &abandoned[hash_bytes64(shard->name, strlen(shard->name)) % ABANDONED_COUNTERS];
-    if (shard->target_session_attrs && *shard->target_session_attrs)
+    d->key = arena_printf(&d->arena, "%s\n%s\n%s\n%s", shard->name, shard->host ? shard->host : "",
+                          shard->port ? shard->port : "", shard->dbname ? shard->dbname : "");
+    d->probe = params->probe != NULL;
+    if (d->probe)
+        d->attrs = "any";
+    else if (shard->target_session_attrs && *shard->target_session_attrs)
         d->attrs = arena_strdup(&d->arena, shard->target_session_attrs);
     d->timer = loop_timer_create(loop, timed_out, d);
-    d->timeout_us = shard->connect_timeout_s > 0 ? (uint64_t)shard->connect_timeout_s * 1000000
-                                                 : params->settings->server_connect_timeout_us;
+    d->timeout_us = params->timeout_us             ? params->timeout_us
+                    : shard->connect_timeout_s > 0 ? (uint64_t)shard->connect_timeout_s * 1000000
+                                                   : params->settings->server_connect_timeout_us;
     d->deadline_us = loop_now_us(loop) + d->timeout_us;
     if (d->timeout_us > 0)
         loop_timer_start(d->timer, d->timeout_us);
-    d->resolve = resolve_start(loop, shard->host, shard->port, resolved, d);
+    const struct backend_conn *place = params->probe;
+    d->resolve = place ? resolve_start(loop, backend_conn_host(place), backend_conn_port(place), resolved, d)
+                       : resolve_start(loop, shard->host, shard->port, resolved, d);
     return d;
 }
 
@@ -411,10 +615,12 @@ static void forget_environment(void)
 void dial_init(void)
 {
     forget_environment();
+    identity_init();
     helpers_init();
 }
 
 void dial_deinit(void)
 {
     helpers_deinit();
+    identity_deinit();
 }

@@ -135,6 +135,7 @@ static void pool_destroy(struct server_pool *p)
         while (list_pop_front(&p->waits[i]))
             ; /* sessions went first; a wait left over is nobody's */
     }
+    pool_forget_silence(p);
     pool_cancel_openings(p);
     pool_tasks_drop(p);
     while ((s = pool_take_idle(p)))
@@ -264,6 +265,9 @@ static uint64_t next_due(const struct server_pool *p, uint64_t now)
 {
     const struct settings *settings = pool_settings(p);
     uint64_t due = now + TICK_US, since = pool_oldest_wait_us(p);
+    uint64_t silence = settings->server_silence_timeout_us / 4;
+    if (silence > 0 && p->servers.count > p->idle.count && now + silence < due)
+        due = now + silence;
     const uint64_t after[] = {settings->query_wait_timeout_us, settings->reserve_pool_timeout_us};
     for (int i = 0; since != UINT64_MAX && i < 2; i++) {
         if (after[i] > 0 && since + after[i] > now && since + after[i] < due)
@@ -278,6 +282,7 @@ static void tick_pool(struct server_pool *p, uint64_t now)
 {
     end_waits(p, now);
     pool_tasks_expire(p, now);
+    pool_watch_silence(p, now);
     if (!p->stale) {
         close_idle(p, now);
         pool_fill(p);

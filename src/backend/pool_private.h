@@ -47,6 +47,10 @@ struct server_pool {
 
     struct error last_error; /* sqlstate "": none */
     uint64_t retry_at_us;    /* no connection is opened before; 0: no failure */
+    uint64_t down_since_us;  /* when connecting began to fail; 0: it has not */
+    uint64_t tried_us;       /* when the attempt began that failed last */
+    uint64_t logged_us;      /* when a failure was last logged */
+    struct silence *silence; /* a question to a server that owes an answer, under way; NULL: none */
 };
 
 static inline const struct settings *pool_settings(const struct server_pool *p)
@@ -89,6 +93,10 @@ void pool_tasks_finish(struct server_pool *p); /* those that are done */
 void pool_tasks_expire(struct server_pool *p, uint64_t now_us);
 void pool_tasks_drop(struct server_pool *p);
 void pool_move(struct server_pool *p, struct server *s); /* to the worker that waits for it */
+
+/* pool_silence.c */
+void pool_watch_silence(struct server_pool *p, uint64_t now_us);
+void pool_forget_silence(struct server_pool *p);
 
 /* pool_manager.c */
 void pool_manager_wake_at(struct pool_manager *m, uint64_t at_us);

@@ -18,6 +18,10 @@
 
 #define MAX_OPENINGS 8 /* at a time, per pool and worker */
 #define MIN_RETRY_US UINT64_C(100000)
+/* Instead of server_login_retry, while nobody is there: a promotion is to be noticed within two seconds. */
+#define FAILOVER_RETRY_US UINT64_C(200000)
+#define DOWN_RETRY_US     UINT64_C(1000000)
+#define LOG_AGAIN_US      UINT64_C(1000000)
 
 static const uint64_t patience_us[QUOTA_LEVELS] = {
     [QUOTA_POOL] = 5000, [QUOTA_DATABASE] = 1000000, [QUOTA_USER] = 1000000};
@@ -34,6 +38,7 @@ static uint64_t elder_before_us(enum quota_level level, uint64_t since_us)
 
 struct opening {
     struct list_node node;
+    uint64_t since_us;
     struct server_pool *pool;
     struct dial *dial;
 };
@@ -44,14 +49,35 @@ static void opening_end(struct opening *o)
     free(o);
 }
 
-static void opening_failed(struct server_pool *p, const struct error *why)
+static bool has_several_hosts(const struct server_pool *p)
 {
-    uint64_t retry = pool_settings(p)->server_login_retry_us;
+    return p->shard->host && strchr(p->shard->host, ',') != NULL;
+}
+
+/* Nobody is there who could log us in; it may be otherwise at any moment, after a restart or a promotion. */
+static bool is_unreachable(const struct error *why)
+{
+    return strcmp(why->sqlstate, SQLSTATE_CONNECTION_FAILURE) == 0 || strcmp(why->sqlstate, "57P03") == 0 ||
+           strcmp(why->sqlstate, SQLSTATE_ADMIN_SHUTDOWN) == 0;
+}
+
+static void opening_failed(struct server_pool *p, uint64_t since_us, const struct error *why)
+{
+    uint64_t now = pool_now_us(p), retry = pool_settings(p)->server_login_retry_us;
+    uint64_t most = !is_unreachable(why) ? retry : has_several_hosts(p) ? FAILOVER_RETRY_US : DOWN_RETRY_US;
+    if (retry > most)
+        retry = most;
     if (retry < MIN_RETRY_US)
         retry = MIN_RETRY_US; /* those that wait now must hear of it, and a full server must not be stormed */
-    log_warning("%s%s%s", why->message, why->detail[0] ? ": " : "", why->detail);
+    if (now - p->logged_us >= LOG_AGAIN_US || strcmp(p->last_error.message, why->message) != 0) {
+        log_warning("%s%s%s", why->message, why->detail[0] ? ": " : "", why->detail);
+        p->logged_us = now;
+    }
     p->last_error = *why;
-    p->retry_at_us = pool_now_us(p) + retry;
+    p->tried_us = since_us;
+    if (!p->down_since_us)
+        p->down_since_us = now;
+    p->retry_at_us = now + retry;
     pool_manager_wake_at(p->manager, p->retry_at_us);
     port_give(p->port);
 }
@@ -61,14 +87,15 @@ static void opened(void *arg, struct backend_conn *conn, const struct error *why
     struct opening *o = arg;
     struct server_pool *p = o->pool;
     struct pool_manager *m = p->manager;
+    uint64_t since_us = o->since_us;
     opening_end(o);
     pool_turn_later(p);
     if (!conn) {
-        opening_failed(p, why);
+        opening_failed(p, since_us, why);
         return;
     }
     p->last_error = (struct error){0};
-    p->retry_at_us = 0;
+    p->retry_at_us = p->down_since_us = 0;
     struct prepared_set *prepared =
         prepared_set_create(m->statements, (unsigned)m->config->settings.max_prepared_statements);
     struct server *s = server_create(m->loop, conn, p, prepared);
@@ -82,6 +109,7 @@ void pool_open_one(struct server_pool *p)
 {
     struct opening *o = xcalloc(1, sizeof(*o));
     o->pool = p;
+    o->since_us = pool_now_us(p);
     list_push_back(&p->openings, &o->node);
     struct dial_params params = {
         .shard = p->shard,
@@ -252,9 +280,32 @@ static void refuse_all(struct server_pool *p, const struct error *why)
         pool_wait_failed(pool_first_wait(p), &copy);
 }
 
+/* A shard of several hosts is failing over: who holds nothing yet waits for the one that is promoted, as long as
+ * server_failover_timeout says. Has it been down for longer than that, the next failure is everybody's answer. */
+static void refuse_some(struct server_pool *p)
+{
+    uint64_t now = pool_now_us(p), timeout = pool_settings(p)->server_failover_timeout_us;
+    bool long_down = now - p->down_since_us >= timeout;
+    struct list_node *node;
+    struct error copy = p->last_error;
+    for (size_t n = p->waits[WAIT_PRIVILEGED].count; n > 0 && pool_waiting(p) > 0 && n--;)
+        if ((node = list_first(&p->waits[WAIT_PRIVILEGED])))
+            pool_wait_failed(list_entry(node, struct server_wait, node), &copy);
+    while (!p->paused && (node = list_first(&p->waits[WAIT_ORDINARY]))) {
+        struct server_wait *w = list_entry(node, struct server_wait, node);
+        if (now - w->since_us < timeout && !(long_down && w->since_us <= p->tried_us))
+            return;
+        pool_wait_failed(w, &copy);
+    }
+}
+
 /* True: the shard could not be reached a moment ago, and nothing is to be opened now. */
 static bool refuse_while_unreachable(struct server_pool *p)
 {
+    if (p->retry_at_us != 0 && has_several_hosts(p) && is_unreachable(&p->last_error)) {
+        refuse_some(p);
+        return pool_now_us(p) < p->retry_at_us;
+    }
     if (p->retry_at_us == 0 || pool_now_us(p) >= p->retry_at_us)
         return false;
     /* A server that is full is no reason to refuse while we have connections there that will come back. */

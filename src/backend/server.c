@@ -275,6 +275,11 @@ static void server_failed(void *arg, const struct error *why)
     server_lose(arg, why);
 }
 
+void server_fail(struct server *s, const struct error *why)
+{
+    server_lose(s, why);
+}
+
 static void server_drained(void *arg)
 {
     struct server *s = arg;
@@ -588,6 +593,7 @@ static void server_readable(void *arg)
     case IO_OK:
         break;
     }
+    s->heard++;
     process_read(s, scratch, n);
     end_read(s);
 }

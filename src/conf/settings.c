@@ -160,6 +160,12 @@ static const struct setting table[] = {
     TIME(server_idle_timeout, "600", 0, LIVE,
          "Idle time after which a server connection is closed; 0: never."),
     TIME(server_connect_timeout, "15", 0, LIVE, "Time to connect and log in to a server; 0: no limit."),
+    TIME(server_silence_timeout, "10s", 0, LIVE,
+         "How long a shard may owe an answer while it does not let new connections in either; then its "
+         "connections are closed (08006); 0: for ever."),
+    TIME(server_failover_timeout, "10s", 0, LIVE,
+         "How long statements outside transactions wait while none of a shard's several hosts can be written "
+         "to."),
     TIME(server_login_retry, "15", 0, LIVE,
          "Wait after a failed connection to a server before the next attempt."),
     TIME(server_check_delay, "30", 0, LIVE,

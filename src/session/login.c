@@ -11,14 +11,15 @@
 #include <ctype.h>
 #include <stdlib.h>
 
-static bool in_list(const char *list, const char *name)
+/* fold: names of parameters do not differ by case; those of users do, as in PostgreSQL. */
+static bool in_list(const char *list, const char *name, bool fold)
 {
     size_t n = strlen(name);
     while (list && *list) {
         while (*list == ',' || isspace((unsigned char)*list))
             list++;
         size_t len = strcspn(list, ", \t");
-        if (len == n && strncasecmp(list, name, n) == 0)
+        if (len == n && (fold ? strncasecmp(list, name, n) : strncmp(list, name, n)) == 0)
             return true;
         list += len;
     }
@@ -28,7 +29,7 @@ static bool in_list(const char *list, const char *name)
 static enum status check_database(struct client *c, struct error *error_r)
 {
     if (c->console) {
-        if (!c->admin && !in_list(c->config->settings.stats_users, c->user))
+        if (!c->admin && !in_list(c->config->settings.stats_users, c->user, false))
             return error_set(error_r, SQLSTATE_INVALID_AUTHORIZATION, "user \"%s\" may not use the console",
                              c->user);
         return STATUS_OK;
@@ -244,7 +245,7 @@ enum dispatch login_password(struct client *c, const struct frame *f)
 
 static enum status take_param(struct client *c, const char *name, const char *value, struct error *error_r)
 {
-    if (in_list(c->config->settings.ignore_startup_parameters, name))
+    if (in_list(c->config->settings.ignore_startup_parameters, name, true))
         return STATUS_OK;
     if (strcasecmp(name, "replication") == 0 && strcmp(value, "off") != 0 && strcmp(value, "false") != 0)
         return error_set(error_r, SQLSTATE_FEATURE_NOT_SUPPORTED,
@@ -271,7 +272,7 @@ static enum status take_startup(struct client *c, const struct startup *s, struc
     c->user_id = session_number_of(c->env, slice_str(s->user));
     c->database = xstrdup(s->database && *s->database ? s->database : s->user);
     c->console = strcmp(c->database, "pgunison") == 0 || strcmp(c->database, "pgbouncer") == 0;
-    c->admin = in_list(c->config->settings.admin_users, c->user);
+    c->admin = in_list(c->config->settings.admin_users, c->user, false);
     if (s->options && startup_split_options(s->options, arena, &options, &n_options, error_r) != STATUS_OK)
         return STATUS_ERROR;
     if (c->console)

@@ -322,7 +322,7 @@ class Proxy:
         lines = ["[pgunison]"] + ["%s = %s" % item for item in self.settings.items()]
         lines += ["[database %s]" % DATABASE, "shards = " + " ".join(s.name for s in self.cluster)]
         for server in self.cluster:
-            lines += ["[shard %s]" % server.name, "host = 127.0.0.1", "port = %d" % server.port]
+            lines += ["[shard %s]" % server.name, "host = " + getattr(server, "host", "127.0.0.1"), "port = %s" % server.port]
             lines += ["dbname = " + getattr(server, "dbname", self.dbname), "admin_user = postgres"]
             lines += ["%s = %s" % item for item in self.shard_extra.get(server.name, {}).items()]
         if self.tables:

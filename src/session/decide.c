@@ -80,10 +80,15 @@ static void parse_and_execute(struct link *l, struct buf *b, struct slice sql, u
     bind_and_execute(l, b, "", n, values);
 }
 
-static bool row_security_off(const struct client *c)
+/* Maybe: what a SET LOCAL says is looked for in its text. */
+static bool row_security_off(struct client *c)
 {
     const char *value = c->vars ? varset_get(c->vars, "row_security") : NULL;
-    return value && strcmp(value, "on") != 0;
+    if (value && strcmp(value, "on") != 0)
+        return true;
+    list_foreach(&c->txn.replay, node, next) if (strcasestr(list_entry(node, struct replay, node)->sql,
+                                                            "row_security")) return true;
+    return false;
 }
 
 void decide_send(struct link *l, const struct txn_decision *d)

@@ -50,8 +50,9 @@ struct session_shared {
     atomic_uint clients;                  /* connected, of all workers: max_client_conn */
     atomic_uint_fast64_t catalog_version; /* moves when DDL passes: catalogs and plans made before are void */
     atomic_uint_fast64_t txid_counter, decider_counter;
-    atomic_bool draining; /* shutting down: no new clients, idle ones are told 57P01 */
-    atomic_bool paused;   /* all databases: for SHOW; pools are told by pool_manager_pause() */
+    atomic_bool draining;        /* shutting down: no new clients, idle ones are told 57P01 */
+    atomic_bool sequences_asked; /* somebody has called lastval() or currval(): sequences.c */
+    atomic_bool paused;          /* all databases: for SHOW; pools are told by pool_manager_pause() */
     struct session_databases databases;
     struct session_times prepare, decide, apply;
     atomic_uint_fast64_t resolved_commit, resolved_abort;

@@ -24,7 +24,9 @@ static uint16_t effects_of_kind(const struct sql_statement *stmt)
     case SQL_STMT_CLOSE:
         return EFFECT_CURSOR;
     case SQL_STMT_DISCARD:
-        return EFFECT_TEMPORARY | EFFECT_SEQUENCE;
+        return strcmp(stmt->name, "TEMP") == 0        ? EFFECT_TEMPORARY
+               : strcmp(stmt->name, "SEQUENCES") == 0 ? EFFECT_SEQUENCE_END
+                                                      : 0;
     case SQL_STMT_DO:
         return strcmp(stmt->command, "DO") == 0 ? EFFECTS_UNSEEN : 0;
     case SQL_STMT_CREATE_TABLE_AS:

@@ -735,6 +735,8 @@ static enum dispatch on_execute(struct client *c, const struct frame *f)
         error_hint(&e, "Send it as a simple query.");
         return pipeline_drained(c) ? failed(c, &e) : DISPATCH_AGAIN;
     }
+    if (portal->plan->effects && sequences_check(l, portal->plan, &e) != STATUS_OK)
+        return pipeline_drained(c) ? failed(c, &e) : DISPATCH_AGAIN;
     if (portal->plan->changes_catalog)
         plan_catalog_changed(c);
     link_mark(l, portal->plan);

@@ -104,7 +104,7 @@ void link_put(struct link *l, bool clean)
     if (l->client->state != CLIENT_CLOSING && (l->pinned || session_pooling(l->client))) {
         l->in_txn = l->writer = l->own_part = l->used = l->cannot_prepare = l->open_pipeline = l->flush_sent =
             false;
-        l->name_unknown = false;
+        l->name_unknown = l->sequence_used = false;
         s->wrote_rows = false;
         return;
     }
@@ -551,7 +551,12 @@ static void link_message(void *owner, struct server *s, const struct expect *e, 
         }
         /* fall through */
     case TAG_BEGIN:
-        if (f->type == MSG_ERROR && c->state != CLIENT_CLOSING)
+    case TAG_SEQUENCES:
+        if (f->type == MSG_ERROR && e->tag == TAG_SEQUENCES)
+            sequences_not_discarded(s);
+        if (f->type == MSG_ERROR && e->kind == EXPECT_QUERY && e->tag == TAG_SEQUENCES)
+            server_cancel(s); /* it was meant for the statement */
+        else if (f->type == MSG_ERROR && c->state != CLIENT_CLOSING)
             preamble_failed(l, e, f);
         return;
     case TAG_CATALOG:
@@ -586,8 +591,9 @@ static void link_forward(void *owner, struct server *s, const uint8_t *bytes, si
 static void link_skipped(void *owner, struct server *s, const struct expect *e)
 {
     struct link *l = owner;
-    (void)s;
-    if (e->tag == TAG_TWO_PHASE)
+    if (e->tag == TAG_SEQUENCES)
+        sequences_not_discarded(s);
+    else if (e->tag == TAG_TWO_PHASE)
         decide_failed(l, e, NULL);
     else if (l->client->state != CLIENT_CLOSING)
         extended_parse_skipped(l->client, l, e);

@@ -96,6 +96,8 @@ void run_statement_done(struct client *c, bool ok)
 static enum dispatch answer_error(struct client *c, const struct error *e)
 {
     run_error_answer(c, e, false);
+    if (c->txn.state == TXN_NONE)
+        links_put_idle(c); /* servers that were acquired for it */
     run_statement_done(c, false);
     return DISPATCH_DONE;
 }
@@ -550,6 +552,11 @@ enum dispatch run_simple(struct client *c, struct plan *p, const struct template
         return answer_error(c, &e);
     case ACQUIRE_READY:
         break;
+    }
+    if (p->effects && n == 1 && sequences_check(link_find(c, only_shard(&shards)), p, &e) != STATUS_OK) {
+        free(row_shards);
+        session_unplan(c, &p);
+        return answer_error(c, &e);
     }
     c->plan = p;
     run_note_cursor(c, p, &shards);

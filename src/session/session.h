@@ -96,9 +96,10 @@ struct link {
     bool own_part; /* ... something that not every shard has written */
     bool used;     /* ran a statement of the client's: not joined for the catalog only */
     bool cannot_prepare;
-    bool pinned;  /* keeps its server after the transaction: state.c */
-    bool kept;    /* ... whatever is asked of it: what it has cannot be */
-    bool looking; /* its server is asked what has been left there */
+    bool pinned;        /* keeps its server after the transaction: state.c */
+    bool kept;          /* ... whatever is asked of it: what it has cannot be */
+    bool sequence_used; /* in this transaction */
+    bool looking;       /* its server is asked what has been left there */
     bool look_failed;
     uint16_t effects; /* enum effect of what ran since it was asked last */
     uint16_t held;    /* found there */
@@ -212,8 +213,9 @@ struct client {
     bool parse_retry; /* the Parse at hand has put its statement already */
     bool reads_only;  /* they may run ahead: nothing but reads since the last Sync */
     bool console_extended;
-    uint16_t looks; /* links whose servers are asked: state.c; no message is dispatched meanwhile */
-    bool guc_local; /* SET LOCAL pgunison.*: guc_kept is what COMMIT leaves */
+    bool asks_sequences; /* it has called lastval() or currval() */
+    uint16_t looks;      /* links whose servers are asked: state.c; no message is dispatched meanwhile */
+    bool guc_local;      /* SET LOCAL pgunison.*: guc_kept is what COMMIT leaves */
 
     struct varset *vars;         /* what it has SET */
     struct varset *guc_pgunison; /* SET pgunison.* */
@@ -237,6 +239,7 @@ struct client {
     enum pipeline_order order;
     unsigned turns_left;     /* ORDER_TURNS: how many follow the one of c->turn */
     struct link *turn;       /* ORDER_TURNS: who answers */
+    uint32_t sequence_uses;  /* statements that may have used one: sequences.c */
     unsigned control_due;    /* RUN_CONTROL, RUN_ENDING, RUN_COPY_IN: answers still to come */
     struct error *run_error; /* of the catalog query, or of the COMMIT, that is under way; NULL: none yet */
     bool multi_cancelled, multi_final, multi_rows_done;
@@ -407,7 +410,8 @@ enum link_tag {
     TAG_FINAL,         /* the last step of an aggregate */
     TAG_READER,        /* COMMIT of a reader beside a two-phase commit */
     TAG_CLEANUP,       /* ROLLBACK for a client that is gone */
-    TAG_STATE          /* state.c */
+    TAG_STATE,         /* state.c */
+    TAG_SEQUENCES      /* sequences.c */
 };
 enum acquire { ACQUIRE_READY, ACQUIRE_WAIT, ACQUIRE_FAILED };
 struct link *link_find(struct client *c, unsigned shard);
@@ -450,6 +454,12 @@ void state_message(struct link *l, const struct frame *f);
 void state_lost(struct link *l, const struct error *why); /* while it was asked */
 bool state_has_prepared(struct client *c);                /* a server may have statements of its PREPARE */
 enum dispatch state_deallocate(struct client *c, struct slice sql, bool all); /* ... and then, on that one */
+
+/* sequences.c: lastval(), currval() */
+void sequences_mark(struct link *l, uint16_t effects); /* a statement with these is to be sent next */
+/* 55000: the statement asks for what is not on l's server. The server would say so too, but not why. */
+enum status sequences_check(const struct link *l, const struct plan *p, struct error *error_r) MUST_CHECK;
+void sequences_not_discarded(struct server *s); /* an error came instead of the answer to TAG_SEQUENCES */
 
 /* link_vars.c */
 /* Nothing has to be done about the server's variables: the usual case. */

@@ -79,6 +79,8 @@ void state_mark(struct link *l, uint16_t effects)
     s->closes_after |= (effects & EFFECT_HIDDEN) != 0;
     l->kept |= (effects & EFFECT_KEPT) != 0;
     l->pinned |= l->kept;
+    if (effects & (EFFECT_SEQUENCE | EFFECT_SEQUENCE_READ | EFFECT_SEQUENCE_END))
+        sequences_mark(l, effects);
 }
 
 bool state_unasked(const struct link *l)

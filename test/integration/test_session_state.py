@@ -142,11 +142,8 @@ def literal(text):
     return "'" + text.replace("'", "''") + "'"
 
 
-# Not yet: sequences, and names of custom variables, which no reset takes away.
-PENDING = {"nextval", "setval", "serial", "identity", "custom", "custom_set", "custom_local"}
-
 WAYS = ("plain", "sql", "plpgsql", "do", "view", "trigger", "default")
-CASES = [(name, way) for name in CHANGES if name not in PENDING for way in WAYS] + [(name, "plain") for name in ONLY_PLAIN]
+CASES = [(name, way) for name in CHANGES for way in WAYS] + [(name, "plain") for name in ONLY_PLAIN]
 
 
 def make_ways(db, name, statement):

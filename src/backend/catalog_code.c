@@ -103,7 +103,7 @@ static const char sql_bits_format[] =
     "E'\\\\mset_config\\\\s*\\\\((?!\\\\s*''[^'']*''\\\\s*,)|\\\\mset_config\\\\M(?!\\\\s*\\\\()'),"
     " (%u, true, E'load\\\\M'), (%u, true, E'(?:un)?listen\\\\M'), (%u, true, E'discard\\\\M'),"
     " (%u, true, E'(?:prepare|deallocate)\\\\M'), (%u, false, E'\\\\m(?:temp|temporary|pg_temp\\\\w*)\\\\M'),"
-    " (%u, true, E'drop\\\\M'), (%u, false, E'\\\\mhold\\\\M')"
+    " (%u, true, E'drop\\\\M'), (%u, false, E'\\\\mhold\\\\M'), (%u, false, E'\\\\mpg_settings\\\\M')"
     " ) AS f(bits, begins, re) ON b.prosrc OPERATOR(pg_catalog.~*) (CASE WHEN f.begins THEN b.re || f.re "
     "ELSE f.re END)"
     " UNION ALL SELECT s.mode, %u FROM code s WHERE s.kind = 'r' AND EXISTS"
@@ -141,7 +141,7 @@ static void append_code(struct buf *sql)
                (unsigned)EFFECT_VARIABLE, (unsigned)EFFECT_HIDDEN, (unsigned)(EFFECT_HIDDEN | EFFECT_KEPT),
                (unsigned)EFFECT_LISTEN, (unsigned)(EFFECTS_ASKED | EFFECT_SEQUENCE),
                (unsigned)EFFECT_PREPARED, (unsigned)EFFECT_TEMPORARY, (unsigned)EFFECT_TEMPORARY,
-               (unsigned)EFFECT_CURSOR, (unsigned)EFFECT_SEQUENCE);
+               (unsigned)EFFECT_CURSOR, (unsigned)EFFECT_VARIABLE, (unsigned)EFFECT_SEQUENCE);
     buf_str(sql, sql_names);
     buf_str(sql, sql_code_rows);
 }

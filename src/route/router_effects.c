@@ -80,6 +80,9 @@ void plan_effects(struct router *r, const struct sql_statement *stmt)
         effects |= effects_of_call(r, stmt->functions[i]);
     for (uint32_t i = 0; i < r->n_leaves; i++) {
         const struct leaf *leaf = r->leaves[i];
+        if (!leaf->info && leaf->written && leaf->relation &&
+            strcmp(leaf->relation->name, "pg_settings") == 0)
+            effects |= EFFECT_VARIABLE; /* by its rule */
         if (leaf->info)
             effects |= leaf->written || is_ddl(stmt) ? leaf->info->effects_written : leaf->info->effects_read;
     }

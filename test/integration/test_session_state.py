@@ -28,6 +28,12 @@ QUESTIONS = [
     "SELECT to_regclass('t_public')::text, to_regclass('t_hidden')::text",
     "SELECT lastval()",
     "SELECT currval('sq')",
+    "SELECT string_agg(name || '=' || source, ';' ORDER BY name) FROM pg_settings WHERE source = 'session' AND name NOT IN ('application_name')",
+    "SELECT current_schemas(false)::text, current_schema()",
+    "SELECT to_regtype('scratch_type')::text, to_regclass('scratch')::text, to_regproc('scratch_f')::text",
+    "SELECT current_setting('client_encoding'), current_setting('transaction_isolation'), current_setting('transaction_read_only'), current_setting('transaction_deferrable')",
+    "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype <> 'virtualxid' AND relation IS DISTINCT FROM 'pg_locks'::regclass AND mode <> 'AccessShareLock'",
+    "SELECT current_setting('session_replication_role')",
 ]
 
 # As one statement, which a function of SQL may have as well.
@@ -60,6 +66,24 @@ CHANGES = {
     "view_of_other": "SELECT count(*) FROM v_role",
     "rows_of_other": "INSERT INTO with_trigger VALUES (1)",
     "seed": "SELECT setseed(0.25)",
+    "isolation": "SET default_transaction_isolation TO 'serializable'",
+    "deferrable": "SET default_transaction_deferrable TO on",
+    "work_mem": "SET work_mem TO '7MB'",
+    "lock_timeout_config": "SELECT set_config('lock_timeout', '1234', false)",
+    "planner": "SET enable_seqscan TO off",
+    "interval_style": "SET IntervalStyle TO 'iso_8601'",
+    "digits": "SET extra_float_digits TO -3",
+    "bytea": "SET bytea_output TO 'escape'",
+    "names": "SET application_name TO 'somebody'",
+    "plan_cache": "SET plan_cache_mode TO force_generic_plan",
+    "tablespace": "SET default_tablespace TO 'pg_default'",
+    "row_security": "SET row_security TO off",
+    "xml_option": "SET xmloption TO document",
+    "temporary_function": "CREATE FUNCTION pg_temp.scratch_f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "temporary_type": "CREATE TYPE pg_temp.scratch_type AS (a int)",
+    "temporary_domain": "CREATE DOMAIN pg_temp.scratch_type AS int",
+    "temporary_enum": "CREATE TYPE pg_temp.scratch_type AS ENUM ('a')",
+    "update_settings": "UPDATE pg_settings SET setting = 'hidden' WHERE name = 'search_path'",
 }
 ONLY_PLAIN = {
     "listen": "LISTEN ch",
@@ -91,6 +115,37 @@ ONLY_PLAIN = {
     "lateral": "SELECT * FROM generate_series(1, 1) g, LATERAL f_nested() x",
     "subquery": "SELECT 1 WHERE EXISTS (SELECT f_nested())",
     "schema": "SELECT hidden.f_hidden()",
+    "replica": "SET session_replication_role TO replica",
+    "characteristics": "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ ONLY",
+    "authorization": "SET SESSION AUTHORIZATION app",
+    "names_encoding": "SET NAMES 'LATIN1'",
+    "zone_interval": "SET TIME ZONE INTERVAL '-08:00' HOUR TO MINUTE",
+    "schema_form": "SET SCHEMA 'hidden'",
+    "seed_variable": "SET seed TO 0.5",
+    "xml_form": "SET XML OPTION DOCUMENT",
+    "reset": "SET datestyle TO 'German'; RESET ALL; SET datestyle TO 'Postgres'",
+    "local_left": "BEGIN; SET LOCAL search_path TO hidden; SET search_path TO hidden",
+    "open": "BEGIN; SET ROLE boss; LOCK TABLE t_public",
+    "prepare_in": "PREPARE p (int) AS SELECT $1 + set_config('role', 'boss', false)::text::int",
+    "execute_prepared": "PREPARE p AS SELECT set_config('role', 'boss', false); EXECUTE p",
+    "cursor_volatile": "BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT set_config('role', 'boss', false); COMMIT",
+    "fetch": "BEGIN; DECLARE c CURSOR FOR SELECT set_config('role', 'boss', false); FETCH c; COMMIT",
+    "create_as": "CREATE TEMP TABLE scratch AS SELECT set_config('role', 'boss', false)",
+    "temporary_like": "CREATE TEMP TABLE scratch (LIKE t_public)",
+    "temporary_drop": "CREATE TEMP TABLE scratch (a int) ON COMMIT DELETE ROWS",
+    "local_temporary": "CREATE LOCAL TEMPORARY TABLE scratch (a int)",
+    "temporary_recursive": "CREATE TEMP RECURSIVE VIEW scratch (a) AS SELECT 1",
+    "temporary_in_path": "SET search_path TO pg_temp, public; CREATE TABLE scratch (a int)",
+    "lock_many": "SELECT pg_advisory_lock(g) FROM generate_series(1, 20) g",
+    "lock_where": "SELECT 1 FROM t_public WHERE pg_try_advisory_lock(3)",
+    "lock_cte": "WITH x AS (SELECT pg_advisory_lock(4)) SELECT * FROM x",
+    "lock_values": "VALUES (pg_advisory_lock(5)::text)",
+    "lock_returning": "INSERT INTO with_serial (v) VALUES ('x') RETURNING pg_advisory_lock(6)",
+    "large_object": "BEGIN; SELECT lo_open(lo_create(0), 131072)",
+    "function_set": "SELECT f_with_set()",
+    "listen_quoted": 'LISTEN "a b"',
+    "copy_serial": "COPY (SELECT nextval('sq')) TO STDOUT",
+    "merge": "MERGE INTO with_trigger t USING (SELECT 1 AS a) s ON t.a = -s.a WHEN NOT MATCHED THEN INSERT VALUES (s.a)",
 }
 
 SCHEMA = """
@@ -128,6 +183,7 @@ CREATE TABLE parent (a int PRIMARY KEY); CREATE TABLE child (a int REFERENCES pa
 INSERT INTO parent VALUES (1); INSERT INTO child VALUES (1);
 CREATE FUNCTION t_old() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN SET ROLE boss; RETURN OLD; END$$;
 CREATE TRIGGER tr AFTER DELETE ON child FOR EACH ROW EXECUTE FUNCTION t_old();
+CREATE FUNCTION f_with_set() RETURNS text LANGUAGE sql SET search_path TO hidden AS $$SELECT set_config('role', 'boss', false)$$;
 CREATE TABLE parted (a int) PARTITION BY LIST (a); CREATE TABLE part PARTITION OF parted DEFAULT;
 CREATE TRIGGER tr BEFORE INSERT ON part FOR EACH ROW EXECUTE FUNCTION t_role();
 """

@@ -122,6 +122,17 @@ enum status message_read_execute(const struct frame *f, struct msg_execute *m_r,
 
 /* Parameter i of a Bind that was read. value_r->data == NULL: SQL NULL. format_r: 0 text, 1 binary. */
 void msg_bind_param(const struct msg_bind *m, uint16_t i, struct slice *value_r, int16_t *format_r);
+/* The same for many parameters, in any order, in time that grows with the message. */
+struct msg_bind_values {
+    const struct msg_bind *m;
+    uint16_t at; /* where the last look-up ended */
+    uint16_t n_back;
+    const uint8_t *value;  /* of parameter `at` */
+    const uint8_t **index; /* of all; made when look-ups go back often */
+};
+void msg_bind_values_init(struct msg_bind_values *v, const struct msg_bind *m);
+void msg_bind_values_free(struct msg_bind_values *v);
+void msg_bind_values_get(struct msg_bind_values *v, uint16_t i, struct slice *value_r, int16_t *format_r);
 /* Result format of column i: 0 text, 1 binary. */
 int16_t msg_bind_result_format(const struct msg_bind *m, uint16_t i);
 

@@ -7,11 +7,15 @@
  */
 #include "router_private.h"
 
+#include "base/hashmap.h"
+
 struct merging {
     struct router *r;
     struct block *b;
     struct clauses text;
     bool has_text, has_spans; /* of the clauses; of the sort expressions */
+    uint32_t first_star;      /* in the select list; its length: there is none */
+    uint64_t *hashes;         /* of the select list's expressions; NULL: not made yet */
     const char *why, *hint;
 };
 
@@ -20,6 +24,13 @@ static bool cannot(struct merging *m, const char *why, const char *hint)
     m->why = why;
     m->hint = hint;
     return false;
+}
+
+/* Rows have no more columns on a server either, and specifications no more sort keys. */
+static bool too_many(struct merging *m, const char *why, const char *hint)
+{
+    m->r->merge_beyond_limits = true;
+    return cannot(m, why, hint);
 }
 
 /* --- collations ------------------------------------------------------------------------------- */
@@ -120,10 +131,51 @@ static bool same_expr(struct merging *m, const struct sql_expr *a, const struct 
 /* The select list's entry i as an expression, if no star stands before or at it. */
 static const struct sql_expr *target_expr(const struct merging *m, uint32_t i)
 {
-    for (uint32_t k = 0; k <= i && k < m->b->query->n_targets; k++)
-        if (m->b->query->targets[k].value->kind == SQL_EXPR_STAR)
-            return NULL;
-    return i < m->b->query->n_targets ? m->b->query->targets[i].value : NULL;
+    return i < m->first_star ? m->b->query->targets[i].value : NULL;
+}
+
+static uint64_t mixed(uint64_t h, uint64_t with)
+{
+    h = (h ^ with) * UINT64_C(0x9e3779b97f4a7c15);
+    return h ^ h >> 32;
+}
+
+/* The same for expressions that same_expr() finds the same; 0: it finds none. */
+static uint64_t expr_hash(struct merging *m, const struct sql_expr *e)
+{
+    struct term term;
+    uint64_t h = (uint64_t)e->kind + 1;
+    router_spend(m->r, 1);
+    if (e->kind == SQL_EXPR_COLUMN) {
+        if (!resolve_column(m->r, e, &m->b->scope, &term))
+            return 0;
+        return mixed(mixed(h, (uint64_t)(uintptr_t)term.leaf),
+                     hash_bytes64(term.column, strlen(term.column))) |
+               1;
+    }
+    if (e->kind == SQL_EXPR_PARAM)
+        return mixed(h, e->number) | 1;
+    if (e->kind != SQL_EXPR_FUNCTION && e->kind != SQL_EXPR_OPERATOR && e->kind != SQL_EXPR_CAST)
+        return 0;
+    for (uint32_t i = 0; i < e->n_names; i++)
+        h = mixed(h, hash_bytes64(e->names[i], strlen(e->names[i])));
+    for (uint32_t i = 0; i < e->n_args; i++) {
+        uint64_t arg = expr_hash(m, e->args[i]);
+        if (arg == 0)
+            return 0;
+        h = mixed(h, arg);
+    }
+    return h | 1;
+}
+
+static const uint64_t *target_hashes(struct merging *m)
+{
+    if (m->hashes)
+        return m->hashes;
+    m->hashes = arena_alloc(m->r->arena, (m->first_star + 1) * sizeof(*m->hashes));
+    for (uint32_t i = 0; i < m->first_star; i++)
+        m->hashes[i] = expr_hash(m, m->b->query->targets[i].value);
+    return m->hashes;
 }
 
 static void use_output(struct merging *m, uint32_t i, struct merge_sort_key *key)
@@ -135,7 +187,7 @@ static void use_output(struct merging *m, uint32_t i, struct merge_sort_key *key
 
 /* Whether the server might give an entry without a name of its own this one: it takes it from inside, or from
  * a short list. */
-static bool may_be_named(const struct sql_expr *e, const char *name)
+static bool may_be_named(struct router *r, const struct sql_expr *e, const char *name)
 {
     static const char *const made_up[] = {
         "array", "bool",    "case",         "coalesce",     "exists",     "greatest",   "grouping",
@@ -144,7 +196,7 @@ static bool may_be_named(const struct sql_expr *e, const char *name)
     for (size_t i = 0; i < sizeof(made_up) / sizeof(made_up[0]); i++)
         if (strcmp(made_up[i], name) == 0)
             return true;
-    if (!e)
+    if (!e || router_spend(r, 1))
         return true;
     if (strncmp(name, "current_", 8) == 0 || strncmp(name, "local", 5) == 0 || strstr(name, "user"))
         return true;
@@ -152,12 +204,12 @@ static bool may_be_named(const struct sql_expr *e, const char *name)
         if (strcmp(e->names[i], name) == 0)
             return true;
     for (uint32_t i = 0; i < e->n_args; i++)
-        if (may_be_named(e->args[i], name))
+        if (may_be_named(r, e->args[i], name))
             return true;
     for (uint32_t i = 0; e->query && i < e->query->n_targets; i++) {
         const struct sql_target *t = &e->query->targets[i];
         if ((t->name && strcmp(t->name, name) == 0) || t->value->kind == SQL_EXPR_STAR ||
-            may_be_named(t->value, name))
+            may_be_named(r, t->value, name))
             return true;
     }
     return e->query && e->query->kind != SQL_SELECT;
@@ -180,12 +232,12 @@ static int find_listed(struct merging *m, const struct sql_expr *e, uint32_t *in
     if (e->kind != SQL_EXPR_COLUMN || e->n_names != 1)
         return 0;
     bool nameless = false;
-    for (uint32_t i = 0; i < b->n_outputs; i++) {
+    for (uint32_t i = 0; i < b->n_outputs && !router_spend(m->r, 1); i++) {
         if (b->outputs[i].name && strcmp(b->outputs[i].name, e->names[0]) == 0) {
             *index_r = i;
             return 1;
         }
-        nameless |= !b->outputs[i].name && may_be_named(target_expr(m, i), e->names[0]);
+        nameless |= !b->outputs[i].name && may_be_named(m->r, target_expr(m, i), e->names[0]);
     }
     return nameless ? -1 : 0;
 }
@@ -195,10 +247,12 @@ static bool find_same(struct merging *m, const struct sql_expr *e, uint32_t *ind
     const struct block *b = m->b;
     struct term term;
     bool column = resolve_column(m->r, e, &b->scope, &term);
-    for (uint32_t i = 0; i < b->n_outputs; i++) {
+    const uint64_t *hashes = target_hashes(m);
+    uint64_t hash = expr_hash(m, e);
+    for (uint32_t i = 0; i < b->n_outputs && !router_spend(m->r, 1); i++) {
         const struct sql_expr *target = target_expr(m, i);
         if ((column && b->outputs[i].term.leaf && same_term(&term, &b->outputs[i].term)) ||
-            (target && same_expr(m, e, target))) {
+            (target && hash != 0 && hash == hashes[i] && same_expr(m, e, target))) {
             *index_r = i;
             return true;
         }
@@ -252,6 +306,9 @@ static bool plan_sort(struct merging *m)
     struct token_span *spans = arena_alloc(m->r->arena, (q->n_sort + 1) * sizeof(*spans));
     if (q->n_sort == 0)
         return true;
+    if (q->n_sort > ROUTER_MAX_COLUMNS)
+        return too_many(m, "ORDER BY over several shards has more than 1664 entries",
+                        "Sort by fewer expressions.");
     m->has_spans = m->has_text && find_sort_items(&m->text, spans, q->n_sort);
     if (!m->b->outputs_known || m->b->n_outputs == 0 || m->b->n_outputs > 1600)
         return cannot(m, "ORDER BY with * over these tables and several shards is not supported",
@@ -260,6 +317,10 @@ static bool plan_sort(struct merging *m)
     for (uint32_t i = 0; i < q->n_sort; i++)
         if (!plan_sort_key(m, &q->sort[i], m->has_spans ? spans[i] : (struct token_span){0}, &spec->sort[i]))
             return false;
+    if (m->b->n_outputs + spec->n_hidden > ROUTER_MAX_COLUMNS)
+        return too_many(m,
+                        "select list and ORDER BY over several shards have more than 1664 columns together",
+                        "Sort by fewer expressions, or by columns of the select list.");
     spec->n_sort = (uint16_t)q->n_sort;
     spec->n_columns = (uint16_t)(m->b->n_outputs + spec->n_hidden);
     return true;
@@ -331,6 +392,9 @@ static bool plan_aggregates(struct merging *m)
             m, "HAVING, DISTINCT and ORDER BY with aggregates over several shards are not supported", hint);
     if (!plan_aggregate_limit(m))
         return false;
+    if (q->n_targets > ROUTER_MAX_COLUMNS / 2) /* avg() takes two columns of a shard's row */
+        return too_many(m, "more than 832 aggregates over several shards are not supported",
+                        "Select fewer aggregates at a time, or give the key in WHERE.");
     spec->aggregates = arena_zalloc(m->r->keep, (q->n_targets + 1U) * sizeof(*spec->aggregates));
     for (uint32_t i = 0; i < q->n_targets; i++) {
         const struct sql_expr *e = q->targets[i].value;
@@ -353,6 +417,9 @@ bool plan_merge(struct router *r, struct block *b, const char **why_r, const cha
 {
     struct merging m = {.r = r, .b = b};
     bool ok;
+    while (m.first_star < b->query->n_targets && m.first_star < b->n_outputs &&
+           b->query->targets[m.first_star].value->kind != SQL_EXPR_STAR)
+        m.first_star++;
     m.has_text = find_clauses(r, &m.text);
     if (b->has_aggregates && b->query->n_group == 0)
         ok = plan_aggregates(&m);

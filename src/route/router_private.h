@@ -195,6 +195,7 @@ struct router {
     bool needs_catalog;
     bool too_many, too_deep, too_complex; /* the plan is a refusal, whatever else comes of it */
     size_t stack_floor;                   /* names are not bound below this */
+    bool merge_beyond_limits;             /* plan_merge() says no because of a limit */
     uint64_t effort, effort_limit;
     uint32_t n_nodes, n_eqs, n_walks;
     const struct leaf *missing; /* a relation that does not exist */

@@ -75,6 +75,8 @@ static void plan_select(struct router *r, struct block *b, bool all_pinned)
     }
     if (!plan_merge(r, b, &why, &hint)) {
         plan_refuse_if_several(r, hint, "%s", why);
+        if (r->merge_beyond_limits)
+            memcpy(p->refusal->sqlstate, SQLSTATE_PROGRAM_LIMIT, sizeof(p->refusal->sqlstate));
         return;
     }
     p->kind = PLAN_SCATTER;

@@ -77,21 +77,21 @@ static enum plan_result plan_statement(struct client *c, struct statement_def *d
 }
 
 struct bind_params {
-    const struct msg_bind *m;
+    struct msg_bind_values values;
     const struct statement_def *def;
 };
 
 static void bind_get(const void *arg, uint32_t i, struct slice *value_r, int16_t *format_r,
                      uint32_t *type_oid_r)
 {
-    const struct bind_params *b = arg;
-    if (i >= b->m->n_params) {
+    struct bind_params *b = (struct bind_params *)(uintptr_t)arg; /* it remembers where it has read */
+    if (i >= b->values.m->n_params) {
         *value_r = slice_of(NULL, 0);
         *format_r = 0;
         *type_oid_r = 0;
         return;
     }
-    msg_bind_param(b->m, (uint16_t)i, value_r, format_r);
+    msg_bind_values_get(&b->values, (uint16_t)i, value_r, format_r);
     *type_oid_r = i < b->def->n_oids ? b->def->oids[i] : 0;
 }
 
@@ -291,7 +291,7 @@ static enum dispatch bind_planned(struct client *c, struct client_statement *st,
     struct shard_set shards;
     enum acquire got;
     enum dispatch d;
-    struct bind_params bp = {.m = m, .def = st->def};
+    struct bind_params bp = {.def = st->def};
     struct route_params params = {.n = m->n_params, .get = bind_get, .arg = &bp};
     if (check_failed_state(c, p, &e) != STATUS_OK) {
         if (!pipeline_drained(c))
@@ -309,7 +309,10 @@ static enum dispatch bind_planned(struct client *c, struct client_statement *st,
         run_transcoded_error(&e);
         return bind_failed(c, st, &e);
     }
-    if (run_find_shards(c, p, statement_template(c, st->def, &e), &params, &shards, NULL, &e) != STATUS_OK)
+    msg_bind_values_init(&bp.values, m);
+    enum status found = run_find_shards(c, p, statement_template(c, st->def, &e), &params, &shards, NULL, &e);
+    msg_bind_values_free(&bp.values);
+    if (found != STATUS_OK)
         return bind_failed(c, st, &e);
     if (shard_set_count(&shards) > 1) {
         d = bind_later(c, st, m, f, p);
@@ -554,8 +557,9 @@ static enum dispatch execute_local(struct client *c, struct client_portal *porta
     if (!t || frame_next(portal->bind_message, UINT32_MAX, &f, &need) != FRAME_OK ||
         message_read_bind(&f, &m, &e) != STATUS_OK)
         return failed(c, &e);
-    struct bind_params bp = {.m = &m, .def = portal->statement};
+    struct bind_params bp = {.def = portal->statement};
     struct route_params params = {.n = m.n_params, .get = bind_get, .arg = &bp};
+    msg_bind_values_init(&bp.values, &m);
     struct plan *p = portal->plan; /* kept by hand: running it may forget the portal */
     portal->plan = NULL;
     struct statement_def *def = statement_ref(portal->statement);
@@ -567,6 +571,7 @@ static enum dispatch execute_local(struct client *c, struct client_portal *porta
         d = DISPATCH_AGAIN;
     else
         d = session_execute_verb(c, p, t, &params, &handled);
+    msg_bind_values_free(&bp.values);
     statement_unref(pool_manager_statements(c->env->pools), &def);
     if (d == DISPATCH_AGAIN)
         portal->plan = p;
@@ -681,11 +686,13 @@ static enum dispatch execute_spread(struct client *c, struct client_portal *port
     if (!t || frame_next(portal->bind_message, UINT32_MAX, &f, &need) != FRAME_OK ||
         message_read_bind(&f, &m, &e) != STATUS_OK || check_split_types(portal, &m, &e) != STATUS_OK)
         return failed(c, &e);
-    struct bind_params bp = {.m = &m, .def = portal->statement};
+    struct bind_params bp = {.def = portal->statement};
     struct route_params params = {.n = m.n_params, .get = bind_get, .arg = &bp};
     if (portal->plan->kind == PLAN_SPLIT)
         row_shards = xmalloc(portal->plan->split.n_rows ? portal->plan->split.n_rows : 1);
+    msg_bind_values_init(&bp.values, &m);
     enum status s = run_find_shards(c, portal->plan, t, &params, &shards, row_shards, &e);
+    msg_bind_values_free(&bp.values);
     enum acquire got = s == STATUS_OK ? links_acquire(c, &shards, &e) : ACQUIRE_FAILED;
     if (got != ACQUIRE_READY) {
         free(row_shards);

@@ -223,7 +223,9 @@ enum dispatch simple_query(struct client *c, const struct frame *f)
         return DISPATCH_AGAIN;
     if (c->run != RUN_NONE)
         return DISPATCH_AGAIN;
-    if (message_read_query(f, &sql, &e) != STATUS_OK) {
+    if (c->multi) { /* it has been read, and is not read again for each of its parts */
+        sql = slice_of(f->body.data, f->body.len - 1);
+    } else if (message_read_query(f, &sql, &e) != STATUS_OK) {
         client_fatal(c, &e);
         return DISPATCH_DONE;
     }

@@ -5,9 +5,13 @@
  * Errors are worded as PostgreSQL's backend words them where it has a message of its own. Whether a named
  * statement or portal exists is not known here.
  */
+#include "base/arena.h"
 #include "reader.h"
 #include "wire/message.h"
 #include <assert.h>
+#include <stdlib.h>
+
+#define BACK_BEFORE_INDEX 8
 
 /* ERRCODE_INVALID_PARAMETER_VALUE: what the server answers to a format code that does not exist */
 #define SQLSTATE_INVALID_PARAMETER "22023"
@@ -85,18 +89,62 @@ static int16_t format_of(uint16_t n, const uint8_t *formats, uint16_t i)
     return i < n ? (int16_t)load_u16(formats + (size_t)i * 2) : 0;
 }
 
+static const uint8_t *next_value(const uint8_t *p)
+{
+    uint32_t len = load_u32(p);
+
+    return p + 4 + (len == UINT32_MAX ? 0 : len);
+}
+
 void msg_bind_param(const struct msg_bind *m, uint16_t i, struct slice *value_r, int16_t *format_r)
 {
-    const uint8_t *p = m->params;
+    struct msg_bind_values v;
 
-    assert(i < m->n_params);
-    for (uint16_t skipped = 0; skipped < i; skipped++) {
-        uint32_t len = load_u32(p);
+    msg_bind_values_init(&v, m);
+    msg_bind_values_get(&v, i, value_r, format_r);
+}
 
-        p += 4 + (len == UINT32_MAX ? 0 : len);
+void msg_bind_values_init(struct msg_bind_values *v, const struct msg_bind *m)
+{
+    *v = (struct msg_bind_values){.m = m, .value = m->params};
+}
+
+void msg_bind_values_free(struct msg_bind_values *v)
+{
+    free((void *)v->index);
+    msg_bind_values_init(v, v->m); /* usable again */
+}
+
+static void make_index(struct msg_bind_values *v)
+{
+    const uint8_t *p = v->m->params;
+
+    v->index = xmalloc(v->m->n_params * sizeof(*v->index));
+    for (uint16_t i = 0; i < v->m->n_params; i++) {
+        v->index[i] = p;
+        p = next_value(p);
     }
+}
+
+void msg_bind_values_get(struct msg_bind_values *v, uint16_t i, struct slice *value_r, int16_t *format_r)
+{
+    const uint8_t *p = v->value;
+
+    assert(i < v->m->n_params);
+    if (i < v->at && !v->index) {
+        p = v->m->params;
+        v->at = 0;
+        if (++v->n_back == BACK_BEFORE_INDEX)
+            make_index(v);
+    }
+    if (v->index)
+        p = v->index[i];
+    else
+        for (; v->at < i; v->at++)
+            p = next_value(p);
+    v->value = p;
     *value_r = load_u32(p) == UINT32_MAX ? slice_of(NULL, 0) : slice_of(p + 4, load_u32(p));
-    *format_r = format_of(m->n_formats, m->formats, i);
+    *format_r = format_of(v->m->n_formats, v->m->formats, i);
 }
 
 int16_t msg_bind_result_format(const struct msg_bind *m, uint16_t i)

@@ -279,6 +279,18 @@ static void what_cannot_be_linear_has_a_limit(void **state)
     char *sql = deep_statement(&again, 9000);
     refused(*state, sql, "54000");
     free(sql);
+    static const struct deep wide[] = {
+        {"select id from customers order by 1", ", 1", "", "", ""},
+        {"select id from customers order by parent", ", parent + @", "", "", ""},
+        {"select sum(id)", ", avg(id)", "", "", " from customers"}};
+    for (size_t i = 0; i < sizeof(wide) / sizeof(wide[0]); i++) {
+        sql = deep_statement(&wide[i], 1664);
+        refused(*state, sql, "54000");
+        free(sql);
+        sql = deep_statement(&wide[i], 70000);
+        refused(*state, sql, "54000");
+        free(sql);
+    }
     static const struct deep sums = {"select 1", " + 1", "", "", ""};
     sql = deep_statement(&sums, 50000);
     refused(*state, sql, "54001");

@@ -3,7 +3,7 @@
  *
  * Each statement is planned in a process of its own, so that a stack that overflows fails one case, and memory can be read from
  * the kernel. CPU time is compared, not the clock's: four times the statement may take 4 x 1.9 times as long, where anything
- * quadratic takes 16 times. test/integration/test_growth.py counts instructions.
+ * quadratic takes 16 times. test/integration/test_growth.py does the same end to end.
  */
 #include "growth_shapes.h"
 #include "route_fixture.h"

@@ -82,6 +82,7 @@ static inline void buf_slice_append(struct buf *b, struct slice s)
 void buf_str(struct buf *b, const char *s);  /* without its NUL */
 void buf_cstr(struct buf *b, const char *s); /* with its NUL */
 void buf_printf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
+void buf_decimal(struct buf *b, uint64_t v); /* its digits; what buf_printf() does with more instructions */
 void buf_u8(struct buf *b, uint8_t v);
 void buf_u16(struct buf *b, uint16_t v);
 void buf_u32(struct buf *b, uint32_t v);

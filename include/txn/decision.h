@@ -38,6 +38,8 @@ struct decision_participant {
 
 void decision_shards_format(struct buf *b, const char *cluster, const char *decider,
                             const struct decision_participant *participants, size_t n);
+/* What that takes at most; names_bytes: of the decider and the participants together. */
+size_t decision_shards_bytes(size_t cluster_bytes, size_t names_bytes, size_t n);
 /* participants_r: the comma-separated participants, at least one, each valid; points into text. False: not of that
  * form. */
 bool decision_shards_parse(struct slice text, char cluster_r[GID_NAME_MAX_BYTES + 1],
@@ -64,6 +66,7 @@ void decision_read_sql(struct buf *b, const char *txid);
    returns what stands: one row, columns outcome and proof. 55P03: a transaction that may be committing holds the
    key; ask again. No row: it was collected meanwhile; ask again. */
 void decision_fence_sql(struct buf *b, const char *txid, const char *shards);
+size_t decision_fence_bytes(size_t txid_bytes, size_t shards_bytes); /* that it takes at most, of names that are valid */
 /* On a control connection: how transaction xid of that shard ended. One row, one column: 'committed', 'aborted', 'in
    progress', or NULL: too long ago. */
 #define DECISION_STATUS_SQL_BYTES 80

@@ -102,6 +102,15 @@ void buf_printf(struct buf *b, const char *fmt, ...)
     b->end += (size_t)len;
 }
 
+void buf_decimal(struct buf *b, uint64_t v)
+{
+    char digits[20], *at = digits + sizeof digits;
+    do
+        *--at = (char)('0' + v % 10);
+    while (v /= 10);
+    buf_append(b, at, (size_t)(digits + sizeof digits - at));
+}
+
 void buf_u8(struct buf *b, uint8_t v)
 {
     *buf_reserve(b, 1) = v;

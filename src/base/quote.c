@@ -17,15 +17,15 @@ void quote_literal(struct buf *sql, struct slice text)
 {
     text = until_zero(text);
     buf_str(sql, text.len && memchr(text.data, '\\', text.len) ? "E'" : "'");
+    size_t done = 0; /* up to here it is written */
     for (size_t i = 0; i < text.len; i++) {
-        if (text.data[i] == '\\') {
-            buf_str(sql, "\\x5c");
+        if (text.data[i] != '\\' && text.data[i] != '\'')
             continue;
-        }
-        if (text.data[i] == '\'')
-            buf_u8(sql, '\'');
-        buf_u8(sql, text.data[i]);
+        buf_append(sql, text.data + done, i - done);
+        buf_str(sql, text.data[i] == '\'' ? "''" : "\\x5c");
+        done = i + 1;
     }
+    buf_append(sql, text.data + done, text.len - done);
     buf_u8(sql, '\'');
 }
 

@@ -57,6 +57,20 @@ static void control(struct coordinator *c, unsigned p, enum member_state to, con
     c->ops->control(c->port, p, sql);
 }
 
+/* In the room that create() took. */
+static void fence(struct coordinator *c)
+{
+    buf_clear(&c->fence_sql);
+    decision_fence_sql(&c->fence_sql, c->txid, (const char *)buf_head(&c->shards_text));
+    control(c, c->decider, M_FENCING, (const char *)buf_head(&c->fence_sql));
+}
+
+static void check(struct coordinator *c, unsigned p)
+{
+    decision_status_sql(c->members[p].status_sql, c->members[p].xid);
+    control(c, p, M_CHECKING, c->members[p].status_sql);
+}
+
 static uint64_t phase_us(struct coordinator *c)
 {
     uint64_t now = coordinator_now(c), us = now - c->phase_started_us;
@@ -85,7 +99,7 @@ static void decide(struct coordinator *c)
     c->result.prepare_us = phase_us(c);
     coordinator_set_state(c, CO_DECIDING);
     member_set_state(c, c->decider, M_DECIDING);
-    coordinator_decision_texts(c);
+    coordinator_shards_text(c);
     struct txn_decision decision = {
         .txid = c->txid, .shards = (const char *)buf_head(&c->shards_text), .proof = c->proof};
     c->ops->decide(c->port, c->decider, &decision);
@@ -105,7 +119,7 @@ static void finish_members(struct coordinator *c)
         else if (m->state == M_RETRY_WAIT && m->retry_at_us <= now)
             control(c, p, M_RETRYING, commit ? m->commit_sql : m->rollback_sql);
         else if (m->state == M_GONE && m->retry_at_us <= now)
-            control(c, p, M_CHECKING, m->status_sql);
+            check(c, p);
     }
 }
 
@@ -139,7 +153,7 @@ static void check_gone(struct coordinator *c)
 {
     for (unsigned p = 0; p < c->n; p++)
         if (c->members[p].state == M_GONE)
-            control(c, p, M_CHECKING, c->members[p].status_sql);
+            check(c, p);
 }
 
 static bool torn(const struct member *m)
@@ -237,7 +251,7 @@ static void act(struct coordinator *c)
         if (expired)
             answer_unknown(c, "was lost while committing and did not tell in time");
         else if (decider->state == M_FENCE_WAIT && decider->retry_at_us <= coordinator_now(c))
-            control(c, c->decider, M_FENCING, (const char *)buf_head(&c->fence_sql));
+            fence(c);
         return;
     case CO_CONFIRMING:
         finish_members(c);

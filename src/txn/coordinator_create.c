@@ -57,7 +57,7 @@ static enum status prepare_texts(struct coordinator *c, struct error *error_r)
     struct gid gid;
     char text[GID_MAX_BYTES + 1];
     if (!gid_name_valid(slice_str(cluster)) || !gid_name_valid(slice_str(c->members[c->decider].shard)) ||
-        !txid_proven(slice_str(c->txid), slice_str(c->proof)))
+        !txid_valid(slice_str(c->txid)))
         return error_set(error_r, SQLSTATE_PROGRAM_LIMIT,
                          "cluster \"%s\", shard \"%s\" and transaction \"%s\" cannot be put into a name of a "
                          "prepared transaction",
@@ -83,7 +83,7 @@ static enum status prepare_texts(struct coordinator *c, struct error *error_r)
     return STATUS_OK;
 }
 
-void coordinator_decision_texts(struct coordinator *c)
+void coordinator_shards_text(struct coordinator *c)
 {
     size_t n = 0;
     for (unsigned p = 0; p < c->n; p++)
@@ -91,23 +91,18 @@ void coordinator_decision_texts(struct coordinator *c)
             c->named[n++] =
                 (struct decision_participant){.shard = c->members[p].shard, .xid = c->members[p].xid};
     buf_clear(&c->shards_text);
-    buf_clear(&c->fence_sql);
     decision_shards_format(&c->shards_text, c->cluster, c->members[c->decider].shard, c->named, n);
-    decision_fence_sql(&c->fence_sql, c->txid, (const char *)buf_head(&c->shards_text));
 }
 
-/* With the longest ids that there are. */
 static void take_room(struct coordinator *c)
 {
     c->named = arena_alloc(&c->arena, c->n * sizeof *c->named);
     c->names_bytes = 1;
-    for (unsigned p = 0; p < c->n; p++) {
-        c->members[p].xid = UINT64_MAX;
-        c->names_bytes += strlen(c->members[p].shard) + 2;
-    }
-    coordinator_decision_texts(c);
     for (unsigned p = 0; p < c->n; p++)
-        c->members[p].xid = 0;
+        c->names_bytes += strlen(c->members[p].shard) + 2;
+    size_t shards_bytes = decision_shards_bytes(strlen(c->cluster), c->names_bytes, c->n);
+    buf_reserve(&c->shards_text, shards_bytes);
+    buf_reserve(&c->fence_sql, decision_fence_bytes(strlen(c->txid), shards_bytes));
     c->unapplied = arena_zalloc(&c->arena, c->names_bytes);
     c->torn = arena_zalloc(&c->arena, c->names_bytes);
 }

@@ -77,11 +77,8 @@ static void assign_reply(struct coordinator *c, unsigned p, const struct txn_rep
 /* From here on the participant can be asked for, prepared or not. */
 static bool note_xid(struct member *m, const struct txn_reply *reply)
 {
-    if (reply->kind != TXN_REPLY_OK || reply->n_rows != 1 || !reply->rows[0][0] ||
-        !decision_xid_parse(reply->rows[0][0], &m->xid))
-        return false;
-    decision_status_sql(m->status_sql, m->xid);
-    return true;
+    return reply->kind == TXN_REPLY_OK && reply->n_rows == 1 && reply->rows[0][0] &&
+           decision_xid_parse(reply->rows[0][0], &m->xid);
 }
 
 static void prepare_reply(struct coordinator *c, unsigned p, const struct txn_reply *reply)

@@ -118,7 +118,7 @@ struct coordinator {
     bool ack_decided;
     uint64_t resolve_timeout_us, retry_us, apply_timeout_us;
     struct decision_participant *named; /* what the decision names: all but the decider */
-    struct buf shards_text, fence_sql;  /* made when all are prepared, in the room that create() took */
+    struct buf shards_text, fence_sql;  /* made when they are needed, in the room that create() took */
 
     uint64_t deadline_us;      /* IN_DOUBT to SETTLING_*: when to stop trying; 0: none */
     uint64_t timer_us;         /* what the port's timer is set to; 0: nothing */
@@ -149,9 +149,9 @@ void member_part(struct coordinator *c,
 void coordinator_abort(struct coordinator *c, const struct error *error, unsigned whose);
 void coordinator_doubt(struct coordinator *c);
 void coordinator_committed(struct coordinator *c);
-/* coordinator_create.c: the texts that name every participant with its xid, once these are known; in the room that was
- * taken for them. */
-void coordinator_decision_texts(struct coordinator *c);
+/* coordinator_create.c: the text that names every participant with its xid, once these are known; in the room that was
+ * taken for it. */
+void coordinator_shards_text(struct coordinator *c);
 uint64_t coordinator_now(const struct coordinator *c);
 
 /* Frees it as the crash of its process would, whatever it is doing. For the simulator. */

@@ -134,6 +134,11 @@ void decision_fence_sql(struct buf *b, const char *txid, const char *shards)
     terminate(b);
 }
 
+size_t decision_fence_bytes(size_t txid_bytes, size_t shards_bytes)
+{
+    return 2048 + 3 * txid_bytes + shards_bytes;
+}
+
 void decision_fences_sql(struct buf *b, const char *const *txids, const char *const *shards, size_t n)
 {
     append_fences(b, txids, shards, n);

@@ -18,10 +18,17 @@ void decision_shards_format(struct buf *b, const char *cluster, const char *deci
     for (size_t i = 0; i < n; i++) {
         buf_u8(b, i ? ',' : '/');
         buf_str(b, participants[i].shard);
-        if (participants[i].xid)
-            buf_printf(b, ":%" PRIu64, participants[i].xid);
+        if (participants[i].xid) {
+            buf_u8(b, ':');
+            buf_decimal(b, participants[i].xid);
+        }
     }
     *buf_reserve(b, 1) = '\0';
+}
+
+size_t decision_shards_bytes(size_t cluster_bytes, size_t names_bytes, size_t n)
+{
+    return cluster_bytes + names_bytes + n * sizeof "/:18446744073709551615" + 1;
 }
 
 /* Digits without leading zeros, not 0. */

@@ -9,6 +9,9 @@
  */
 #include "txn/gid.h"
 
+#include "base/arena.h"
+
+#include <pthread.h>
 #include <stdlib.h>
 
 #include <openssl/evp.h> /* by exception outside of net: a hash, no sockets */
@@ -22,16 +25,66 @@
 static const char hex_digits[] = "0123456789abcdef";
 static const char base64url[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
+/* What a thread hashes with. Looking SHA-256 up by its name costs more than hashing a secret. */
+struct hasher {
+    EVP_MD *sha256;
+    EVP_MD_CTX *context;
+};
+
+static pthread_key_t hashers;
+static pthread_once_t hashers_once = PTHREAD_ONCE_INIT;
+
+static void hasher_free(void *hasher)
+{
+    struct hasher *h = hasher;
+    EVP_MD_CTX_free(h->context);
+    EVP_MD_free(h->sha256);
+    free(h);
+}
+
+static void hashers_make(void)
+{
+    if (pthread_key_create(&hashers, hasher_free) != 0)
+        abort();
+}
+
+static struct hasher *hasher(void)
+{
+    pthread_once(&hashers_once, hashers_make);
+    struct hasher *h = pthread_getspecific(hashers);
+    if (h)
+        return h;
+    h = xmalloc(sizeof *h);
+    h->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+    h->context = EVP_MD_CTX_new();
+    if (!h->sha256 || !h->context || pthread_setspecific(hashers, h) != 0)
+        abort();
+    return h;
+}
+
 static void proof_of(const uint8_t secret[TXID_SECRET_BYTES], char proof_r[TXID_PROOF_BYTES])
 {
-    uint8_t hash[SHA256_BYTES + 1] = {0}; /* a zero more: its bits fill up the last digit */
+    struct hasher *h = hasher();
+    uint8_t hash[SHA256_BYTES + 1]; /* a zero more: its bits fill up the last digit */
     unsigned len = 0;
-    if (EVP_Digest(secret, TXID_SECRET_BYTES, hash, &len, EVP_sha256(), NULL) != 1 || len != SHA256_BYTES)
+    if (EVP_DigestInit_ex2(h->context, h->sha256, NULL) != 1 ||
+        EVP_DigestUpdate(h->context, secret, TXID_SECRET_BYTES) != 1 ||
+        EVP_DigestFinal_ex(h->context, hash, &len) != 1 || len != SHA256_BYTES)
         abort();
-    for (unsigned i = 0; i < TXID_PROOF_BYTES; i++) {
-        unsigned bit = 6 * i, two = (unsigned)hash[bit / 8] << 8 | hash[bit / 8 + 1];
-        proof_r[i] = base64url[two >> (10 - bit % 8) & 63];
+    hash[SHA256_BYTES] = 0;
+    const uint8_t *from = hash;
+    char *to = proof_r;
+    for (; to < proof_r + TXID_PROOF_BYTES - 3; from += 3) { /* three bytes are four digits */
+        unsigned bits = (unsigned)from[0] << 16 | (unsigned)from[1] << 8 | from[2];
+        *to++ = base64url[bits >> 18];
+        *to++ = base64url[bits >> 12 & 63];
+        *to++ = base64url[bits >> 6 & 63];
+        *to++ = base64url[bits & 63];
     }
+    unsigned bits = (unsigned)from[0] << 16 | (unsigned)from[1] << 8 | from[2];
+    *to++ = base64url[bits >> 18];
+    *to++ = base64url[bits >> 12 & 63];
+    *to = base64url[bits >> 6 & 63];
 }
 
 void txid_make(uint32_t proxy, uint64_t counter, const uint8_t secret[TXID_SECRET_BYTES],
@@ -67,15 +120,25 @@ static bool numbers_valid(struct slice s, size_t first_digits, size_t counter_di
     return s.data[first_digits + 1] != '0' || s.len == first_digits + 2;
 }
 
+/* A digit's value plus one; 0 is no digit. */
+static const uint8_t base64url_value[256] = {
+    ['A'] = 1, ['B'] = 2, ['C'] = 3, ['D'] = 4, ['E'] = 5, ['F'] = 6, ['G'] = 7, ['H'] = 8, ['I'] = 9,
+    ['J'] = 10, ['K'] = 11, ['L'] = 12, ['M'] = 13, ['N'] = 14, ['O'] = 15, ['P'] = 16, ['Q'] = 17,
+    ['R'] = 18, ['S'] = 19, ['T'] = 20, ['U'] = 21, ['V'] = 22, ['W'] = 23, ['X'] = 24, ['Y'] = 25,
+    ['Z'] = 26, ['a'] = 27, ['b'] = 28, ['c'] = 29, ['d'] = 30, ['e'] = 31, ['f'] = 32, ['g'] = 33,
+    ['h'] = 34, ['i'] = 35, ['j'] = 36, ['k'] = 37, ['l'] = 38, ['m'] = 39, ['n'] = 40, ['o'] = 41,
+    ['p'] = 42, ['q'] = 43, ['r'] = 44, ['s'] = 45, ['t'] = 46, ['u'] = 47, ['v'] = 48, ['w'] = 49,
+    ['x'] = 50, ['y'] = 51, ['z'] = 52, ['0'] = 53, ['1'] = 54, ['2'] = 55, ['3'] = 56, ['4'] = 57,
+    ['5'] = 58, ['6'] = 59, ['7'] = 60, ['8'] = 61, ['9'] = 62, ['-'] = 63, ['_'] = 64,
+};
+
 /* The last digit has four bits of the hash and two that are zero. */
 static bool proof_form_valid(const uint8_t *proof)
 {
-    for (size_t i = 0; i < TXID_PROOF_BYTES; i++) {
-        const char *digit = proof[i] ? strchr(base64url, proof[i]) : NULL;
-        if (!digit || (i == TXID_PROOF_BYTES - 1 && ((digit - base64url) & 3) != 0))
+    for (size_t i = 0; i < TXID_PROOF_BYTES; i++)
+        if (!base64url_value[proof[i]])
             return false;
-    }
-    return true;
+    return ((base64url_value[proof[TXID_PROOF_BYTES - 1]] - 1) & 3) == 0;
 }
 
 static bool valid_with_proof(struct slice s)

@@ -168,6 +168,31 @@ static void many_fences_are_one_transaction(void **state)
     buf_free(&b);
 }
 
+/* A coordinator takes the room before it begins: nothing that it says after the decision may need memory. */
+static void texts_fit_into_their_room(void **state)
+{
+    (void)state;
+    char name[GID_NAME_MAX_BYTES + 1], txid[TXID_MAX_BYTES + 1];
+    memset(name, 'x', GID_NAME_MAX_BYTES);
+    memset(txid, 'f', TXID_MAX_BYTES);
+    name[GID_NAME_MAX_BYTES] = txid[TXID_MAX_BYTES] = '\0';
+    for (size_t n = 1; n <= 64; n *= 4) {
+        struct decision_participant named[64];
+        for (size_t i = 0; i < n; i++)
+            named[i] = (struct decision_participant){.shard = name, .xid = UINT64_MAX};
+        struct buf shards, fence;
+        buf_init(&shards);
+        buf_init(&fence);
+        decision_shards_format(&shards, name, name, named, n);
+        size_t room = decision_shards_bytes(strlen(name), (n + 1) * strlen(name), n);
+        assert_true(strlen((const char *)buf_head(&shards)) < room);
+        decision_fence_sql(&fence, txid, (const char *)buf_head(&shards));
+        assert_true(strlen((const char *)buf_head(&fence)) < decision_fence_bytes(strlen(txid), room));
+        buf_free(&shards);
+        buf_free(&fence);
+    }
+}
+
 static void literals_cannot_be_left(void **state)
 {
     (void)state;
@@ -188,6 +213,7 @@ int main(void)
         cmocka_unit_test(shards_of_another_form_are_refused),
         cmocka_unit_test(ids_are_made_whole),
         cmocka_unit_test(only_a_row_that_proves_itself_counts),
+        cmocka_unit_test(texts_fit_into_their_room),
         cmocka_unit_test(decision_is_qualified),
         cmocka_unit_test(fence_yields_to_a_row_that_is_there),
         cmocka_unit_test(many_fences_are_one_transaction),

@@ -175,7 +175,7 @@ static bool queue_empty(const struct stream *s)
 }
 
 /* False: they lie in no blob. */
-static bool queue_by_reference(struct stream *s, struct slice bytes)
+static __attribute__((noinline)) bool queue_by_reference(struct stream *s, struct slice bytes)
 {
     struct blob *blob = blob_of(bytes.data, bytes.len);
     if (!blob)
@@ -191,7 +191,7 @@ static bool queue_by_reference(struct stream *s, struct slice bytes)
 }
 
 /* Where bytes that are copied go. */
-static struct buf *queue_end(struct stream *s)
+static __attribute__((noinline)) struct buf *queue_end(struct stream *s)
 {
     struct stream_part *p = s->parts;
     while (p && p->next)
@@ -243,8 +243,8 @@ static enum io push_part(struct stream *s)
     return IO_OK;
 }
 
-/* Sends the queue and, behind it, `more`, whose rest is queued. */
-static enum io push(struct stream *s, struct slice more)
+/* IO_OK: nothing but out is left. Otherwise `more` has been queued. */
+static __attribute__((noinline)) enum io push_parts(struct stream *s, struct slice more)
 {
     while (s->parts) {
         enum io stopped = push_part(s);
@@ -255,6 +255,17 @@ static enum io push(struct stream *s, struct slice more)
             arm(s);
         }
         return stopped;
+    }
+    return IO_OK;
+}
+
+/* Sends the queue and, behind it, `more`, whose rest is queued. */
+static enum io push(struct stream *s, struct slice more)
+{
+    if (s->parts) {
+        enum io r = push_parts(s, more);
+        if (r != IO_OK)
+            return r;
     }
     struct slice parts[2];
     int n_parts = 0;

@@ -440,6 +440,22 @@ static bool refuse_type(struct client *c, uint8_t type)
     return true;
 }
 
+/* A message is not whole yet, or cannot be. */
+static __attribute__((noinline)) void input_stops(struct client *c, uint8_t type, enum frame_result r,
+                                                  uint32_t max, size_t need)
+{
+    struct error e;
+    if (refuse_type(c, type))
+        return;
+    if (r == FRAME_PARTIAL) {
+        c->need_input = need;
+        return;
+    }
+    error_set(&e, SQLSTATE_PROTOCOL_VIOLATION, "invalid message length");
+    error_detail(&e, "The length is below 4 or above max_message_bytes (%u bytes).", max);
+    client_fatal(c, &e);
+}
+
 /* Dispatches whole messages; returns how many bytes they took. */
 static size_t client_walk(struct client *c, const uint8_t *p, size_t n)
 {
@@ -455,17 +471,11 @@ static size_t client_walk(struct client *c, const uint8_t *p, size_t n)
         size_t need;
         uint32_t max = c->state == CLIENT_AUTH ? 65536 : client_max_message(c);
         enum frame_result r = frame_next(slice_of(p + at, n - at), max, &f, &need);
-        if (r != FRAME_OK && n > at && refuse_type(c, p[at]))
-            break;
-        if (r == FRAME_BAD) {
-            struct error e;
-            error_set(&e, SQLSTATE_PROTOCOL_VIOLATION, "invalid message length");
-            error_detail(&e, "The length is below 4 or above max_message_bytes (%u bytes).", max);
-            client_fatal(c, &e);
-            break;
-        }
-        if (r == FRAME_PARTIAL) {
-            c->need_input = need;
+        if (r != FRAME_OK) {
+            if (n > at)
+                input_stops(c, p[at], r, max, need);
+            else
+                c->need_input = need;
             break;
         }
         c->rest = slice_of(p + at + f.whole.len, n - at - f.whole.len);

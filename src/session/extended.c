@@ -241,10 +241,13 @@ static void send_bind(struct link *l, struct client_statement *st, const struct 
         struct buf *b = client_scratch(l->client);
         const char *name = statement_server_name(st);
         struct slice params = m->params_and_rest;
-        buf_u8(b, MSG_BIND);
-        buf_u32(b, (uint32_t)(4 + strlen(m->portal) + 1 + strlen(name) + 1 + params.len));
-        buf_cstr(b, m->portal);
-        buf_cstr(b, name);
+        size_t portal_len = strlen(m->portal) + 1, name_len = strlen(name) + 1;
+        uint8_t *head = buf_reserve(b, FRAME_HEADER_BYTES + portal_len + name_len);
+        head[0] = MSG_BIND;
+        store_u32(head + 1, (uint32_t)(4 + portal_len + name_len + params.len));
+        memcpy(head + FRAME_HEADER_BYTES, m->portal, portal_len);
+        memcpy(head + FRAME_HEADER_BYTES + portal_len, name, name_len);
+        buf_added(b, FRAME_HEADER_BYTES + portal_len + name_len);
         if (params.len < BLOB_MIN_BYTES)
             buf_slice_append(b, params);
         server_write(l->server, buf_head(b), buf_len(b));

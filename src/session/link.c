@@ -202,11 +202,10 @@ static bool would_span(struct client *c, const struct shard_set *shards)
 }
 
 /* A server for l that can become what the session wants; the pool's others are closed one by one. */
-static bool link_take(struct link *l)
+static inline bool link_take(struct link *l)
 {
-    struct client *c = l->client;
     for (;;) {
-        struct server *s = pool_acquire(pool_of(c, l->shard), &l->wait);
+        struct server *s = pool_acquire(pool_of(l->client, l->shard), &l->wait);
         if (!s) {
             l->waiting = true;
             return false;

@@ -29,14 +29,18 @@ struct plan_scope {
     struct catalog *catalogs[];
 };
 
-static void scope_unref(struct plan_scope *s)
+static void scope_free(struct plan_scope *s)
 {
-    if (--s->refs)
-        return;
     for (size_t i = 0; i < s->n; i++)
         catalog_destroy(&s->catalogs[i]);
     config_unref(&s->config);
     free(s);
+}
+
+static inline void scope_unref(struct plan_scope *s)
+{
+    if (--s->refs == 0)
+        scope_free(s);
 }
 
 void session_scope_drop(struct session_env *env)

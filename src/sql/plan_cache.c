@@ -163,25 +163,26 @@ static inline struct slice literal_text(const struct template *t, uint32_t i)
     return slice_of(t->statement.data + t->literals[i].at, t->literals[i].len);
 }
 
-static uint64_t family_hash(const struct template *t, const struct plan_context *context)
+static inline uint64_t family_hash(const struct template *t, const struct plan_context *context)
 {
-    uint64_t hash = t->hash;
+    uint64_t hash = t->hash ^ context->n_types;
+    /* Each times a constant of its own: these do not wait for each other, as a chain would. */
     for (size_t i = 0; i < PLAN_CONTEXT_NUMBERS; i++)
-        hash = (hash ^ context->numbers[i]) * UINT64_C(0x9e3779b97f4a7c15);
+        hash += context->numbers[i] * (UINT64_C(0x9e3779b97f4a7c15) + (i << 33 | i << 1));
     if (context->hint.len)
         hash = mix(hash, hash_bytes64(context->hint.data, context->hint.len));
     for (uint32_t i = 0; i < context->n_types; i++)
         hash = (hash ^ context->types[i]) * UINT64_C(0xd1b54a32d192ed03);
-    return mix(hash, context->n_types);
+    return hash ^ hash >> 32;
 }
 
-static bool family_is(const struct family *f, const struct template *t, const struct plan_context *context)
+static inline bool family_is(const struct family *f, const struct template *t,
+                             const struct plan_context *context)
 {
+    uint64_t other = (f->text_len ^ t->text.end) | (f->hint_len ^ context->hint.len) | (f->n_types ^ context->n_types);
     for (size_t i = 0; i < PLAN_CONTEXT_NUMBERS; i++)
-        if (f->numbers[i] != context->numbers[i])
-            return false;
-    if (f->text_len != t->text.end || f->hint_len != context->hint.len || f->n_types != context->n_types ||
-        memcmp(f->text, t->text.data, f->text_len) != 0)
+        other |= f->numbers[i] ^ context->numbers[i];
+    if (other != 0 || memcmp(f->text, t->text.data, f->text_len) != 0)
         return false;
     const uint8_t *hint = f->text + f->text_len;
     return (f->hint_len == 0 || memcmp(hint, context->hint.data, f->hint_len) == 0) &&

@@ -9,68 +9,20 @@
  */
 #include "txn/gid.h"
 
-#include "base/arena.h"
-
-#include <pthread.h>
-#include <stdlib.h>
-
-#include <openssl/evp.h> /* by exception outside of net: a hash, no sockets */
+#include "base/sha256.h"
 
 #define PROXY_DIGITS         8
 #define COUNTER_DIGITS       14
-#define SHA256_BYTES         32
 #define RANDOM_DIGITS        32 /* of earlier versions */
 #define OLDER_COUNTER_DIGITS 16
 
 static const char hex_digits[] = "0123456789abcdef";
 static const char base64url[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/* What a thread hashes with. Looking SHA-256 up by its name costs more than hashing a secret. */
-struct hasher {
-    EVP_MD *sha256;
-    EVP_MD_CTX *context;
-};
-
-static pthread_key_t hashers;
-static pthread_once_t hashers_once = PTHREAD_ONCE_INIT;
-
-static void hasher_free(void *hasher)
-{
-    struct hasher *h = hasher;
-    EVP_MD_CTX_free(h->context);
-    EVP_MD_free(h->sha256);
-    free(h);
-}
-
-static void hashers_make(void)
-{
-    if (pthread_key_create(&hashers, hasher_free) != 0)
-        abort();
-}
-
-static struct hasher *hasher(void)
-{
-    pthread_once(&hashers_once, hashers_make);
-    struct hasher *h = pthread_getspecific(hashers);
-    if (h)
-        return h;
-    h = xmalloc(sizeof *h);
-    h->sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
-    h->context = EVP_MD_CTX_new();
-    if (!h->sha256 || !h->context || pthread_setspecific(hashers, h) != 0)
-        abort();
-    return h;
-}
-
 static void proof_of(const uint8_t secret[TXID_SECRET_BYTES], char proof_r[TXID_PROOF_BYTES])
 {
-    struct hasher *h = hasher();
     uint8_t hash[SHA256_BYTES + 1]; /* a zero more: its bits fill up the last digit */
-    unsigned len = 0;
-    if (EVP_DigestInit_ex2(h->context, h->sha256, NULL) != 1 ||
-        EVP_DigestUpdate(h->context, secret, TXID_SECRET_BYTES) != 1 ||
-        EVP_DigestFinal_ex(h->context, hash, &len) != 1 || len != SHA256_BYTES)
-        abort();
+    sha256(secret, TXID_SECRET_BYTES, hash);
     hash[SHA256_BYTES] = 0;
     const uint8_t *from = hash;
     char *to = proof_r;

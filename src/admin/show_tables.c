@@ -191,17 +191,19 @@ static bool types_sql(const struct database_def *db, struct buf *b)
         append_literal(b, t->column);
         buf_u8(b, ')');
     }
-    buf_str(
-        b,
-        "), a (n, label, typ) AS ("
-        "SELECT k.n, pg_catalog.format_type(a.atttypid, a.atttypmod), a.atttypid FROM k "
-        "JOIN pg_catalog.pg_namespace s ON s.nspname = k.s::name "
-        "JOIN pg_catalog.pg_class c ON c.relnamespace = s.oid AND c.relname = k.t::name "
-        "JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = k.c::name AND NOT "
-        "a.attisdropped "
-        "UNION ALL SELECT a.n, a.label, t.typbasetype FROM a JOIN pg_catalog.pg_type t ON t.oid = a.typ AND "
-        "t.typtype = 'd') "
-        "SELECT a.n, a.label, a.typ FROM a JOIN pg_catalog.pg_type t ON t.oid = a.typ AND t.typtype <> 'd'");
+    buf_str(b, "), a (n, label, typ) AS ("
+               "SELECT k.n, pg_catalog.format_type(a.atttypid, a.atttypmod), a.atttypid FROM k "
+               "JOIN pg_catalog.pg_namespace s ON s.nspname OPERATOR(pg_catalog.=) k.s::pg_catalog.name "
+               "JOIN pg_catalog.pg_class c ON c.relnamespace OPERATOR(pg_catalog.=) s.oid AND c.relname "
+               "OPERATOR(pg_catalog.=) k.t::pg_catalog.name "
+               "JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attname "
+               "OPERATOR(pg_catalog.=) k.c::pg_catalog.name AND NOT "
+               "a.attisdropped "
+               "UNION ALL SELECT a.n, a.label, t.typbasetype FROM a JOIN pg_catalog.pg_type t ON t.oid "
+               "OPERATOR(pg_catalog.=) a.typ AND "
+               "t.typtype OPERATOR(pg_catalog.=) 'd') "
+               "SELECT a.n, a.label, a.typ FROM a JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) "
+               "a.typ AND t.typtype OPERATOR(pg_catalog.<>) 'd'");
     buf_u8(b, 0);
     return any;
 }

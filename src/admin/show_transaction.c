@@ -155,8 +155,10 @@ static void prepared_answered(void *arg, const struct control_result *r)
 static void on_control(struct job *job)
 {
     static const char prepared_sql[] =
-        "SELECT gid, date_part('epoch', clock_timestamp() - prepared) FROM pg_catalog.pg_prepared_xacts "
-        "WHERE database = current_database() AND starts_with(gid, 'pgunison/')";
+        "SELECT gid, pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) "
+        "prepared) FROM pg_catalog.pg_prepared_xacts "
+        "WHERE database OPERATOR(pg_catalog.=) pg_catalog.current_database() AND pg_catalog.starts_with(gid, "
+        "'pgunison/')";
     const struct console_process *process = job->admin->process;
     struct config *config = process->config(process->arg);
     struct error e;

@@ -30,14 +30,15 @@ static const struct question {
     const char *sql;
 } questions[] = {
     {EFFECT_LOCK, "SELECT 'L'::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text WHERE EXISTS"
-                  " (SELECT FROM pg_catalog.pg_locks l WHERE l.locktype = 'advisory'"
-                  " AND l.pid = pg_catalog.pg_backend_pid())"},
+                  " (SELECT FROM pg_catalog.pg_locks l WHERE l.locktype OPERATOR(pg_catalog.=) 'advisory'"
+                  " AND l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid())"},
     {EFFECT_LISTEN, "SELECT 'N'::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text WHERE EXISTS"
                     " (SELECT FROM pg_catalog.pg_listening_channels())"},
     {EFFECT_TEMPORARY,
      "SELECT 'T'::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text WHERE EXISTS"
-     " (SELECT FROM pg_catalog.pg_depend d WHERE d.refobjid = pg_catalog.pg_my_temp_schema()"
-     " AND d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass)"},
+     " (SELECT FROM pg_catalog.pg_depend d WHERE d.refobjid OPERATOR(pg_catalog.=) "
+     "pg_catalog.pg_my_temp_schema()"
+     " AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass)"},
     {EFFECT_PREPARED, "SELECT 'P'::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text WHERE EXISTS"
                       " (SELECT FROM pg_catalog.pg_prepared_statements s"
                       " WHERE NOT pg_catalog.starts_with(s.name, 'pgunison_'))"},
@@ -45,7 +46,8 @@ static const struct question {
                     " (SELECT FROM pg_catalog.pg_cursors c WHERE c.is_holdable)"},
     {EFFECT_VARIABLE,
      "SELECT 'V'::pg_catalog.text, pg_catalog.lower(g.name), pg_catalog.current_setting(g.name)"
-     " FROM pg_catalog.pg_settings g WHERE g.source = 'session' AND g.context <> 'internal'"
+     " FROM pg_catalog.pg_settings g WHERE g.source OPERATOR(pg_catalog.=) 'session' AND g.context "
+     "OPERATOR(pg_catalog.<>) 'internal'"
      " AND NOT pg_catalog.starts_with(g.name, 'transaction_')"
      " UNION ALL SELECT 'V', 'role', pg_catalog.current_setting('role')"
      " UNION ALL SELECT 'A', NULL, pg_catalog.current_setting('session_authorization')"},

@@ -82,6 +82,9 @@ void admin_show_shards(struct job *job);
 void admin_show_state(struct job *job);
 void admin_show_stats(struct job *job); /* and the two others */
 void admin_show_tables(struct job *job);
+/* What it asks: number, type's name and type (a domain's base type) of the keys of all tables of one database, with a
+   null byte. False: there are none. */
+bool admin_tables_sql(const struct database_def *db, struct buf *b);
 void admin_show_transaction(struct job *job);
 void admin_show_transactions(struct job *job);
 void admin_show_two_phase(struct job *job);

@@ -173,9 +173,7 @@ static void append_literal(struct buf *b, const char *s)
     quote_literal(b, slice_str(s));
 }
 
-/* Number, type's name and type (a domain's base type) of the keys of all tables of one database. False: there
- * are none. */
-static bool types_sql(const struct database_def *db, struct buf *b)
+bool admin_tables_sql(const struct database_def *db, struct buf *b)
 {
     bool any = false;
     for (size_t i = 0; i < db->n_tables; i++) {
@@ -227,7 +225,7 @@ static void on_control(struct job *job)
         *dv = (struct database_view){.view = v, .db = &config->topology.databases[d]};
         dv->types = xcalloc(dv->db->n_tables + 1, sizeof *dv->types);
         buf_clear(&sql);
-        if (!types_sql(dv->db, &sql))
+        if (!admin_tables_sql(dv->db, &sql))
             continue;
         v->due++;
         control_query(process->control(process->arg), dv->db->shards[dv->db->home],

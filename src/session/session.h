@@ -449,6 +449,9 @@ void session_replay_clear(struct client *c);
 void state_mark(struct link *l, uint16_t effects); /* a statement with these is to be sent */
 /* True: the server is asked what it was left with; link_put() and client_resume() follow. */
 bool state_ask(struct link *l);
+const char *state_question(size_t i); /* all that it may ask, one kind of state each; NULL past the end */
+/* The further part for a custom variable: an identifier of ASCII (backend/catalog_code.c). */
+void state_custom_question(struct buf *sql, const char *name);
 bool state_unasked(const struct link *l); /* it may have custom variables that nobody knows of */
 void state_message(struct link *l, const struct frame *f);
 void state_lost(struct link *l, const struct error *why); /* while it was asked */

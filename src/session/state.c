@@ -92,12 +92,21 @@ bool state_unasked(const struct link *l)
 
 /* --- asking ----------------------------------------------------------------------------------- */
 
+const char *state_question(size_t i)
+{
+    return i < sizeof questions / sizeof questions[0] ? questions[i].sql : NULL;
+}
+
+void state_custom_question(struct buf *sql, const char *name)
+{
+    buf_printf(sql, " UNION ALL SELECT 'X', '%s', pg_catalog.current_setting('%s', true)", name, name);
+}
+
 static void append_custom_names(struct client *c, struct buf *sql)
 {
     const char *name;
-    for (size_t i = 0; (name = plan_custom_name(c, i));
-         i++) /* identifiers of ASCII: backend/catalog_code.c */
-        buf_printf(sql, " UNION ALL SELECT 'X', '%s', pg_catalog.current_setting('%s', true)", name, name);
+    for (size_t i = 0; (name = plan_custom_name(c, i)); i++)
+        state_custom_question(sql, name);
 }
 
 /* Those that the look will not mention. */

@@ -5,7 +5,7 @@
  *     [Close what had to make room]  [Parse INSERT]  [Parse COMMIT]  Bind Execute  Bind Execute  Sync
  *
  * If one fails, the shard skips the rest up to Sync: no COMMIT follows an INSERT that failed. Where a server
- * may not keep two more statements, they are parsed each time, without a name. Never as one simple Query: its text,
+ * may not keep two more statements, or a function may have made others of their names, they are parsed each time, without a name. Never as one simple Query: its text,
  * with the proof in it, could be read in pg_stat_activity by sessions of the same role while it runs.
  *
  * A session that has row_security off (every dump sets it) could not insert where there are row policies: there it is
@@ -15,6 +15,7 @@
  */
 #include "session.h"
 
+#include "sql/effects.h"
 #include "txn/decision.h"
 #include "wire/datum.h"
 
@@ -91,6 +92,13 @@ static bool row_security_off(struct client *c)
     return false;
 }
 
+/* A function that this session called may have put others in their place, which nobody has looked for yet, or which went
+   with the session's own (state.c). */
+static bool names_are_ours(const struct link *l)
+{
+    return !(l->effects & EFFECT_PREPARED) && !l->server->closes_after;
+}
+
 void decide_send(struct link *l, const struct txn_decision *d)
 {
     struct statement_def *defs = l->client->env->decide;
@@ -99,7 +107,7 @@ void decide_send(struct link *l, const struct txn_decision *d)
     buf_init(&b);
     if (row_security_off(l->client))
         parse_and_execute(l, &b, slice_str("SET LOCAL row_security = on"), 0, NULL);
-    if (l->client->config->settings.max_prepared_statements < 4) {
+    if (l->client->config->settings.max_prepared_statements < 4 || !names_are_ours(l)) {
         parse_and_execute(l, &b, defs[0].sql, 3, values);
         parse_and_execute(l, &b, defs[1].sql, 0, NULL);
     } else {

@@ -11,7 +11,8 @@
  *     locks, LISTEN, temporary objects,  the link keeps its server (pinned) until a later look finds them gone
  *     prepared statements, cursors
  *
- * What cannot be asked marks the server (server.closes_after): nobody else gets it, it is closed instead.
+ * What cannot be asked marks the server (server.closes_after): nobody else gets it, it is closed instead. So does it when
+ * statements of the proxy's own are missing: their names may stand for something else by now.
  *
  * A look that fails tells nothing: then all that was asked for counts as there, until the next one.
  *
@@ -22,6 +23,7 @@
 #include "base/log.h"
 #include "sql/effects.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* Each a SELECT of (kind, name, value). */
@@ -40,8 +42,9 @@ static const struct question {
      "pg_catalog.pg_my_temp_schema()"
      " AND d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass)"},
     {EFFECT_PREPARED, "SELECT 'P'::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text WHERE EXISTS"
-                      " (SELECT FROM pg_catalog.pg_prepared_statements s"
-                      " WHERE NOT pg_catalog.starts_with(s.name, 'pgunison_'))"},
+                      " (SELECT FROM pg_catalog.pg_prepared_statements s WHERE s.from_sql)"
+                      " UNION ALL SELECT 'O', NULL, (SELECT pg_catalog.count(*)::pg_catalog.text"
+                      " FROM pg_catalog.pg_prepared_statements s WHERE NOT s.from_sql)"},
     {EFFECT_CURSOR, "SELECT 'C'::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text WHERE EXISTS"
                     " (SELECT FROM pg_catalog.pg_cursors c WHERE c.is_holdable)"},
     {EFFECT_VARIABLE,
@@ -165,6 +168,15 @@ static bool is_text(struct slice value, const char *text)
     return value.len == strlen(text) && memcmp(value.data, text, value.len) == 0;
 }
 
+/* A function of the application's can do away with statements that the proxy prepared, and make others of their names. */
+static void count_own_statements(struct server *s, struct slice count)
+{
+    char digits[24];
+    snprintf(digits, sizeof digits, "%.*s", (int)count.len, count.data ? (const char *)count.data : "");
+    if (strtoull(digits, NULL, 10) < prepared_set_count(s->prepared))
+        s->closes_after = true;
+}
+
 static void found_row(struct link *l, char kind, const char *name, struct slice value)
 {
     bool is_default = false;
@@ -179,6 +191,9 @@ static void found_row(struct link *l, char kind, const char *name, struct slice 
     case 'X':
         is_default = !value.data;
         break;
+    case 'O':
+        count_own_statements(l->server, value);
+        return;
     default:
         l->found |= effect_of_kind(kind);
         return;

@@ -22,7 +22,7 @@ QUESTIONS = [
     "SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory'",
     "SELECT string_agg(c, ',') FROM pg_listening_channels() c",
     "SELECT count(*) FROM pg_depend WHERE refclassid = 'pg_namespace'::regclass AND refobjid = pg_my_temp_schema()",
-    "SELECT string_agg(name, ',') FROM pg_prepared_statements WHERE name NOT LIKE 'pgunison\\_%'",
+    "SELECT string_agg(name, ',') FROM pg_prepared_statements WHERE from_sql",
     "SELECT string_agg(name, ',') FROM pg_cursors WHERE is_holdable",
     "SELECT '02/03/2024'::date::text, '1 day 2 hours'::interval::text, 0.1::float8::float4::text",
     "SELECT to_regclass('t_public')::text, to_regclass('t_hidden')::text",

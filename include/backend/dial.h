@@ -7,6 +7,7 @@
 #ifndef PGUNISON_BACKEND_DIAL_H
 #define PGUNISON_BACKEND_DIAL_H
 
+#include "backend/defaults.h"
 #include "base/error.h"
 #include "conf/settings.h"
 #include "net/loop.h"
@@ -32,6 +33,7 @@ int backend_conn_version(const struct backend_conn *c); /* 150003 */
 const char *backend_conn_user(const struct backend_conn *c); /* who logged in */
 /* as reported at its start; NULL: not reported */
 const char *backend_conn_parameter(const struct backend_conn *c, const char *name);
+const struct begun *backend_conn_begun(const struct backend_conn *c);
 /* PostgreSQL's own name of a client_encoding, as it may be spelt ("utf-8", "unicode", "latin1"); NULL: none. */
 const char *backend_encoding_name(const char *name);
 void *backend_conn_pq(struct backend_conn *c); /* the PGconn, for backend/ only */

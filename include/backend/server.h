@@ -94,6 +94,7 @@ struct server {
     bool sequences_mixed;    /* what lastval() and currval() answer is of several sessions */
     uint32_t sequence_use;   /* its number among those of the owner */
     uint64_t sequence_owner; /* ... of which this was the last; 0: of none */
+    const struct begun *begun; /* in conn */
     uint64_t created_us, used_us;
     /* pool_silence.c: reads that brought something, as many as there had been at the last look, and since when it owes
        an answer without having said a word */

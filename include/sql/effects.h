@@ -20,7 +20,8 @@ enum effect {
     EFFECT_SEQUENCE_READ = 1 << 7,
     EFFECT_HIDDEN = 1 << 8, /* what no query shows: custom variables, globals of a language, ... */
     EFFECT_KEPT = 1 << 9,   /* surely leaves something hidden that the client may rely on: the seed, LOAD */
-    EFFECT_SEQUENCE_END = 1 << 10 /* takes what lastval() and currval() answer away, and does nothing else */
+    EFFECT_SEQUENCE_END = 1 << 10, /* takes what lastval() and currval() answer away, and does nothing else */
+    EFFECT_DEFAULTS = 1 << 11      /* what new sessions begin with */
 };
 /* What a query can ask a server about. */
 #define EFFECTS_ASKED                                                                                        \

@@ -258,6 +258,7 @@ struct sql_statement {
     bool if_exists, drops, outside_transaction;
     bool of_a_part; /* maintenance that makes sense for one shard's part of the rows alone */
     bool changes_catalog;
+    bool changes_defaults;   /* ALTER ROLE ... SET and its like: what sessions begin with */
     bool is_rule;            /* CREATE RULE: rewrites statements on the relation */
     bool changes_partitions; /* relations[1] becomes a child of relations[0] */
     /* CREATE TABLE, ALTER TABLE, CREATE INDEX. relations[0]: the table; CREATE TABLE: further ones are

@@ -16,13 +16,20 @@
 struct backend_conn {
     PGconn *pq;
     bool clean;
+    struct begun begun;
 };
 
-struct backend_conn *backend_conn_create(PGconn *pq)
+struct backend_conn *backend_conn_create(PGconn *pq, const struct begun *begun)
 {
     struct backend_conn *c = xcalloc(1, sizeof(*c));
     c->pq = pq;
+    c->begun = *begun;
     return c;
+}
+
+const struct begun *backend_conn_begun(const struct backend_conn *c)
+{
+    return &c->begun;
 }
 
 int backend_conn_fd(const struct backend_conn *c)

@@ -5,6 +5,7 @@
 #include "backend/dial.h"
 #include <libpq-fe.h>
 
-struct backend_conn *backend_conn_create(PGconn *pq); /* takes the PGconn over, which is connected */
+/* takes the PGconn over, which is connected */
+struct backend_conn *backend_conn_create(PGconn *pq, const struct begun *begun);
 
 #endif

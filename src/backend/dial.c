@@ -93,6 +93,8 @@ struct dial {
     PGconn *best;             /* a candidate for writing, while others are still to be looked at */
     struct identity best_identity;
     char best_place[128];
+    const char *user;
+    struct begun begun, best_begun; /* of this attempt, of the candidate */
     uint64_t timeout_us; /* of the whole; 0: none */
     uint64_t deadline_us;
     struct loop_timer *timer;
@@ -238,6 +240,8 @@ static void start_attempt(struct dial *d)
 {
     const struct target *target = target_of_attempt(d);
     struct conninfo info;
+    if (!d->probe)
+        defaults_begin(d->key, d->user, &d->begun);
     conninfo_with_target(&info, &d->conninfo, target, attrs_of_attempt(d));
     d->pq = PQconnectStartParams(info.keywords, info.values, 0);
     if (!d->pq)
@@ -257,13 +261,13 @@ static bool try_next(const struct dial *d)
     return strcmp(d->why.sqlstate, SQLSTATE_CONNECTION_FAILURE) == 0 || strcmp(d->why.sqlstate, "57P03") == 0;
 }
 
-static void use(struct dial *d, PGconn *pq)
+static void use(struct dial *d, PGconn *pq, const struct begun *begun)
 {
     dial_set_state(d, DIAL_CONNECTED);
     loop_watch_destroy(&d->watch);
     (void)PQisBusy(pq);
     PQsetErrorVerbosity(pq, PQERRORS_DEFAULT);
-    finish(d, backend_conn_create(pq));
+    finish(d, backend_conn_create(pq, begun));
 }
 
 /* All have been looked at. Meanwhile another thread may have seen a later timeline. */
@@ -277,7 +281,7 @@ static void choose(struct dial *d)
         return;
     }
     identity_set_good(d->key, d->best_place);
-    use(d, pq);
+    use(d, pq, &d->best_begun);
 }
 
 /* Why is set. */
@@ -336,6 +340,7 @@ static void next_candidate(struct dial *d, const struct identity *found, const c
             PQfinish(d->best);
         d->best = pq;
         d->best_identity = *found;
+        d->best_begun = d->begun;
         snprintf(d->best_place, sizeof(d->best_place), "%s", place);
     }
     if (++d->attempt == d->attempts) {
@@ -361,17 +366,41 @@ static void identified(struct dial *d, const struct identity *found)
     }
     PGconn *pq = d->pq;
     d->pq = NULL;
-    use(d, pq);
+    use(d, pq, &d->begun);
+}
+
+/* What a session has of its own, and a client is told. */
+static uint64_t hash_of_told(const struct dial *d)
+{
+    static const char *const names[] = {"client_encoding", "DateStyle", "IntervalStyle", "TimeZone",
+                                        "standard_conforming_strings", "default_transaction_read_only"};
+    uint64_t hash = hash_bytes64(d->begun.isolation, strlen(d->begun.isolation));
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const char *value = PQparameterStatus(d->pq, names[i]);
+        hash = hash * 31 + (value ? hash_bytes64(value, strlen(value)) : 1);
+    }
+    return hash;
+}
+
+static void read_begun(struct dial *d, const PGresult *r)
+{
+    const char *settings = PQgetvalue(r, 0, 4);
+    char place[128];
+    place_of(target_of_attempt(d), place);
+    snprintf(d->begun.isolation, sizeof d->begun.isolation, "%s", PQgetvalue(r, 0, 3));
+    d->begun.told = (uint32_t)(hash_of_told(d) >> 32) | 1; /* never 0 */
+    defaults_compare(&d->begun, place, (uint64_t)d->begun.told * 31 + hash_bytes64(settings, strlen(settings)));
 }
 
 /* A server that does not let us ask is taken as it is. */
-static void read_identity(const PGresult *r, const char *shard, struct identity *found_r)
+static void read_identity(struct dial *d, const PGresult *r, struct identity *found_r)
 {
     *found_r = (struct identity){0};
-    if (PQresultStatus(r) != PGRES_TUPLES_OK || PQntuples(r) != 1 || PQnfields(r) != 3) {
-        log_debug("shard \"%s\" does not say who it is: %s", shard, PQresultErrorMessage(r));
+    if (PQresultStatus(r) != PGRES_TUPLES_OK || PQntuples(r) != 1 || PQnfields(r) != IDENTITY_COLUMNS) {
+        log_debug("shard \"%s\" does not say who it is: %s", d->shard, PQresultErrorMessage(r));
         return;
     }
+    read_begun(d, r);
     snprintf(found_r->system_id, sizeof(found_r->system_id), "%s", PQgetvalue(r, 0, 1));
     if (PQgetvalue(r, 0, 0)[0] == 'f')
         found_r->timeline = (uint32_t)strtoul(PQgetvalue(r, 0, 2), NULL, 16);
@@ -387,7 +416,7 @@ static void poll_identity(struct dial *d)
         return;
     }
     while (alive && (r = PQgetResult(d->pq))) {
-        read_identity(r, d->shard, &found);
+        read_identity(d, r, &found);
         PQclear(r);
         alive = PQstatus(d->pq) == CONNECTION_OK;
         if (alive && PQisBusy(d->pq)) {
@@ -410,7 +439,7 @@ static void connected(struct dial *d)
     if (d->probe) {
         PGconn *pq = d->pq;
         d->pq = NULL;
-        use(d, pq);
+        use(d, pq, &d->begun);
     } else if (PQsendQuery(d->pq, identity_sql) == 1) {
         poll_identity(d);
     } else {
@@ -574,6 +603,7 @@ struct dial *dial_start(struct loop *loop, const struct dial_params *params,
     d->counter = &abandoned[hash_bytes64(shard->name, strlen(shard->name)) % ABANDONED_COUNTERS];
     d->key = arena_printf(&d->arena, "%s\n%s\n%s\n%s", shard->name, shard->host ? shard->host : "",
                           shard->port ? shard->port : "", shard->dbname ? shard->dbname : "");
+    d->user = arena_strdup(&d->arena, params->user ? params->user : "");
     d->probe = params->probe != NULL;
     if (d->probe)
         d->attrs = "any";
@@ -616,11 +646,13 @@ void dial_init(void)
 {
     forget_environment();
     identity_init();
+    defaults_init();
     helpers_init();
 }
 
 void dial_deinit(void)
 {
     helpers_deinit();
+    defaults_deinit();
     identity_deinit();
 }

@@ -14,12 +14,17 @@
 #define SILENT_US    UINT64_C(30000000)
 #define LOG_AGAIN_US UINT64_C(60000000)
 
-/* The timeline is read from the name of the WAL file at hand: the control file tells of a promotion only after the next
+/* What the connection began with comes from itself, not from pg_db_role_setting, which may have changed since. The
+ * timeline is read from the name of the WAL file at hand: the control file tells of a promotion only after the next
  * checkpoint. */
 const char identity_sql[] =
     "SELECT pg_catalog.pg_is_in_recovery(), (pg_catalog.pg_control_system()).system_identifier,"
     " CASE WHEN NOT pg_catalog.pg_is_in_recovery()"
-    " THEN pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8) END";
+    " THEN pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8) END,"
+    " pg_catalog.current_setting('default_transaction_isolation'),"
+    " (SELECT pg_catalog.string_agg(pg_catalog.concat_ws('=', g.name, g.reset_val), ';' ORDER BY g.name)"
+    " FROM pg_catalog.pg_settings g WHERE g.source OPERATOR(pg_catalog.=) ANY"
+    " (ARRAY['database', 'user', 'database user']::pg_catalog.text[]))";
 
 struct known {
     struct identity identity;

@@ -20,7 +20,10 @@ struct identity {
     uint32_t timeline;  /* 0: it does not say, or is in recovery */
 };
 
-extern const char identity_sql[]; /* one row: in recovery, system identifier, timeline in hexadecimal */
+/* One row: in recovery, system identifier, timeline in hexadecimal; default isolation level, settings of the role and the
+   database (backend/defaults.h). */
+#define IDENTITY_COLUMNS 5
+extern const char identity_sql[];
 
 /* key: the shard's definition; shard, place: for the log. Learns what it accepts. Error 08006: it is not to be used. */
 enum status identity_accept(const char *key, const char *shard, const char *place,

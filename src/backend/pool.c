@@ -96,7 +96,8 @@ void pool_add_idle(struct server_pool *p, struct server *s)
 static bool is_expired(const struct server_pool *p, const struct server *s)
 {
     uint64_t lifetime = pool_settings(p)->server_lifetime_us;
-    return s->dead || (lifetime > 0 && pool_now_us(p) - s->created_us >= lifetime);
+    return s->dead || (lifetime > 0 && pool_now_us(p) - s->created_us >= lifetime) ||
+           defaults_are_old(s->begun);
 }
 
 struct server *pool_take_idle(struct server_pool *p)
@@ -105,8 +106,9 @@ struct server *pool_take_idle(struct server_pool *p)
     struct list_node *node;
     while ((node = round_robin ? list_pop_back(&p->idle) : list_pop_front(&p->idle))) {
         struct server *s = list_entry(node, struct server, node);
-        if (!is_expired(p, s))
+        if (!is_expired(p, s) && !p->compare)
             return s;
+        p->compare = false;
         pool_drop_server(p, s);
     }
     return NULL;

@@ -253,7 +253,7 @@ static void close_idle(struct server_pool *p, uint64_t now)
         bool unused = settings->server_idle_timeout_us > 0 &&
                       now - s->used_us >= settings->server_idle_timeout_us &&
                       atomic_load(&p->port->quotas[QUOTA_POOL]->used) > min;
-        if (!old && !unused)
+        if (!old && !unused && !defaults_are_old(s->begun))
             continue;
         list_remove(&p->idle, node);
         pool_drop_server(p, s);
@@ -371,6 +371,7 @@ static void keep_pool(struct server_pool *p, const struct database_def *db, cons
     p->config = config_ref(p->manager->config);
     p->db = db;
     p->shard = shard;
+    p->compare = true;
     config_unref(&old);
     pool_turn_later(p); /* limits may be wider now */
 }

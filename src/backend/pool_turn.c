@@ -95,6 +95,7 @@ static void opened(void *arg, struct backend_conn *conn, const struct error *why
         return;
     }
     p->last_error = (struct error){0};
+    p->compare = false; /* it has been, by this one */
     p->retry_at_us = p->down_since_us = 0;
     struct prepared_set *prepared =
         prepared_set_create(m->statements, (unsigned)m->config->settings.max_prepared_statements);

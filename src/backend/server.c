@@ -63,6 +63,7 @@ struct server *server_create(struct loop *loop, struct backend_conn *conn, struc
     struct server *s = xcalloc(1, sizeof *s);
     s->loop = loop;
     s->conn = conn;
+    s->begun = backend_conn_begun(conn);
     s->pool = pool;
     s->prepared = prepared;
     s->txn_status = 'I';

@@ -73,7 +73,7 @@ static bool is_ddl(const struct sql_statement *stmt)
 
 void plan_effects(struct router *r, const struct sql_statement *stmt)
 {
-    uint16_t effects = 0;
+    uint16_t effects = stmt->changes_defaults ? EFFECT_DEFAULTS : 0;
     for (const struct sql_statement *s = stmt; s; s = s->inner)
         effects |= effects_of_kind(s);
     for (uint32_t i = 0; i < stmt->n_functions; i++)

@@ -121,6 +121,7 @@ static void client_free(void *arg)
     session_replay_clear(c);
     varset_unref(&c->vars);
     varset_unref(&c->reported);
+    varset_unref(&c->began);
     varset_unref(&c->guc_pgunison);
     varset_unref(&c->guc_kept);
     varset_unref(&c->txn.guc_before);

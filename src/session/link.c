@@ -187,6 +187,8 @@ static void link_attach(struct link *l, struct server *s)
     l->waiting = false;
     s->wrote_rows = false;
     server_set_owner(s, &link_ops, l);
+    if (s->begun->told != l->client->told)
+        vars_keep_told(l->client, s);
 }
 
 /* Whether a transaction would come to more than one shard that may not. */

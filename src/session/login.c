@@ -62,6 +62,8 @@ static const char *const reported_names[] = {
     "TimeZone",
 };
 
+static const char isolation_name[] = "default_transaction_isolation"; /* reported to us only */
+
 static struct slice welcome_key(struct client *c, struct buf *b)
 {
     buf_clear(b);
@@ -70,34 +72,53 @@ static struct slice welcome_key(struct client *c, struct buf *b)
     return buf_slice(b);
 }
 
+struct welcome {
+    struct varset *reported; /* and the isolation level, which clients are not told */
+    uint32_t told;
+};
+
 static void free_welcome(void *p)
 {
-    struct varset *v = p;
-    varset_unref(&v);
+    struct welcome *w = p;
+    varset_unref(&w->reported);
+    free(w);
 }
 
 void login_forget_welcomes(struct session_env *env)
 {
     hashmap_free(&env->welcomes, free_welcome);
     hashmap_init(&env->welcomes);
+    env->welcomes_version = defaults_version();
 }
 
-static void welcome_remember(struct client *c, struct server *s)
+static struct welcome *welcome_find(struct client *c)
 {
-    struct varset *v = varset_empty();
-    for (size_t i = 0; i < sizeof reported_names / sizeof reported_names[0]; i++) {
-        const char *value = backend_conn_parameter(s->conn, reported_names[i]);
-        if (!value)
-            continue;
-        struct varset *with = vars_with(c, v, reported_names[i], value);
-        varset_unref(&v);
-        v = with;
-    }
-    v = varset_ref(v);
-    struct varset *old = hashmap_put(&c->env->welcomes, welcome_key(c, &c->env->scratch2), v);
-    varset_unref(&v);
+    if (c->env->welcomes_version != defaults_version())
+        login_forget_welcomes(c->env);
+    return hashmap_get(&c->env->welcomes, welcome_key(c, &c->env->scratch2));
+}
+
+static void welcome_add(struct client *c, struct welcome *w, const char *name, const char *value)
+{
+    if (!value || !*value)
+        return;
+    struct varset *with = vars_with(c, w->reported, name, value);
+    varset_unref(&w->reported);
+    w->reported = with;
+}
+
+static struct welcome *welcome_remember(struct client *c, struct server *s)
+{
+    struct welcome *w = xcalloc(1, sizeof *w);
+    w->reported = varset_empty();
+    w->told = s->begun->told;
+    for (size_t i = 0; i < sizeof reported_names / sizeof reported_names[0]; i++)
+        welcome_add(c, w, reported_names[i], backend_conn_parameter(s->conn, reported_names[i]));
+    welcome_add(c, w, isolation_name, s->begun->isolation);
+    struct welcome *old = hashmap_put(&c->env->welcomes, welcome_key(c, &c->env->scratch2), w);
     if (old)
-        varset_unref(&old);
+        free_welcome(old);
+    return w;
 }
 
 /* What the client's own startup packet changes of it. */
@@ -115,7 +136,8 @@ static void welcome_send(struct client *c)
 {
     struct buf *b = client_scratch(c);
     for (size_t i = 0; c->reported && i < c->reported->n; i++)
-        message_parameter_status(b, c->reported->vars[i].name, c->reported->vars[i].value);
+        if (strcmp(c->reported->vars[i].name, isolation_name) != 0)
+            message_parameter_status(b, c->reported->vars[i].name, c->reported->vars[i].value);
     cancel_register(c);
     message_backend_key(b, c->pid, c->secret);
     client_send(c, b);
@@ -128,10 +150,12 @@ static void welcome_send(struct client *c)
     client_resume(c);
 }
 
-static void apply_welcome(struct client *c, struct varset *welcome)
+static void apply_welcome(struct client *c, const struct welcome *welcome)
 {
     struct varset *own = c->reported;
-    c->reported = varset_ref(welcome);
+    c->reported = varset_ref(welcome->reported);
+    c->began = varset_ref(welcome->reported);
+    c->told = welcome->told;
     for (size_t i = 0; own && i < own->n; i++)
         vars_note_reported(c, own->vars[i].name, own->vars[i].value);
     varset_unref(&own);
@@ -155,7 +179,7 @@ static enum dispatch login_welcome(struct client *c)
         return DISPATCH_DONE;
     }
     assert(c->db);
-    struct varset *known = hashmap_get(&c->env->welcomes, welcome_key(c, &c->env->scratch2));
+    struct welcome *known = welcome_find(c);
     /* Its own variables are tried where they will be used: a bad one ends the login, as on a server. Who has asked for
        a server before another client's told what it says must still take it, and give it back. */
     if (!known || (c->vars && c->vars->n > 1) || c->n_links > 0) {
@@ -172,9 +196,8 @@ static enum dispatch login_welcome(struct client *c)
         }
         struct link *l = link_find(c, c->db->home);
         if (!known)
-            welcome_remember(c, l->server);
+            known = welcome_remember(c, l->server);
         link_put(l, true);
-        known = hashmap_get(&c->env->welcomes, welcome_key(c, &c->env->scratch2));
     }
     error_drop(&c->acquire_error); /* of a wait that was not needed any more */
     apply_welcome(c, known);

@@ -371,7 +371,9 @@ void plan_txn_ended(struct client *c, bool committed)
 {
     plan_catalog_free(c);
     bool changed = c->txn.catalog_changed;
-    c->txn.catalog_changed = false;
+    if (c->txn.defaults_changed && committed)
+        defaults_renew();
+    c->txn.catalog_changed = c->txn.defaults_changed = false;
     if (changed && committed)
         atomic_fetch_add_explicit(&c->env->shared->catalog_version, 1, memory_order_acq_rel);
 }

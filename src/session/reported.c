@@ -46,13 +46,77 @@ void vars_note_reported(struct client *c, const char *name, const char *value)
     vars_apply_reported(c);
 }
 
+static void keep(struct client *c, struct varset **v, const char *name, const char *value)
+{
+    if (varset_get(*v, name))
+        return;
+    struct varset *with = vars_with(c, *v, name, value);
+    varset_unref(v);
+    *v = with;
+}
+
+/* What a session has of its own and a client is told, and as it is folded. */
+static const char *const told_names[][2] = {{"DateStyle", "datestyle"},
+                                            {"IntervalStyle", "intervalstyle"},
+                                            {"TimeZone", "timezone"},
+                                            {"client_encoding", "client_encoding"},
+                                            {"default_transaction_read_only", "default_transaction_read_only"}};
+#define N_TOLD (sizeof told_names / sizeof told_names[0])
+static const char isolation_name[] = "default_transaction_isolation";
+
+static void keep_one(struct client *c, const char *name, const char *told, const char *has)
+{
+    if (!told || !has || !*has || strcmp(told, has) == 0)
+        return;
+    if (c->txn.state != TXN_NONE)
+        keep(c, &c->txn.vars_before, name, told);
+    keep(c, &c->vars_startup, name, told);
+    keep(c, &c->vars, name, told);
+}
+
+/* The server began with other defaults than the session: those of a role or a database have changed since, or are others on
+   this shard. A session of PostgreSQL keeps what it began with; so the session has set what its client was told then.
+   What is not told (work_mem, search_path, ...) comes as it is with the server. */
+void vars_keep_told(struct client *c, const struct server *s)
+{
+    if (!c->began || !s->begun->told)
+        return;
+    for (size_t i = 0; i < N_TOLD; i++)
+        keep_one(c, told_names[i][1], varset_get(c->began, told_names[i][0]),
+                 backend_conn_parameter(s->conn, told_names[i][0]));
+    keep_one(c, isolation_name, varset_get(c->began, isolation_name), s->begun->isolation);
+    c->told = s->begun->told;
+}
+
+static bool differs(const struct varset *a, const struct varset *b, const char *name)
+{
+    const char *x = varset_get(a, name), *y = varset_get(b, name);
+    return (a && a->unknown) || (b && b->unknown) || (x && y ? strcmp(x, y) != 0 : x != y);
+}
+
+/* A statement that sets nothing cannot have led to it: the server has read its configuration anew. So others have, or
+   will. The connection is closed after this, and the next one is compared (backend/defaults.h). */
+static bool is_unexplained(const struct client *c, const struct link *l, const char *name)
+{
+    size_t i = 0;
+    while (i < N_TOLD && strcmp(told_names[i][0], name) != 0)
+        i++;
+    if (i == N_TOLD || l->effects || l->pinned || c->set || !list_empty(&c->txn.replay) ||
+        server_outstanding(l->server) == 0)
+        return false;
+    uint16_t tag = server_expectation(l->server, 0)->tag;
+    return tag == TAG_STATEMENT || tag == TAG_SYNC ||
+           (tag == TAG_VARIABLES && !differs(l->vars_before, l->server->vars, told_names[i][1]));
+}
+
 void vars_parameter_status(struct client *c, struct link *l, const struct frame *f)
 {
     const char *name, *value;
     struct error e;
-    (void)l;
     if (message_read_parameter_status(f, &name, &value, &e) != STATUS_OK)
         return;
+    if (is_unexplained(c, l, name))
+        l->server->closes_after = true;
     const char *known = varset_get(c->reported, name);
     if (known && strcmp(known, value) == 0)
         return; /* every shard says so; the client hears it once */

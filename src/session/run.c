@@ -86,7 +86,7 @@ void run_statement_done(struct client *c, bool ok)
         scatter_destroy(&c->scatter);
     bool catalog = c->plan && c->plan->changes_catalog;
     session_unplan(c, &c->plan);
-    if (catalog && c->txn.state == TXN_NONE)
+    if ((catalog || c->txn.defaults_changed) && c->txn.state == TXN_NONE)
         plan_txn_ended(c, true);
     if (c->simple_open)
         simple_statement_done(c, ok);

@@ -162,7 +162,7 @@ struct client_txn {
     struct varset *vars_before; /* the client's variables when it began */
     struct varset *guc_before;  /* ... and pgunison.* */
     bool lost_untold; /* it failed because an idle shard was lost: the client has yet to hear of it */
-    bool catalog_changed;
+    bool catalog_changed, defaults_changed;
     struct catalog *catalog; /* private, once names mean something else than to others */
     struct catalog **old_catalogs;
     unsigned n_old;
@@ -272,6 +272,8 @@ struct client {
     bool load_function; /* what is loaded is one */
     bool saw_missing;   /* the router asked for a relation that does not exist */
     bool freed;
+    uint32_t told; /* struct begun.told of its welcome, or of the last server that was made to fit that; 0: none yet */
+    struct varset *began; /* its welcome: what the home shard's server told, and its default isolation level */
 
     struct deferred pump; /* room is made in the output; if resumed, the messages that wait are tried again */
 
@@ -282,14 +284,14 @@ struct client {
     struct auth *auth;
     uint32_t pid, secret;
     uint64_t connected_us;
-    struct varset *reported; /* ParameterStatus values that it was told and that differ from the welcome */
+    struct varset *reported; /* ParameterStatus values that it was told */
     struct datum_style style;
     struct varset *vars_startup; /* of its startup packet: what RESET goes back to */
     struct varset *guc_kept;     /* guc_local: pgunison.* without what is LOCAL */
 };
 /* Thousands of them idle at once: what a client needs rarely, or only while it runs something, has memory of
    its own. test/integration/test_memory.py measures the whole. */
-static_assert(sizeof(struct client) <= 832, "an idle client is small");
+static_assert(sizeof(struct client) <= 840, "an idle client is small");
 
 /* client.c */
 void client_close(struct client *c);
@@ -621,6 +623,7 @@ void vars_own_savepoint(struct client *c, struct replay *r);
 void vars_own_rollback_to(struct client *c, const struct replay *r);
 
 /* reported.c */
+void vars_keep_told(struct client *c, const struct server *s);
 void vars_parameter_status(struct client *c, struct link *l, const struct frame *f);
 void vars_apply_reported(struct client *c);
 void vars_note_reported(struct client *c, const char *name, const char *value);

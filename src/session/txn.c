@@ -101,6 +101,7 @@ static void savepoint_rollback(struct client *c, struct replay *to)
     struct varset *vars = varset_share(c->env->varsets, varset_with_customs(to->vars, c->vars));
     varset_unref(&c->vars);
     c->vars = vars;
+    c->told = 0; /* vars_keep_told() may have come between */
     vars_own_rollback_to(c, to);
     if (c->txn.catalog)
         plan_names_changed(c);
@@ -203,7 +204,9 @@ static void end_everywhere(struct client *c, const char *sql)
 bool txn_may_span(const struct client *c, struct error *error_r)
 {
     static const char *const names[] = {"repeatable read", "serializable"};
-    const char *set = c->vars ? varset_get(c->vars, "default_transaction_isolation") : NULL;
+    const char *set = varset_get(c->vars, "default_transaction_isolation");
+    if (!set)
+        set = varset_get(c->began, "default_transaction_isolation");
     int level = c->txn.state == TXN_NONE ? -1 : c->txn.modes.isolation;
     for (int i = 0; level < 0 && set && i < 2; i++)
         if (strcasestr(set, names[i]))

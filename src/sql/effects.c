@@ -30,6 +30,7 @@ static const struct builtin_effect {
     {"pg_copy_physical_replication_slot", EFFECT_HIDDEN | EFFECT_KEPT},
     {"pg_create_logical_replication_slot", EFFECT_HIDDEN | EFFECT_KEPT},
     {"pg_create_physical_replication_slot", EFFECT_HIDDEN | EFFECT_KEPT},
+    {"pg_reload_conf", EFFECT_DEFAULTS},
     {"pg_replication_origin_session_setup", EFFECT_HIDDEN | EFFECT_KEPT},
     {"pg_start_backup", EFFECT_HIDDEN | EFFECT_KEPT},
     {"pg_try_advisory_lock", EFFECT_LOCK},

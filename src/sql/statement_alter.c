@@ -325,6 +325,8 @@ static bool convert_everywhere(const PgQuery__Node *node, struct sql_statement *
         if (everywhere[i].node == node->node_case) {
             set_kind(stmt, SQL_STMT_EVERYWHERE, everywhere[i].command, true);
             stmt->outside_transaction = everywhere[i].outside;
+            stmt->changes_defaults = node->node_case == PG_QUERY__NODE__NODE_ALTER_ROLE_SET_STMT ||
+                                     node->node_case == PG_QUERY__NODE__NODE_ALTER_DATABASE_SET_STMT;
             return true;
         }
     return false;

@@ -146,7 +146,7 @@ coverage: deps ## lines that the suites reach, per file, in build-cov
 
 .PHONY: lint
 lint: deps-lint ## clang-tidy and clang-format, changing nothing
-	@CPPFLAGS='$(CPPFLAGS)' tools/lint.sh
+	@JOBS="$(JOBS)" tools/lint.sh
 
 # --- benchmarks: docs/performance.md -----------------------------------------------------------------------
 BENCH_BINS := $(patsubst bench/clients/%.c,$(BUILD)/bench/%,$(filter-out bench/clients/load.c,$(wildcard bench/clients/*.c))) $(BUILD)/bench/lex_bench

@@ -12,19 +12,19 @@ checks+=',-bugprone-sizeof-expression,-performance-no-int-to-ptr'
 # Keys are bytes with a length, not strings; macros that write initializers name fields; tables of words may have padding.
 checks+=',-bugprone-not-null-terminated-result,-bugprone-macro-parentheses,-clang-analyzer-optin.performance.Padding'
 flags=(-Iinclude -D_GNU_SOURCE '-DPGUNISON_VERSION="lint"' -I/usr/include/postgresql -std=c11)
-# One file a process: the analyzer carries what it thinks of va_list from one file over to the next. Two at a time.
+jobs=${JOBS:-$(nproc)}
 mapfile -t sources < <(find src -name '*.c' | sort)
 mapfile -t all < <(find src include test -name '*.[ch]' | sort)
 bad=$(mktemp)
 trap 'rm -f "$bad"' EXIT
 export checks bad
+# One file a process: the analyzer carries what it thinks of va_list from one file over to the next.
 # shellcheck disable=SC2016
-printf '%s\n' "${sources[@]}" | xargs -P 2 -I{} bash -c 'file=$1; shift
+printf '%s\n' "${sources[@]}" | xargs -P "$jobs" -I{} bash -c 'file=$1; shift
     clang-tidy --quiet --checks="$checks" --warnings-as-errors="*" "$file" -- "$@" 2> >(grep -v "warnings\? generated" >&2) || echo "$file" >>"$bad"' \
     - {} "${flags[@]}"
-for file in "${all[@]}"; do
-    clang-format --dry-run --Werror "$file" || echo "$file" >>"$bad"
-done
+# shellcheck disable=SC2016
+printf '%s\n' "${all[@]}" | xargs -P "$jobs" -I{} bash -c 'clang-format --dry-run --Werror "$1" || echo "$1" >>"$bad"' - {}
 failed=$(wc -l <"$bad")
 echo "$((${#sources[@]} + ${#all[@]} - failed)) passed, $failed failed"
 [ "$failed" -eq 0 ]

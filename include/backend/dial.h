@@ -29,7 +29,7 @@ void *backend_conn_ssl(const struct backend_conn *c); /* SSL * or NULL */
 const char *backend_conn_host(const struct backend_conn *c);
 const char *backend_conn_port(const struct backend_conn *c);
 uint32_t backend_conn_pid(const struct backend_conn *c);
-int backend_conn_version(const struct backend_conn *c); /* 150003 */
+int backend_conn_version(const struct backend_conn *c);      /* 150003 */
 const char *backend_conn_user(const struct backend_conn *c); /* who logged in */
 /* as reported at its start; NULL: not reported */
 const char *backend_conn_parameter(const struct backend_conn *c, const char *name);

@@ -29,8 +29,8 @@ struct varset {
     bool has_names;      /* decides which relations names mean: search_path, role, session_authorization */
     uint64_t names_id;   /* the session layer's number for those; 0: not asked for yet */
     uint64_t parse_hash; /* of all that the analysis of a statement depends on; 0: none */
-    bool unknown;               /* varset_unknown(): equals no other set */
-    bool customs;               /* has custom variables */
+    bool unknown;        /* varset_unknown(): equals no other set */
+    bool customs;        /* has custom variables */
     struct varset_table *table; /* that it is shared in; NULL: none */
     struct varset *next;        /* in the table */
     struct var vars[];

@@ -66,7 +66,8 @@ void decision_read_sql(struct buf *b, const char *txid);
    returns what stands: one row, columns outcome and proof. 55P03: a transaction that may be committing holds the
    key; ask again. No row: it was collected meanwhile; ask again. */
 void decision_fence_sql(struct buf *b, const char *txid, const char *shards);
-size_t decision_fence_bytes(size_t txid_bytes, size_t shards_bytes); /* that it takes at most, of names that are valid */
+/* That it takes at most, of names that are valid. */
+size_t decision_fence_bytes(size_t txid_bytes, size_t shards_bytes);
 /* On a control connection: how transaction xid of that shard ended. One row, one column: 'committed', 'aborted', 'in
    progress', or NULL: too long ago. */
 #define DECISION_STATUS_SQL_BYTES 80

@@ -60,7 +60,7 @@ static enum status find_user(const char *user, struct passwd *pw_r, struct error
 
 enum status process_check_user(const char *user, struct error *error_r)
 {
-    struct passwd pw;
+    struct passwd pw = {0};
     if (user && find_user(user, &pw, error_r) != STATUS_OK)
         return STATUS_ERROR;
     if ((geteuid() == 0 || getuid() == 0) && (!user || pw.pw_uid == 0)) {
@@ -86,7 +86,7 @@ static bool gave_up_root(const struct passwd *pw)
 
 enum status process_become_user(const char *user, struct error *error_r)
 {
-    struct passwd pw;
+    struct passwd pw = {0};
     if (find_user(user, &pw, error_r) != STATUS_OK)
         return STATUS_ERROR;
     if (pw.pw_uid == geteuid() && pw.pw_uid == getuid())

@@ -48,7 +48,8 @@ void sha256(const uint8_t *data, size_t len, uint8_t hash_r[SHA256_BYTES])
 {
     struct hasher *h = hasher();
     unsigned hashed = 0;
-    if (EVP_DigestInit_ex2(h->context, h->sha256, NULL) != 1 || EVP_DigestUpdate(h->context, data, len) != 1 ||
+    if (EVP_DigestInit_ex2(h->context, h->sha256, NULL) != 1 ||
+        EVP_DigestUpdate(h->context, data, len) != 1 ||
         EVP_DigestFinal_ex(h->context, hash_r, &hashed) != 1 || hashed != SHA256_BYTES)
         abort();
 }

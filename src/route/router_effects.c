@@ -73,8 +73,10 @@ static bool is_ddl(const struct sql_statement *stmt)
 
 void plan_effects(struct router *r, const struct sql_statement *stmt)
 {
-    uint16_t effects = stmt->changes_defaults ? EFFECT_DEFAULTS : 0;
-    for (const struct sql_statement *s = stmt; s; s = s->inner)
+    uint16_t effects = effects_of_kind(stmt);
+    if (stmt->changes_defaults)
+        effects |= EFFECT_DEFAULTS;
+    for (const struct sql_statement *s = stmt->inner; s; s = s->inner)
         effects |= effects_of_kind(s);
     for (uint32_t i = 0; i < stmt->n_functions; i++)
         effects |= effects_of_call(r, stmt->functions[i]);

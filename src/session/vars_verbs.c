@@ -99,7 +99,7 @@ static void read_arg(const struct config_arg *a, bool boolean, const struct rout
         if (params && a->param < params->n)
             params->get(params->arg, a->param, &value, &format, &type);
         out->null = value.data == NULL;
-        if (boolean && format == 1 && value.len == 1)
+        if (value.data && boolean && format == 1 && value.len == 1)
             buf_str(&out->text, value.data[0] ? "true" : "false");
         else
             buf_slice_append(&out->text, value);

@@ -179,7 +179,8 @@ static inline uint64_t family_hash(const struct template *t, const struct plan_c
 static inline bool family_is(const struct family *f, const struct template *t,
                              const struct plan_context *context)
 {
-    uint64_t other = (f->text_len ^ t->text.end) | (f->hint_len ^ context->hint.len) | (f->n_types ^ context->n_types);
+    uint64_t other =
+        (f->text_len ^ t->text.end) | (f->hint_len ^ context->hint.len) | (f->n_types ^ context->n_types);
     for (size_t i = 0; i < PLAN_CONTEXT_NUMBERS; i++)
         other |= f->numbers[i] ^ context->numbers[i];
     if (other != 0 || memcmp(f->text, t->text.data, f->text_len) != 0)

@@ -73,6 +73,7 @@ static bool numbers_valid(struct slice s, size_t first_digits, size_t counter_di
 }
 
 /* A digit's value plus one; 0 is no digit. */
+/* clang-format off */
 static const uint8_t base64url_value[256] = {
     ['A'] = 1, ['B'] = 2, ['C'] = 3, ['D'] = 4, ['E'] = 5, ['F'] = 6, ['G'] = 7, ['H'] = 8, ['I'] = 9,
     ['J'] = 10, ['K'] = 11, ['L'] = 12, ['M'] = 13, ['N'] = 14, ['O'] = 15, ['P'] = 16, ['Q'] = 17,
@@ -83,6 +84,7 @@ static const uint8_t base64url_value[256] = {
     ['x'] = 50, ['y'] = 51, ['z'] = 52, ['0'] = 53, ['1'] = 54, ['2'] = 55, ['3'] = 56, ['4'] = 57,
     ['5'] = 58, ['6'] = 59, ['7'] = 60, ['8'] = 61, ['9'] = 62, ['-'] = 63, ['_'] = 64,
 };
+/* clang-format on */
 
 /* The last digit has four bits of the hash and two that are zero. */
 static bool proof_form_valid(const uint8_t *proof)

@@ -179,10 +179,10 @@ void txn_start(struct txn *t)
         return;
     }
     t->incarnation = proxy->incarnation;
-    t->n_parts = s->random ? 2 + (unsigned)world_random(w, s->n_shards - 1) : s->n_shards;
+    t->n_parts = s->random ? 2 + (unsigned)world_random(w, s->n_shards - 1) : s->several ? 2 : s->n_shards;
     unsigned first = s->random ? (unsigned)world_random(w, s->n_shards) : 0;
     for (unsigned p = 0; p < t->n_parts; p++) {
-        t->shard[p] = (first + p) % s->n_shards;
+        t->shard[p] = s->several && p ? 1 + t->index % (s->n_shards - 1) : (first + p) % s->n_shards;
         t->shard_name[p] = w->shard_names[t->shard[p]];
     }
     open_parts(t, participants);

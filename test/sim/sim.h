@@ -76,6 +76,7 @@ struct scenario {
     uint64_t seed;
     double fault_rate;
     bool two_clusters;
+    bool several;   /* n_txns begin one just after the other, the last first, each on shard 0 and one other */
     bool no_policy; /* the tables have neither CHECK nor policy */
 };
 

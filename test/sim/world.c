@@ -641,7 +641,7 @@ void world_init(struct world *w, const struct scenario *s, bool trace)
     for (unsigned i = 0; i < s->n_txns; i++) {
         w->txns[i].w = w;
         w->txns[i].index = i;
-        uint64_t after_us = s->random ? world_random(w, 10 * SECOND) : 1000;
+        uint64_t after_us = s->random ? world_random(w, 10 * SECOND) : 1000 + (s->n_txns - 1 - i) * 900;
         world_at(w, after_us, (struct event){.kind = EVENT_START, .txn = &w->txns[i]});
     }
 }

@@ -126,6 +126,18 @@ tsan: deps ## all suites under ThreadSanitizer, in build-tsan
 check-all: deps-all ## what `make test` has no time for: lint, both sanitizers, each fuzzer for FUZZ_SECONDS; ends with "N passed, N failed"
 	@MAKE="$(MAKE)" BUILD="$(BUILD)" JOBS="$(JOBS)" tools/test.sh lint asan tsan fuzz
 
+STRESS_SECONDS ?= 600
+STRESS_SEED ?= 1
+.PHONY: check-stress stress stress-asan stress-tsan
+check-stress: deps ## DDL, losses and reloads beside statements, under both sanitizers for STRESS_SECONDS=600 each; STRESS_SEED=1
+	@MAKE="$(MAKE)" BUILD="$(BUILD)" JOBS="$(JOBS)" TARGETS= tools/test.sh stress-asan stress-tsan
+stress-asan:
+	@MAKE="$(UNDER) BUILD=build-asan SAN=-fsanitize=address,undefined" BUILD=build-asan JOBS="$(JOBS)" TARGETS=all tools/test.sh stress
+stress-tsan:
+	@MAKE="$(UNDER) BUILD=build-tsan SAN=-fsanitize=thread" BUILD=build-tsan JOBS="$(JOBS)" TARGETS=all tools/test.sh stress
+stress: $(BUILD)/pgunison
+	@BUILD="$(BUILD)" STRESS_SECONDS="$(STRESS_SECONDS)" STRESS_SEED="$(STRESS_SEED)" tools/integration.sh test/integration/test_ddl_stress.py
+
 FUZZ_SECONDS ?= 60
 FUZZ_BINS := $(patsubst test/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard test/fuzz/fuzz_*.c)))
 FUZZ ?= $(FUZZ_BINS)

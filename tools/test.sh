@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Builds, runs the named suites (make targets, each of which ends with "N passed, N failed"), goes on after a failed
-# one, and ends with one such line for all of them. From the environment: MAKE (may carry settings), BUILD, JOBS.
+# one, says which parts failed, and ends with one such line for all of them. From the environment: MAKE (may carry settings),
+# BUILD, JOBS, and TARGETS, which are built first ("all unit"; none if it is empty).
 set -uo pipefail
-passed=0 failed=0
+passed=0 failed=0 failures=()
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
@@ -22,15 +23,20 @@ run() { # title, command...
         f=1
         echo "$title: failed (status $status)"
     fi
+    [ "$f" -eq 0 ] || failures+=("$title")
     passed=$((passed + p)) failed=$((failed + f))
 }
 
 # MAKE may be several words, quoted as for a shell.
 run_make() { eval "$MAKE" --no-print-directory -j"$JOBS" '"$@"'; }
 
-run build run_make BUILD="$BUILD" all unit
+read -r -a targets <<<"${TARGETS-all unit}"
+[ ${#targets[@]} -eq 0 ] || run build run_make BUILD="$BUILD" "${targets[@]}"
+unset TARGETS # is not for those that run below
 for suite in "$@"; do
     run "$suite" run_make BUILD="$BUILD" "$suite"
 done
-printf '\n%d passed, %d failed\n' "$passed" "$failed"
+printf '\n'
+[ ${#failures[@]} -eq 0 ] || echo "failed: ${failures[*]}"
+printf '%d passed, %d failed\n' "$passed" "$failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

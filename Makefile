@@ -70,7 +70,7 @@ deps-all: ## the same for every target, bench and lint too
 
 # --- tests -----------------------------------------------------------------------------------------------
 # Every suite ends with a line "N passed, N failed"; tools/test.sh adds them up.
-SUITES ?= layers check-unit $(if $(wildcard test/sim/rules.mk),check-sim) check-integration $(if $(shell command -v valgrind),check-instructions)
+SUITES ?= layers check-docs check-unit $(if $(wildcard test/sim/rules.mk),check-sim) check-integration $(if $(shell command -v valgrind),check-instructions)
 JOBS ?= $(shell nproc)
 
 .PHONY: test
@@ -80,6 +80,10 @@ test: deps ## everything: deps, build, layers, unit, simulation, integration, in
 .PHONY: layers
 layers: ## who includes whom: DESIGN's rules
 	@/usr/bin/python3 tools/layers.py
+
+.PHONY: check-docs
+check-docs: ## tests, targets and files that the documentation names exist
+	@/usr/bin/python3 tools/docs.py
 
 # A unit test test/unit/<layer>/test_<module>.c links that layer and those below it.
 UNIT_SRCS := $(sort $(wildcard test/unit/*/test_*.c))
@@ -117,9 +121,9 @@ UNDER = $(MAKE) LTO= OPT='-O1 -g -fno-omit-frame-pointer'
 
 .PHONY: asan tsan
 asan: deps ## all suites under AddressSanitizer and UBSan, in build-asan
-	@MAKE="$(UNDER) BUILD=build-asan SAN=-fsanitize=address,undefined" BUILD=build-asan JOBS="$(JOBS)" tools/test.sh $(filter-out layers check-instructions,$(SUITES))
+	@MAKE="$(UNDER) BUILD=build-asan SAN=-fsanitize=address,undefined" BUILD=build-asan JOBS="$(JOBS)" tools/test.sh $(filter-out layers check-docs check-instructions,$(SUITES))
 tsan: deps ## all suites under ThreadSanitizer, in build-tsan
-	@MAKE="$(UNDER) BUILD=build-tsan SAN=-fsanitize=thread" BUILD=build-tsan JOBS="$(JOBS)" tools/test.sh $(filter-out layers check-instructions,$(SUITES))
+	@MAKE="$(UNDER) BUILD=build-tsan SAN=-fsanitize=thread" BUILD=build-tsan JOBS="$(JOBS)" tools/test.sh $(filter-out layers check-docs check-instructions,$(SUITES))
 
 # The sanitizers' suites pass their own BUILD and flags on; what they share with each other is only the source.
 .PHONY: check-all
@@ -153,7 +157,7 @@ $(BUILD)/fuzz/fuzz_%: test/fuzz/fuzz_%.c $(ALL_LIBS)
 .PHONY: coverage
 coverage: deps ## lines that the suites reach, per file, in build-cov
 	@find build-cov -name '*.gcda' -delete 2>/dev/null; true
-	@MAKE="$(MAKE) LTO= OPT='-O0 -g' BUILD=build-cov SAN=--coverage" BUILD=build-cov JOBS="$(JOBS)" tools/test.sh $(filter-out layers check-instructions,$(SUITES))
+	@MAKE="$(MAKE) LTO= OPT='-O0 -g' BUILD=build-cov SAN=--coverage" BUILD=build-cov JOBS="$(JOBS)" tools/test.sh $(filter-out layers check-docs check-instructions,$(SUITES))
 	@/usr/bin/python3 tools/coverage.py build-cov
 
 .PHONY: lint

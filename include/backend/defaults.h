@@ -20,11 +20,11 @@ struct defaults; /* of one login on one shard; lives until defaults_deinit() */
 
 /* What a connection began with. */
 struct begun {
-    struct defaults *of;      /* NULL: nobody asked */
-    const atomic_uint *now;   /* the generation at present */
-    unsigned generation;      /* when it was begun */
-    uint32_t told;            /* a hash of the reported variables that a session can set, and of the isolation level */
-    char isolation[32];       /* default_transaction_isolation; "": not known */
+    struct defaults *of;    /* NULL: nobody asked */
+    const atomic_uint *now; /* the generation at present */
+    unsigned generation;    /* when it was begun */
+    uint32_t told; /* a hash of the reported variables that a session can set, and of the isolation level */
+    char isolation[32]; /* default_transaction_isolation; "": not known */
 };
 
 /* Sets of, now and generation; the rest is empty. Before the connection is opened. */

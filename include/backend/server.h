@@ -88,12 +88,12 @@ struct server {
     struct cancel_request *cancel;
     bool cancel_again; /* another one was asked for meanwhile */
     bool ready_held;
-    bool cancel_lost;        /* one may still arrive, at any time: nobody else may meet it */
-    bool pinned_state;       /* has state that only DISCARD ALL or closing removes */
-    bool closes_after;       /* has state that only closing removes */
-    bool sequences_mixed;    /* what lastval() and currval() answer is of several sessions */
-    uint32_t sequence_use;   /* its number among those of the owner */
-    uint64_t sequence_owner; /* ... of which this was the last; 0: of none */
+    bool cancel_lost;          /* one may still arrive, at any time: nobody else may meet it */
+    bool pinned_state;         /* has state that only DISCARD ALL or closing removes */
+    bool closes_after;         /* has state that only closing removes */
+    bool sequences_mixed;      /* what lastval() and currval() answer is of several sessions */
+    uint32_t sequence_use;     /* its number among those of the owner */
+    uint64_t sequence_owner;   /* ... of which this was the last; 0: of none */
     const struct begun *begun; /* in conn */
     uint64_t created_us, used_us;
     /* pool_silence.c: reads that brought something, as many as there had been at the last look, and since when it owes

@@ -112,7 +112,7 @@ struct session_env {
     struct hashmap numbers;   /* text -> its number: session_number_of() */
     struct hashmap
         welcomes; /* "database\0user" -> struct welcome: what the home shard reported at its start */
-    uint64_t welcomes_version; /* defaults_version() of those */
+    uint64_t welcomes_version;    /* defaults_version() of those */
     struct varset_table *varsets; /* what sessions have set, and have been told */
     struct tls_context *tls;      /* for clients; NULL: TLS is not offered */
     const struct console_ops *console;

@@ -95,7 +95,7 @@ struct dial {
     char best_place[128];
     const char *user;
     struct begun begun, best_begun; /* of this attempt, of the candidate */
-    uint64_t timeout_us; /* of the whole; 0: none */
+    uint64_t timeout_us;            /* of the whole; 0: none */
     uint64_t deadline_us;
     struct loop_timer *timer;
 
@@ -372,8 +372,12 @@ static void identified(struct dial *d, const struct identity *found)
 /* What a session has of its own, and a client is told. */
 static uint64_t hash_of_told(const struct dial *d)
 {
-    static const char *const names[] = {"client_encoding", "DateStyle", "IntervalStyle", "TimeZone",
-                                        "standard_conforming_strings", "default_transaction_read_only"};
+    static const char *const names[] = {"client_encoding",
+                                        "DateStyle",
+                                        "IntervalStyle",
+                                        "TimeZone",
+                                        "standard_conforming_strings",
+                                        "default_transaction_read_only"};
     uint64_t hash = hash_bytes64(d->begun.isolation, strlen(d->begun.isolation));
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         const char *value = PQparameterStatus(d->pq, names[i]);
@@ -389,7 +393,8 @@ static void read_begun(struct dial *d, const PGresult *r)
     place_of(target_of_attempt(d), place);
     snprintf(d->begun.isolation, sizeof d->begun.isolation, "%s", PQgetvalue(r, 0, 3));
     d->begun.told = (uint32_t)(hash_of_told(d) >> 32) | 1; /* never 0 */
-    defaults_compare(&d->begun, place, (uint64_t)d->begun.told * 31 + hash_bytes64(settings, strlen(settings)));
+    defaults_compare(&d->begun, place,
+                     (uint64_t)d->begun.told * 31 + hash_bytes64(settings, strlen(settings)));
 }
 
 /* A server that does not let us ask is taken as it is. */

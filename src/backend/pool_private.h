@@ -34,7 +34,7 @@ struct server_pool {
     const struct shard_def *shard;
     char *user, *password, *db_name, *shard_name; /* user: who logs in; password may be NULL */
     struct port *port;
-    bool compare;         /* the next idle connection gives way to a new one: has what it begins with changed? */
+    bool compare; /* the next idle connection gives way to a new one: has what it begins with changed? */
     uint64_t no_older_us; /* a connection made before is not taken over from another worker */
     int waits_at;         /* enum quota_level where the port is marked as waiting; -1: nowhere */
 

@@ -56,11 +56,12 @@ static void keep(struct client *c, struct varset **v, const char *name, const ch
 }
 
 /* What a session has of its own and a client is told, and as it is folded. */
-static const char *const told_names[][2] = {{"DateStyle", "datestyle"},
-                                            {"IntervalStyle", "intervalstyle"},
-                                            {"TimeZone", "timezone"},
-                                            {"client_encoding", "client_encoding"},
-                                            {"default_transaction_read_only", "default_transaction_read_only"}};
+static const char *const told_names[][2] = {
+    {"DateStyle", "datestyle"},
+    {"IntervalStyle", "intervalstyle"},
+    {"TimeZone", "timezone"},
+    {"client_encoding", "client_encoding"},
+    {"default_transaction_read_only", "default_transaction_read_only"}};
 #define N_TOLD (sizeof told_names / sizeof told_names[0])
 static const char isolation_name[] = "default_transaction_isolation";
 

@@ -272,8 +272,10 @@ struct client {
     bool load_function; /* what is loaded is one */
     bool saw_missing;   /* the router asked for a relation that does not exist */
     bool freed;
-    uint32_t told; /* struct begun.told of its welcome, or of the last server that was made to fit that; 0: none yet */
-    struct varset *began; /* its welcome: what the home shard's server told, and its default isolation level */
+    uint32_t
+        told; /* struct begun.told of its welcome, or of the last server that was made to fit that; 0: none yet */
+    struct varset
+        *began; /* its welcome: what the home shard's server told, and its default isolation level */
 
     struct deferred pump; /* room is made in the output; if resumed, the messages that wait are tried again */
 

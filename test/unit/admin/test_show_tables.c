@@ -13,7 +13,8 @@
 static void question_about_keys_is_qualified(void **state)
 {
     (void)state;
-    struct table_map tables[] = {{.name = "orders", .column = "id"}, {.schema = "app", .name = "it's", .column = "key"}};
+    struct table_map tables[] = {{.name = "orders", .column = "id"},
+                                 {.schema = "app", .name = "it's", .column = "key"}};
     struct database_def db = {.tables = tables, .n_tables = 2};
     struct buf sql;
     buf_init(&sql);

@@ -50,6 +50,9 @@ void catalog_clear(struct catalog *c);
  * of them. */
 void catalog_forget_missing(struct catalog *c);
 /* clients choose the names: clear it, with the plans, when there are too many */
+/* What it takes of memory; catalog_derived() adds what its owner keeps in `extra`. */
+size_t catalog_bytes(const struct catalog *c);
+void catalog_derived(struct catalog *c, size_t bytes);
 size_t catalog_count(const struct catalog *c);
 /* context: what else the meaning of a name depends on (user and search_path). schema "": not qualified. NULL:
  * not loaded. */

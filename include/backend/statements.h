@@ -59,6 +59,7 @@ void prepared_set_add(struct prepared_set *p, struct statement_def *d, char evic
 void prepared_set_remove(struct prepared_set *p, const struct statement_def *d); /* its Parse failed */
 /* DISCARD ALL, DEALLOCATE ALL */
 void prepared_set_clear(struct prepared_set *p);
+size_t prepared_set_bytes(const struct prepared_set *p);
 size_t prepared_set_count(const struct prepared_set *p);
 /* Moving a server to another worker: statements are interned by the new one under the same names? No: it is
  * cleared first by DEALLOCATE ALL. */

@@ -25,6 +25,7 @@ struct varset_table;
 struct varset {
     unsigned refs;
     unsigned n;
+    size_t bytes; /* of memory */
     uint64_t hash;
     bool has_names;      /* decides which relations names mean: search_path, role, session_authorization */
     uint64_t names_id;   /* the session layer's number for those; 0: not asked for yet */

@@ -23,6 +23,9 @@ void *hashmap_get(const struct hashmap *m, struct slice key);        /* NULL: no
 void *hashmap_put(struct hashmap *m, struct slice key, void *value); /* returns the value replaced, or NULL */
 void *hashmap_remove(struct hashmap *m, struct slice key);           /* returns the value removed, or NULL */
 
+/* After many were removed, and not during an iteration: buckets for those that are left. */
+void hashmap_fit(struct hashmap *m);
+
 /* for (hashmap_iter_init(m, &it); hashmap_next(m, &it, &key, &value);) */
 void hashmap_iter_init(const struct hashmap *m, struct hashmap_iter *it);
 bool hashmap_next(const struct hashmap *m, struct hashmap_iter *it, struct slice *key_r, void **value_r);

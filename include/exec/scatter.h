@@ -46,6 +46,7 @@ bool scatter_has_final(const struct scatter *s);
 /* Appends Parse, Bind, Describe, Execute, Sync for one shard. Answers: 1, 2, T, D, C, Z. */
 enum status scatter_final(struct scatter *s, struct buf *out, struct error *error_r) MUST_CHECK;
 void scatter_final_frame(struct scatter *s, const struct frame *f, struct buf *out);
+size_t scatter_memory(const struct scatter *s); /* of rows that wait */
 void scatter_complete(const struct scatter *s, struct buf *out);
 
 #endif

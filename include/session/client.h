@@ -27,6 +27,7 @@ struct client_info {
     uint64_t connected_us, request_us, transaction_us; /* loop time; 0: none */
     const char *txid;                                  /* of a two-phase commit under way; else "" */
     char shards[256], writers[256];                    /* names, blank-separated */
+    size_t memory_bytes; /* as of the last look at it, a quarter of a second ago at most */
     bool in_transaction, waiting, tls;
 };
 void client_each(struct session_env *env, void (*each)(void *arg, const struct client_info *info), void *arg);

@@ -7,6 +7,7 @@
 #include "backend/catalog.h"
 #include "backend/control.h"
 #include "backend/pool.h"
+#include "base/budget.h"
 #include "conf/config.h"
 #include "net/mailbox.h"
 #include "net/tls.h"
@@ -47,6 +48,8 @@ struct session_resolved {
 
 /* Shared by all workers. */
 struct session_shared {
+    struct budget budget;                 /* memory: memory.c */
+    size_t machine_bytes;                 /* memory_limit, where it is not set */
     atomic_uint clients;                  /* connected, of all workers: max_client_conn */
     atomic_uint_fast64_t catalog_version; /* moves when DDL passes: catalogs and plans made before are void */
     atomic_uint_fast64_t txid_counter, decider_counter;
@@ -84,6 +87,15 @@ uint64_t session_times_percentile(const struct session_times *t, unsigned percen
 
 /* The worker that a client's process id belongs to. */
 unsigned cancel_worker_of(uint32_t pid);
+
+/* What a worker's sessions take: memory.c. */
+struct session_memory {
+    struct budget_share share;
+    size_t sessions, buffers; /* sums over its clients, as of the last look */
+    size_t largest;           /* its largest client, likewise */
+    size_t freed;             /* since malloc_trim(), as far as was seen: the heap may keep it */
+    uint64_t trimmed_us, evicted_us, warned_us;
+};
 
 struct client;
 /* The console (layer admin) as clients reach it: databases pgunison and pgbouncer. */
@@ -124,6 +136,8 @@ struct session_env {
     void *route_cancel_arg;
     struct list links_free;
     struct client_portal *portals_free; /* a stack */
+    unsigned n_portals_free;
+    struct session_memory memory;
     struct template scratch_template;   /* of the statement at hand: valid within one dispatch only */
     struct buf scratch, scratch2;
     struct statement_def decide[2]; /* decide.c */
@@ -134,6 +148,10 @@ struct session_env {
 void session_env_init(struct session_env *env, struct loop *loop, unsigned worker, struct config *config,
                       struct session_shared *shared);
 void session_env_deinit(struct session_env *env);
+/* On its thread: measures all that it has, for what others read in shared->budget to be of this moment. */
+void memory_measure(struct session_env *env);
+size_t session_client_bytes(void); /* of one that has just come */
+size_t session_catalog_count(const struct session_env *env);
 /* A reload: clients go over to it between transactions. */
 void session_env_reconfigure(struct session_env *env, struct config *config, struct tls_context *tls);
 

@@ -29,7 +29,7 @@ static const struct entry shows[] = {
     {"fds", CMD_NOT_YET, ARG_NONE},
     {"help", CMD_SHOW_HELP, ARG_NONE},
     {"lists", CMD_SHOW_LISTS, ARG_NONE},
-    {"mem", CMD_NOT_YET, ARG_NONE},
+    {"mem", CMD_SHOW_MEM, ARG_NONE},
     {"peer_pools", CMD_NOT_YET, ARG_NONE},
     {"peers", CMD_NOT_YET, ARG_NONE},
     {"pools", CMD_SHOW_POOLS, ARG_NONE},
@@ -263,6 +263,7 @@ bool command_needs_admin(enum command_kind kind)
     case CMD_SHOW_DATABASES:
     case CMD_SHOW_HELP:
     case CMD_SHOW_LISTS:
+    case CMD_SHOW_MEM:
     case CMD_SHOW_POOLS:
     case CMD_SHOW_SERVERS:
     case CMD_SHOW_SHARDS:

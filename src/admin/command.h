@@ -14,6 +14,7 @@ enum command_kind {
     CMD_SHOW_DATABASES,
     CMD_SHOW_HELP,
     CMD_SHOW_LISTS,
+    CMD_SHOW_MEM,
     CMD_SHOW_POOLS,
     CMD_SHOW_SERVERS,
     CMD_SHOW_SHARDS,

@@ -183,6 +183,9 @@ static void begin(struct job *job)
     case CMD_SHOW_LISTS:
         admin_show_lists(job);
         break;
+    case CMD_SHOW_MEM:
+        admin_show_mem(job);
+        break;
     case CMD_SHOW_POOLS:
         admin_show_pools(job);
         break;

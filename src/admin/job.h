@@ -75,6 +75,7 @@ void admin_show_config(struct job *job);
 void admin_show_databases(struct job *job);
 void admin_show_help(struct job *job);
 void admin_show_lists(struct job *job);
+void admin_show_mem(struct job *job);
 void admin_show_parameter(struct job *job);
 void admin_show_pools(struct job *job);
 void admin_show_servers(struct job *job);

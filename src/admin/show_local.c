@@ -32,7 +32,7 @@ void admin_show_help(struct job *job)
     struct error e;
     (void)error_set(&e, "00000", "Console usage");
     error_detail(&e, "\n\tSHOW HELP|CONFIG|DATABASES|POOLS|CLIENTS|SERVERS|USERS|VERSION\n"
-                     "\tSHOW LISTS|STATE|STATS|STATS_TOTALS|STATS_AVERAGES\n"
+                     "\tSHOW LISTS|MEM|STATE|STATS|STATS_TOTALS|STATS_AVERAGES\n"
                      "\tSHOW SHARDS|BUCKETS|TABLES|TWO_PHASE\n"
                      "\tSHOW TRANSACTIONS|UNRESOLVED\n"
                      "\tSHOW TRANSACTION txid\n"

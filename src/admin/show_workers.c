@@ -42,7 +42,7 @@ static const struct reply_column socket_columns[] = {
     {"request_time", REPLY_TEXT}, {"wait", REPLY_INT},       {"wait_us", REPLY_INT},
     {"close_needed", REPLY_INT},  {"ptr", REPLY_TEXT},       {"link", REPLY_TEXT},
     {"remote_pid", REPLY_INT},    {"tls", REPLY_TEXT},       {"application_name", REPLY_TEXT},
-    {"shard", REPLY_TEXT}};
+    {"shard", REPLY_TEXT},        {"memory", REPLY_BIGINT}};
 
 static void client_row(void *arg, const struct client_info *c)
 {
@@ -74,6 +74,7 @@ static void client_row(void *arg, const struct client_info *c)
     row_text(r, c->tls ? "TLS" : "");
     row_text(r, c->application_name ? c->application_name : "");
     row_text(r, c->shards);
+    row_unsigned(r, c->memory_bytes);
     row_end(r, &v->job->out);
 }
 
@@ -188,6 +189,7 @@ static void server_row(void *arg, const struct pool_stats *pool, const struct se
     row_text(r, backend_conn_ssl(s->conn) ? "TLS" : "");
     row_text(r, "");
     row_text(r, pool->shard);
+    row_text(r, NULL); /* SHOW MEM has it for all of them */
     row_end(r, &v->job->out);
 }
 

@@ -35,6 +35,7 @@ struct catalog {
     const struct database_def *db;
     struct buf key;           /* scratch */
     struct hashmap relations; /* "context\0schema\0name" -> struct entry */
+    size_t bytes;             /* of relations, functions, and what was derived from them */
     struct hashmap functions; /* "schema\0name" -> effects + 1 */
     char **custom_names;
     size_t n_custom_names;
@@ -63,6 +64,14 @@ static void free_entry(void *p)
     free(e);
 }
 
+/* About what a map adds to a key. */
+#define KEY_BYTES ((size_t)64)
+
+static size_t entry_bytes(const struct entry *e, size_t key_len)
+{
+    return heap_bytes(sizeof(*e)) + arena_bytes(&e->arena) + heap_bytes(KEY_BYTES + key_len);
+}
+
 struct catalog *catalog_create(const struct database_def *db)
 {
     struct catalog *c = xcalloc(1, sizeof(*c));
@@ -76,6 +85,7 @@ void catalog_clear(struct catalog *c)
 {
     hashmap_free(&c->relations, free_entry);
     hashmap_free(&c->functions, NULL);
+    c->bytes = 0;
 }
 
 void catalog_forget_missing(struct catalog *c)
@@ -87,6 +97,7 @@ void catalog_forget_missing(struct catalog *c)
         struct entry *e = value;
         if (e->relation.exists)
             continue;
+        c->bytes -= entry_bytes(e, key.len);
         hashmap_remove(&c->relations, key);
         free_entry(e);
     }
@@ -103,6 +114,16 @@ void catalog_destroy(struct catalog **c)
     buf_free(&(*c)->key);
     free(*c);
     *c = NULL;
+}
+
+size_t catalog_bytes(const struct catalog *c)
+{
+    return sizeof(*c) + c->bytes;
+}
+
+void catalog_derived(struct catalog *c, size_t bytes)
+{
+    c->bytes += bytes;
 }
 
 size_t catalog_count(const struct catalog *c)
@@ -445,6 +466,7 @@ struct catalog_relation *catalog_load_finish(struct catalog_load **lp)
     *lp = NULL;
     struct entry *known = hashmap_get(&l->catalog->relations, l->key), *e = l->entry;
     if (l->is_function) {
+        l->catalog->bytes += KEY_BYTES + heap_bytes(strlen(l->schema) + strlen(l->name));
         (void)hashmap_put(&l->catalog->functions, function_key(&l->catalog->key, l->schema, l->name),
                           (void *)(uintptr_t)(l->effects + 1u));
         free_entry(e);
@@ -458,6 +480,7 @@ struct catalog_relation *catalog_load_finish(struct catalog_load **lp)
         e->relation.map = map_of(l);
         judge_view(l);
         hashmap_put(&l->catalog->relations, l->key, e);
+        l->catalog->bytes += entry_bytes(e, l->key.len);
     }
     free(l);
     return &known->relation;

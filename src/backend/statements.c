@@ -16,8 +16,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* What is kept of definitions that no client refers to: in all, and of one. */
-#define MAX_IDLE_BYTES     ((size_t)2 * 1024 * 1024)
+/* What is kept of definitions that no client refers to, with their extras: in all, and of one. */
+#define MAX_IDLE_BYTES     ((size_t)4 * 1024 * 1024)
 #define MAX_IDLE_ONE_BYTES ((size_t)8192)
 /* Longer texts have memory of their own, which goes before the definition. */
 #define MAX_INLINE_BYTES ((size_t)512)
@@ -46,6 +46,7 @@ struct statement {
     size_t bytes, derived_bytes;
     size_t block_bytes; /* of bytes: without a text apart */
     uint32_t epoch;
+    bool idle;       /* in that list */
     bool forgotten;  /* nobody finds it any more: a name on servers */
     uint32_t oids[]; /* and, behind them, a short text */
 };
@@ -113,10 +114,31 @@ struct statement_registry *statement_registry_create(void)
     return r;
 }
 
+static size_t idle_bytes(const struct statement *s)
+{
+    return s->bytes + (s->def.extra ? s->derived_bytes : 0);
+}
+
+static void idle_add(struct statement_registry *r, struct statement *s)
+{
+    list_push_front(&r->idle, &s->node);
+    s->idle = true;
+    r->idle_bytes += idle_bytes(s);
+}
+
+static void idle_remove(struct statement_registry *r, struct statement *s)
+{
+    list_remove(&r->idle, &s->node);
+    s->idle = false;
+    r->idle_bytes -= idle_bytes(s);
+}
+
 static void drop_extra(struct statement_registry *r, struct statement *s)
 {
     if (!s->def.extra)
         return;
+    if (s->idle)
+        r->idle_bytes -= s->derived_bytes;
     s->def.free_extra(s->def.extra);
     s->def.extra = NULL;
     list_remove(&r->derived, &s->derived_node);
@@ -149,9 +171,9 @@ static void forget(struct statement_registry *r, struct statement *s)
 static void forget_idle(struct statement_registry *r, size_t keep_bytes)
 {
     struct list_node *node;
-    while (r->idle_bytes > keep_bytes && (node = list_pop_back(&r->idle))) {
+    while (r->idle_bytes > keep_bytes && (node = list_last(&r->idle))) {
         struct statement *s = list_entry(node, struct statement, node);
-        r->idle_bytes -= s->bytes;
+        idle_remove(r, s);
         forget(r, s);
     }
 }
@@ -219,10 +241,8 @@ void statement_registry_forget_idle(struct statement_registry *r)
 
 static struct statement_def *found(struct statement_registry *r, struct statement *s)
 {
-    if (s->def.refs == 0) {
-        list_remove(&r->idle, &s->node);
-        r->idle_bytes -= s->bytes;
-    }
+    if (s->idle)
+        idle_remove(r, s);
     r->last = s;
     return statement_ref(&s->def);
 }
@@ -315,8 +335,7 @@ void statement_unref(struct statement_registry *r, struct statement_def **d)
         forget(r, s);
         return;
     }
-    list_push_front(&r->idle, &s->node);
-    r->idle_bytes += s->bytes;
+    idle_add(r, s);
     forget_idle(r, MAX_IDLE_BYTES);
 }
 
@@ -404,6 +423,14 @@ void prepared_set_clear(struct prepared_set *p)
     struct list_node *node;
     while ((node = list_first(&p->recent)))
         leave(p, list_entry(node, struct prepared, node));
+}
+
+/* About what a map adds to an entry. */
+#define MAP_ENTRY_BYTES ((size_t)72)
+
+size_t prepared_set_bytes(const struct prepared_set *p)
+{
+    return heap_bytes(sizeof(*p)) + p->recent.count * (heap_bytes(sizeof(struct prepared)) + MAP_ENTRY_BYTES);
 }
 
 size_t prepared_set_count(const struct prepared_set *p)

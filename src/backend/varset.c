@@ -70,7 +70,7 @@ static struct varset *build(const struct var *vars, size_t n)
         bytes += strlen(vars[i].name) + strlen(vars[i].value) + 2;
     size_t head = sizeof(struct varset) + n * sizeof(struct var);
     struct varset *v = xmalloc(head + bytes);
-    *v = (struct varset){.refs = 1, .n = (unsigned)n};
+    *v = (struct varset){.refs = 1, .n = (unsigned)n, .bytes = heap_bytes(head + bytes)};
     char *at = (char *)v + head;
     const char *text = at;
     for (size_t i = 0; i < n; i++) {

@@ -1,6 +1,6 @@
 /*
  * Chained hash map. Buckets are a power of two and double when there is more than one entry a bucket; they
- * never shrink, so removing during an iteration moves nothing. An entry is one allocation with its key at the
+ * shrink when they are told to, so removing during an iteration moves nothing. An entry is one allocation with its key at the
  * end.
  *
  * Keys may be chosen by clients (statement names, templates), so the hash is keyed with random bits drawn
@@ -129,9 +129,8 @@ static struct hashmap_entry **find(const struct hashmap *m, struct slice key, ui
     return at;
 }
 
-static void grow(struct hashmap *m)
+static void resize(struct hashmap *m, size_t n)
 {
-    size_t n = m->n_buckets ? m->n_buckets * 2 : FIRST_BUCKETS;
     struct hashmap_entry **buckets = xcalloc(n, sizeof(struct hashmap_entry *));
     for (size_t i = 0; i < m->n_buckets; i++) {
         for (struct hashmap_entry *e = m->buckets[i]; e;) {
@@ -144,6 +143,20 @@ static void grow(struct hashmap *m)
     free(m->buckets);
     m->buckets = buckets;
     m->n_buckets = n;
+}
+
+static void grow(struct hashmap *m)
+{
+    resize(m, m->n_buckets ? m->n_buckets * 2 : FIRST_BUCKETS);
+}
+
+/* At an eighth, and down to a quarter: so that growing and shrinking never take turns. */
+void hashmap_fit(struct hashmap *m)
+{
+    if (m->count == 0)
+        hashmap_free(m, NULL);
+    else if (m->n_buckets > FIRST_BUCKETS && m->count < m->n_buckets / 8)
+        resize(m, m->n_buckets / 4 > FIRST_BUCKETS ? m->n_buckets / 4 : FIRST_BUCKETS);
 }
 
 void *hashmap_get(const struct hashmap *m, struct slice key)

@@ -106,6 +106,11 @@ static const struct setting table[] = {
            "pooling."),
     NUMBER(SIZE, plan_cache_bytes, "32MB", 64 << 10, INT64_C(64) << 30, RESTART,
            "Memory for plans, per worker."),
+    NUMBER(SIZE, memory_limit, "0", 0, INT64_MAX, LIVE,
+           "Memory of the process above which caches are emptied and the client that has most gets 53200; 0: "
+           "three quarters of the machine's."),
+    NUMBER(SIZE, client_memory_limit, "0", 0, INT64_MAX, LIVE,
+           "Memory of one client above which it gets 53200; 0: no limit of its own."),
     NUMBER(SIZE, max_message_bytes, "1GB", 64 << 10, 1 << 30, LIVE,
            "Largest statement, set of parameters or COPY line taken from a client."),
     CHOICE(

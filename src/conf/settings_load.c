@@ -9,6 +9,7 @@
 #include "names.h"
 #include "value.h"
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <strings.h>
 #include <unistd.h>
@@ -143,6 +144,17 @@ static void check_tls(const struct check *c)
     check_protocols(c, "server_tls_protocols", s->server_tls_protocols);
 }
 
+/* Below that, what is there without any client would be above the limit; or one statement would be. */
+#define MEMORY_LIMIT_LEAST        ((uint64_t)16 << 20)
+#define CLIENT_MEMORY_LIMIT_LEAST ((uint64_t)1 << 20)
+
+static void check_limit(const struct check *c, const char *name, uint64_t bytes, uint64_t least)
+{
+    if (bytes != 0 && bytes < least)
+        load_error(c->l, line_of(c, name),
+                   "setting \"%s\" cannot be less than %" PRIu64 "MB; or 0, the default", name, least >> 20);
+}
+
 static void check_texts(const struct check *c)
 {
     static const char *const facilities[] = {"auth",   "authpriv", "daemon", "user",   "local0", "local1",
@@ -166,6 +178,8 @@ static void check_texts(const struct check *c)
                    "setting \"http_listen\" cannot be \"%s\"; allowed is address:port with a "
                    "port from 1 to 65535, or nothing",
                    s->http_listen);
+    check_limit(c, "memory_limit", s->memory_limit, MEMORY_LIMIT_LEAST);
+    check_limit(c, "client_memory_limit", s->client_memory_limit, CLIENT_MEMORY_LIMIT_LEAST);
     if (!s->listen_addr[0] && !s->unix_socket_dir[0])
         load_error(c->l, line_of(c, "listen_addr"),
                    "listen_addr and unix_socket_dir are both empty: no client could connect");

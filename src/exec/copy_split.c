@@ -74,6 +74,11 @@ void copy_split_destroy(struct copy_split **s)
     *s = NULL;
 }
 
+size_t copy_split_memory(const struct copy_split *s)
+{
+    return s->pending.cap + s->scratch.cap;
+}
+
 uint64_t copy_split_rows(const struct copy_split *s)
 {
     return s->rows;

@@ -216,6 +216,11 @@ void scatter_final_frame(struct scatter *s, const struct frame *f, struct buf *o
         snprintf(s->final_tag, sizeof s->final_tag, "%s", tag);
 }
 
+size_t scatter_memory(const struct scatter *s)
+{
+    return s->merge ? merge_queued_bytes(s->merge) : 0;
+}
+
 void scatter_complete(const struct scatter *s, struct buf *out)
 {
     char tag[sizeof s->tag + 32];

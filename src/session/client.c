@@ -133,6 +133,8 @@ static void client_free(void *arg)
         auth_destroy(&c->auth);
     input_drop(c);
     buf_free(&c->held);
+    memory_refused_free(c);
+    memory_forget(c);
     free(c->user);
     free(c->database);
     free(c->password);
@@ -441,26 +443,54 @@ static bool refuse_type(struct client *c, uint8_t type)
     return true;
 }
 
-/* A message is not whole yet, or cannot be. */
-static __attribute__((noinline)) void input_stops(struct client *c, uint8_t type, enum frame_result r,
-                                                  uint32_t max, size_t need)
+/* The large message under way, of which `input` is there, may be more than the client can have: then that is done
+   with, and its length is returned; else 0. */
+static size_t input_refuse(struct client *c, struct slice input, size_t more)
 {
     struct error e;
-    if (refuse_type(c, type))
-        return;
+    if (memory_admits(c, more, &e) == STATUS_OK)
+        return 0;
+    memory_refuse(c, input.data[0], &e);
+    c->need_input -= input.len;
+    return input.len;
+}
+
+/* Bytes of a message that is not taken, and, when there are no more of them, its answer. Returns how many they were;
+   *go_on_r: what follows them can be dispatched. */
+static __attribute__((noinline)) size_t input_skip(struct client *c, size_t n, bool *go_on_r)
+{
+    size_t used = n < c->need_input ? n : c->need_input;
+    c->need_input -= used;
+    *go_on_r = c->need_input == 0 && memory_refused(c) == DISPATCH_DONE;
+    return used;
+}
+
+/* A message is not whole yet, or cannot be. How many bytes of it are done with. */
+static __attribute__((noinline)) size_t input_stops(struct client *c, struct slice input,
+                                                    enum frame_result r, uint32_t max, size_t need)
+{
+    struct error e;
+    if (refuse_type(c, input.data[0]))
+        return 0;
     if (r == FRAME_PARTIAL) {
         c->need_input = need;
-        return;
+        return need > LARGE_MESSAGE_BYTES ? input_refuse(c, input, c->in.end ? need - input.len : need) : 0;
     }
     error_set(&e, SQLSTATE_PROTOCOL_VIOLATION, "invalid message length");
     error_detail(&e, "The length is below 4 or above max_message_bytes (%u bytes).", max);
     client_fatal(c, &e);
+    return 0;
 }
 
 /* Dispatches whole messages; returns how many bytes they took. */
 static size_t client_walk(struct client *c, const uint8_t *p, size_t n)
 {
     size_t at = 0;
+    bool go_on = true;
+    if (c->refused)
+        at = input_skip(c, n, &go_on);
+    if (!go_on)
+        return at;
     c->need_input = 0;
     while (c->state == CLIENT_READY || c->state == CLIENT_AUTH) {
         if (c->query_rest.data) {
@@ -474,7 +504,7 @@ static size_t client_walk(struct client *c, const uint8_t *p, size_t n)
         enum frame_result r = frame_next(slice_of(p + at, n - at), max, &f, &need);
         if (r != FRAME_OK) {
             if (n > at)
-                input_stops(c, p[at], r, max, need);
+                at += input_stops(c, slice_of(p + at, n - at), r, max, need);
             else
                 c->need_input = need;
             break;
@@ -491,7 +521,7 @@ static size_t client_walk(struct client *c, const uint8_t *p, size_t n)
 /* Whether there is anything to go on with: a message, the rest of a query, or a step of the login. */
 static bool input_waits(const struct client *c)
 {
-    return c->state != CLIENT_READY || buf_len(&c->in) > 0 || c->query_rest.data;
+    return c->state != CLIENT_READY || buf_len(&c->in) > 0 || c->query_rest.data || c->refused;
 }
 
 /* After the dispatching of messages that waited: what was deferred for them is done. */
@@ -584,13 +614,16 @@ static void read_large(struct client *c)
     buf_added(&c->in, n);
     if (buf_len(&c->in) >= c->need_input)
         client_pump(c);
+    else if (input_refuse(c, buf_slice(&c->in), 0))
+        input_drop(c);
 }
 
 static void client_readable(void *arg)
 {
     struct client *c = arg;
     static _Thread_local uint8_t scratch[READ_BYTES];
-    if (c->need_input > LARGE_MESSAGE_BYTES && c->state == CLIENT_READY && buf_len(&c->in) < c->need_input) {
+    if (c->need_input > LARGE_MESSAGE_BYTES && c->state == CLIENT_READY && buf_len(&c->in) < c->need_input &&
+        !c->refused) {
         read_large(c);
         return;
     }

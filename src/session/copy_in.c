@@ -270,8 +270,14 @@ static void data_split(struct client *c, const struct frame *f)
         return;
     }
     if (f->type == MSG_COPY_DATA) {
+        size_t before = copy_split_memory(k->split);
         if (copy_split_feed(k->split, f->body, &e) != STATUS_OK)
             copy_fail(c, &e);
+        else if (copy_split_memory(k->split) > before + MEMORY_BLOCK_BYTES &&
+                 memory_admits(c, 0, &e) != STATUS_OK) {
+            copy_fail(c, &e);
+            copy_split_destroy(&k->split); /* what follows is dropped */
+        }
         return;
     }
     if (copy_split_finish(k->split, &e) != STATUS_OK) {
@@ -319,6 +325,36 @@ enum dispatch copy_in_message(struct client *c, const struct frame *f)
     else
         data_as_it_comes(c, f);
     return DISPATCH_DONE;
+}
+
+enum dispatch copy_in_refused(struct client *c, const struct error *e)
+{
+    if (c->run == RUN_PIPELINE) { /* the shard takes its data, and would wait for the rest of this */
+        client_fatal(c, e);
+        return DISPATCH_DONE;
+    }
+    if (c->run != RUN_COPY_IN)
+        return c->query_rest.data ? DISPATCH_AGAIN : DISPATCH_DONE;
+    switch (c->copy->state) {
+    case COPY_STARTING:
+        return DISPATCH_AGAIN;
+    case COPY_ENDING:
+        return c->copy->client_done ? DISPATCH_AGAIN : DISPATCH_DONE;
+    case COPY_DATA:
+        copy_fail(c, e);
+    }
+    return DISPATCH_DONE;
+}
+
+size_t copy_in_memory(const struct client *c)
+{
+    const struct copy_in *k = c->copy;
+    size_t n = 0;
+    if (!k)
+        return 0;
+    for (unsigned i = 0; k->batch && i < c->db->n_shards; i++)
+        n += k->batch[i].cap;
+    return sizeof *k + n + (k->split ? copy_split_memory(k->split) : 0);
 }
 
 bool copy_in_allows(struct client *c, uint8_t type)

@@ -22,6 +22,8 @@ void session_shared_init(struct session_shared *s)
     if (getrandom(&s->proxy_id, sizeof s->proxy_id, 0) != (ssize_t)sizeof s->proxy_id)
         abort();
     session_databases_init(&s->databases);
+    budget_init(&s->budget);
+    s->machine_bytes = budget_of_machine();
 }
 
 void session_shared_deinit(struct session_shared *s)
@@ -170,6 +172,7 @@ static void janitor(void *arg)
         next = node->next != &env->clients.head ? node->next : NULL;
         janitor_client(list_entry(node, struct client, node), now);
     }
+    memory_look(env);
     if (atomic_load_explicit(&env->shared->draining, memory_order_relaxed))
         client_close_all(env, false);
     loop_timer_start(env->janitor, JANITOR_PERIOD_US);
@@ -183,6 +186,7 @@ void session_env_init(struct session_env *env, struct loop *loop, unsigned worke
     env->worker = worker;
     env->config = config_ref(config);
     env->shared = shared;
+    budget_share_init(&env->memory.share, &shared->budget, worker);
     env->plans = plan_cache_create(config->settings.plan_cache_bytes, plan_destroy);
     list_init(&env->clients);
     list_init(&env->links_free);

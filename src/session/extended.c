@@ -200,6 +200,8 @@ static enum dispatch on_parse(struct client *c, const struct frame *f)
             error_set(&e, SQLSTATE_DUPLICATE_STATEMENT, "prepared statement \"%s\" already exists", m.name);
             return pipeline_drained(c) ? failed(c, &e) : DISPATCH_AGAIN;
         }
+        if (*m.name && memory_holds(c, statement_name_bytes(m.name) + m.sql.len, &e) != STATUS_OK)
+            return pipeline_drained(c) ? failed(c, &e) : DISPATCH_AGAIN;
         uint32_t *oids = m.n_oids ? xmalloc(m.n_oids * sizeof *oids) : NULL;
         for (uint16_t i = 0; i < m.n_oids; i++)
             oids[i] = load_u32(m.oids + 4 * i);
@@ -266,7 +268,7 @@ static enum dispatch bind_later(struct client *c, struct client_statement *st, c
         return DISPATCH_AGAIN;
     struct client_portal *portal = portal_put(c, m->portal, p, st->def, NULL);
     portal->local = local_verb(p);
-    portal_keep_bind(portal, f->whole);
+    portal_keep_bind(c, portal, f->whole);
     if (!st->acknowledged) {
         st->acknowledged = true;
         client_send_empty(c, MSG_PARSE_COMPLETE);
@@ -367,7 +369,11 @@ static enum dispatch on_bind(struct client *c, const struct frame *f)
     case PLAN_READY:
         break;
     }
-    enum dispatch d = bind_planned(c, st, &m, f, p, &kept);
+    enum dispatch d;
+    if (*m.portal && memory_holds(c, portal_name_bytes(m.portal) + f->whole.len, &e) != STATUS_OK)
+        d = bind_failed(c, st, &e);
+    else
+        d = bind_planned(c, st, &m, f, p, &kept);
     if (!kept)
         session_unplan(c, &p);
     return d;
@@ -878,6 +884,25 @@ bool extended_close_pipeline(struct client *c)
     return true;
 }
 
+static inline void begin_cycle(struct client *c)
+{
+    c->extended_open = true;
+    c->reads_only = c->config->settings.pipeline_ahead;
+    c->run_failed = false;
+    client_request_begins(c);
+}
+
+enum dispatch extended_refused(struct client *c, const struct error *e)
+{
+    if (c->sync_pending || c->simple_open || c->multi)
+        return DISPATCH_AGAIN;
+    if (c->skip_till_sync)
+        return DISPATCH_DONE;
+    if (!c->extended_open)
+        begin_cycle(c);
+    return pipeline_drained(c) ? failed(c, e) : DISPATCH_AGAIN;
+}
+
 enum dispatch extended_message(struct client *c, const struct frame *f)
 {
     if (c->sync_pending || c->console_waiting || ((c->simple_open || c->multi) && c->run != RUN_COPY_IN))
@@ -891,12 +916,8 @@ enum dispatch extended_message(struct client *c, const struct frame *f)
         return console_extended(c, f);
     if (c->skip_till_sync && f->type != MSG_SYNC)
         return DISPATCH_DONE;
-    if (!c->extended_open) {
-        c->extended_open = true;
-        c->reads_only = c->config->settings.pipeline_ahead;
-        c->run_failed = false;
-        client_request_begins(c);
-    }
+    if (!c->extended_open)
+        begin_cycle(c);
     if (f->body.len > 0 && (f->type == MSG_FLUSH || (f->type == MSG_SYNC && !c->skip_till_sync))) {
         enum dispatch d = has_body(c);
         if (d == DISPATCH_AGAIN || f->type == MSG_FLUSH)

@@ -60,6 +60,7 @@ void client_each(struct session_env *env, void (*each)(void *arg, const struct c
             .transaction_us = c->txn.state != TXN_NONE ? c->txn.began_us : 0,
             .txid = c->commit ? txn_commit_txid(c) : "",
             .txn_state = txn_name(c),
+            .memory_bytes = memory_of(c),
             .in_transaction = c->txn.state != TXN_NONE,
             .tls = stream_is_tls(c->stream),
         };

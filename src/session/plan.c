@@ -67,6 +67,22 @@ void session_scope_renew(struct session_env *env)
     env->scope = s;
 }
 
+size_t session_scope_bytes(const struct session_env *env)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < env->scope->n; i++)
+        n += catalog_bytes(env->scope->catalogs[i]);
+    return n;
+}
+
+size_t session_catalog_count(const struct session_env *env)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < env->scope->n; i++)
+        n += catalog_count(env->scope->catalogs[i]);
+    return n;
+}
+
 /* DDL has passed since? */
 void session_check_scope(struct session_env *env)
 {
@@ -197,6 +213,8 @@ static const struct table_info *lookup(void *arg, const char *schema, const char
     if (!r->extra) {
         r->extra = table_info_of(c->db, r);
         r->free_extra = free_table_info;
+        catalog_derived(catalog_of(c), heap_bytes(sizeof(struct table_info)) +
+                                           heap_bytes(r->n_columns * sizeof(struct table_column)));
     }
     if (!r->exists)
         c->saw_missing = true;

@@ -123,6 +123,7 @@ struct link {
 struct replay {
     struct list_node node;
     bool savepoint;
+    size_t bytes;
     char *name; /* savepoint's */
     char *sql;
     struct varset *vars;           /* savepoint: the client's variables when it was set */
@@ -132,6 +133,7 @@ struct replay {
 
 struct client_statement { /* of Parse */
     struct statement_def *def;
+    uint32_t name_bytes;
     bool acknowledged; /* ParseComplete has been sent, or is on its way with a real Parse */
     bool unnamed;
 };
@@ -145,6 +147,7 @@ struct client_portal {
     struct blob *bind_blob;
     bool local;                 /* the proxy runs it itself: BEGIN, COMMIT, ... */
     bool done;                  /* has been run to its end */
+    size_t bytes;               /* counted in the names' bytes; 0: the unnamed one */
     struct client_portal *next; /* env->portals_free */
 };
 
@@ -153,12 +156,15 @@ struct client_names {
     struct hashmap statements; /* -> struct client_statement */
     struct hashmap portals;    /* -> struct client_portal */
     struct hashmap cursors;    /* -> link's shard + 1 */
+    size_t text_bytes;         /* of what the statements stand for, which others may have, too */
+    size_t bytes;              /* of everything else in statements and portals */
 };
 
 struct client_txn {
     enum txn_state state;
     struct transaction_modes modes;
     struct list replay;         /* struct replay */
+    size_t replay_bytes;
     struct varset *vars_before; /* the client's variables when it began */
     struct varset *guc_before;  /* ... and pgunison.* */
     bool lost_untold; /* it failed because an idle shard was lost: the client has yet to hear of it */
@@ -225,6 +231,9 @@ struct client {
     struct error *acquire_error; /* of a wait for a server, likewise */
     struct slice rest;           /* what follows the message that is being dispatched */
     size_t need_input;           /* bytes of the message under way, as far as they are known */
+    struct refused *refused;     /* that message is not taken: memory.c; its bytes, need_input more, are dropped */
+    size_t memory_own, memory_buffers; /* as of the last look */
+    uint32_t held_blocks;              /* memory_holds(): has looked at so many */
     struct buf in;               /* input that waits: of its own, or in in_blob */
     struct blob *in_blob;        /* NULL: in's memory is its own */
     struct txn_commit *commit;   /* two-phase commit under way: txn_port.c */
@@ -293,7 +302,7 @@ struct client {
 };
 /* Thousands of them idle at once: what a client needs rarely, or only while it runs something, has memory of
    its own. test/integration/test_memory.py measures the whole. */
-static_assert(sizeof(struct client) <= 840, "an idle client is small");
+static_assert(sizeof(struct client) <= 880, "an idle client is small");
 
 /* client.c */
 void client_close(struct client *c);
@@ -333,6 +342,21 @@ static inline void client_request_begins(struct client *c)
     c->request_us = loop_now_us(c->env->loop);
 }
 
+/* memory.c */
+/* What grows by less is not looked at. */
+#define MEMORY_BLOCK_BYTES ((size_t)64 * 1024)
+void memory_look(struct session_env *env); /* at everybody: the janitor's */
+void memory_forget(struct client *c);
+size_t memory_of(const struct client *c);
+/* 53200: the client cannot have so much more. May be called at any time; ends nobody. */
+enum status memory_admits(struct client *c, size_t more, struct error *error_r) MUST_CHECK;
+/* The same for what stays with it: names, portals, savepoints. Asked about each, it looks once in a block. */
+enum status memory_holds(struct client *c, size_t more, struct error *error_r) MUST_CHECK;
+/* The message under way is not taken: c->need_input is what is still to come of it. */
+void memory_refuse(struct client *c, uint8_t type, const struct error *e);
+enum dispatch memory_refused(struct client *c); /* it is its turn: the answer */
+void memory_refused_free(struct client *c);
+
 /* cancel.c */
 void cancel_register(struct client *c);
 void cancel_unregister(struct client *c);
@@ -357,6 +381,7 @@ enum dispatch simple_query(struct client *c, const struct frame *f);
 bool simple_holds_tag(const struct client *c);
 void simple_statement_done(struct client *c, bool ok); /* the statement at hand has been answered */
 void simple_go_on(struct client *c); /* with a query whose message has left the input (c->query_rest) */
+enum dispatch simple_refused(struct client *c, const struct error *e); /* instead of simple_query() */
 /* What needs no shard, or is the same on all of them. params: of Bind; NULL: none. */
 enum dispatch session_execute_verb(struct client *c, struct plan *p, const struct template *t,
                                    const struct route_params *params, bool *handled_r);
@@ -364,6 +389,7 @@ enum dispatch session_execute_verb(struct client *c, struct plan *p, const struc
 /* extended.c, statements.c */
 struct client_names *client_names(struct client *c);
 bool extended_has_statement(struct client *c, const char *name);
+enum dispatch extended_refused(struct client *c, const struct error *e); /* instead of extended_message() */
 enum dispatch extended_message(struct client *c, const struct frame *f);
 void extended_reply(struct client *c, struct link *l, const struct expect *e, const struct frame *f);
 void extended_link_lost(struct client *c, struct link *l, const struct error *e);
@@ -391,6 +417,7 @@ const char *plan_custom_name(struct client *c, size_t i); /* catalog_custom_name
 void session_unplan(struct client *c, struct plan **plan);
 void session_scope_renew(struct session_env *env); /* new catalogs; plans made so far are void */
 void session_check_scope(struct session_env *env);
+size_t session_scope_bytes(const struct session_env *env);
 void session_scope_drop(struct session_env *env);
 uint64_t session_number_of(struct session_env *env, struct slice text);
 
@@ -644,6 +671,8 @@ enum dispatch copy_in_message(struct client *c, const struct frame *f);
 bool copy_in_allows(struct client *c, uint8_t type);
 void copy_in_reply(struct client *c, struct link *l, const struct expect *e, const struct frame *f);
 void copy_in_link_lost(struct client *c, struct link *l, const struct error *why);
+enum dispatch copy_in_refused(struct client *c, const struct error *e); /* CopyData that is not taken */
+size_t copy_in_memory(const struct client *c);
 void copy_in_free(struct client *c);
 
 #endif

@@ -206,6 +206,20 @@ void simple_go_on(struct client *c)
     c->query_rest = slice_of(NULL, 0);
 }
 
+enum dispatch simple_refused(struct client *c, const struct error *e)
+{
+    if (c->extended_open && c->skip_till_sync)
+        return DISPATCH_DONE;
+    if (c->query_rest.data || c->sync_pending || c->simple_open)
+        return DISPATCH_AGAIN;
+    if ((c->extended_open && !extended_close_pipeline(c)) || c->run != RUN_NONE)
+        return DISPATCH_AGAIN;
+    client_request_begins(c);
+    c->simple_open = true;
+    extended_deallocate(c, "");
+    return failed(c, e);
+}
+
 enum dispatch simple_query(struct client *c, const struct frame *f)
 {
     struct slice sql;

@@ -22,6 +22,7 @@ struct client_names *client_names(struct client *c)
     hashmap_init(&c->names->statements);
     hashmap_init(&c->names->portals);
     hashmap_init(&c->names->cursors);
+    c->names->text_bytes = c->names->bytes = 0;
     return c->names;
 }
 
@@ -32,6 +33,26 @@ static struct statement_registry *registry(struct client *c)
     return pool_manager_statements(c->env->pools);
 }
 
+#define MAP_ENTRY_BYTES  ((size_t)40) /* what a map adds to a name */
+#define MAP_BUCKETS_KEPT ((size_t)64)
+
+size_t statement_name_bytes(const char *name)
+{
+    return heap_bytes(sizeof(struct client_statement)) + heap_bytes(MAP_ENTRY_BYTES + strlen(name));
+}
+
+size_t portal_name_bytes(const char *name)
+{
+    return heap_bytes(sizeof(struct client_portal)) + heap_bytes(MAP_ENTRY_BYTES + strlen(name));
+}
+
+/* Not during an iteration. */
+static void map_shrink(struct hashmap *m)
+{
+    if (m->n_buckets > MAP_BUCKETS_KEPT)
+        hashmap_fit(m);
+}
+
 struct client_statement *statement_find(struct client *c, const char *name)
 {
     if (!*name)
@@ -39,8 +60,11 @@ struct client_statement *statement_find(struct client *c, const char *name)
     return c->names ? hashmap_get(&c->names->statements, slice_str(name)) : NULL;
 }
 
+/* It has left the map. */
 static void statement_free(struct client *c, struct client_statement *st)
 {
+    c->names->bytes -= st->name_bytes;
+    c->names->text_bytes -= statement_bytes(st->def);
     statement_unref(registry(c), &st->def);
     free(st);
 }
@@ -61,7 +85,9 @@ struct client_statement *statement_put(struct client *c, const char *name, struc
         return &c->unnamed_statement;
     }
     struct client_statement *st = xmalloc(sizeof *st);
-    *st = (struct client_statement){.def = def};
+    *st = (struct client_statement){.def = def, .name_bytes = (uint32_t)statement_name_bytes(name)};
+    client_names(c)->bytes += st->name_bytes;
+    c->names->text_bytes += statement_bytes(def);
     struct client_statement *old = hashmap_put(&client_names(c)->statements, slice_str(name), st);
     if (old)
         statement_free(c, old);
@@ -75,8 +101,10 @@ void statement_drop(struct client *c, const char *name)
         return;
     }
     struct client_statement *st = c->names ? hashmap_remove(&c->names->statements, slice_str(name)) : NULL;
-    if (st)
+    if (st) {
         statement_free(c, st);
+        map_shrink(&c->names->statements);
+    }
 }
 
 /* Its Parse failed, or was skipped after an error: there is no such statement. */
@@ -135,6 +163,7 @@ void extended_deallocate(struct client *c, const char *name)
         hashmap_remove(m, key);
         statement_free(c, value);
     }
+    map_shrink(m);
 }
 
 static void template_drop(void *extra)
@@ -320,21 +349,36 @@ static void portal_clear(struct client *c, struct client_portal *p)
     statement_unref(registry(c), &p->statement);
     blob_unref(&p->bind_blob);
     buf_free(&p->bind);
+    if (p->bytes)
+        c->names->bytes -= p->bytes;
+    p->bytes = 0;
 }
 
 /* Large ones stay where they were read. */
-void portal_keep_bind(struct client_portal *p, struct slice whole)
+void portal_keep_bind(struct client *c, struct client_portal *p, struct slice whole)
 {
     if (whole.len >= BLOB_MIN_BYTES)
         p->bind_blob = blob_of(whole.data, whole.len);
     if (!p->bind_blob)
         buf_slice_append(&p->bind, whole);
     p->bind_message = p->bind_blob ? whole : buf_slice(&p->bind);
+    if (p->bytes) {
+        size_t more = p->bind_blob ? whole.len : p->bind.cap;
+        p->bytes += more;
+        c->names->bytes += more;
+    }
 }
+
+#define PORTALS_KEPT 256
 
 static void portal_free(struct client *c, struct client_portal *p)
 {
     portal_clear(c, p);
+    if (c->env->n_portals_free == PORTALS_KEPT) {
+        free(p);
+        return;
+    }
+    c->env->n_portals_free++;
     p->next = c->env->portals_free;
     c->env->portals_free = p;
 }
@@ -344,6 +388,7 @@ static struct client_portal *portal_new(struct session_env *env)
     struct client_portal *p = env->portals_free;
     if (!p)
         return xmalloc(sizeof *p);
+    env->n_portals_free--;
     env->portals_free = p->next;
     return p;
 }
@@ -369,6 +414,10 @@ struct client_portal *portal_put(struct client *c, const char *name, struct plan
             c->unnamed_portal = p;
     }
     *p = (struct client_portal){.plan = plan, .statement = statement_ref(def), .link = l};
+    if (*name) {
+        p->bytes = portal_name_bytes(name);
+        c->names->bytes += p->bytes;
+    }
     buf_init(&p->bind);
     return p;
 }
@@ -378,10 +427,12 @@ void portal_drop(struct client *c, const char *name)
     struct client_portal *p = portal_find(c, name);
     if (!p)
         return;
-    if (*name)
+    if (*name) {
         hashmap_remove(&c->names->portals, slice_str(name));
-    else
+        map_shrink(&c->names->portals);
+    } else {
         c->unnamed_portal = NULL;
+    }
     portal_free(c, p);
 }
 
@@ -398,6 +449,7 @@ void extended_forget_portals(struct client *c)
         hashmap_remove(m, key);
         portal_free(c, value);
     }
+    map_shrink(m);
 }
 
 void extended_forget_portals_of(struct client *c, const struct link *l)

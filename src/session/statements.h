@@ -26,7 +26,10 @@ struct client_portal *portal_find(struct client *c, const char *name);
 /* Takes plan over (a pin). */
 struct client_portal *portal_put(struct client *c, const char *name, struct plan *plan,
                                  struct statement_def *def, struct link *l);
-void portal_keep_bind(struct client_portal *p, struct slice whole);
+/* What names take, without what they stand for. */
+size_t statement_name_bytes(const char *name);
+size_t portal_name_bytes(const char *name);
+void portal_keep_bind(struct client *c, struct client_portal *p, struct slice whole);
 void portal_drop(struct client *c, const char *name);
 
 #endif

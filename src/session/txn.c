@@ -42,8 +42,9 @@ bool txn_in_block(const struct client *c)
 
 /* --- replay ----------------------------------------------------------------------------------- */
 
-static void replay_free(struct replay *r)
+static void replay_free(struct client *c, struct replay *r)
 {
+    c->txn.replay_bytes -= r->bytes;
     free(r->name);
     free(r->sql);
     varset_unref(&r->vars);
@@ -55,7 +56,7 @@ static void replay_free(struct replay *r)
 void session_replay_clear(struct client *c)
 {
     while (!list_empty(&c->txn.replay))
-        replay_free(list_entry(list_pop_front(&c->txn.replay), struct replay, node));
+        replay_free(c, list_entry(list_pop_front(&c->txn.replay), struct replay, node));
 }
 
 void txn_add_replay(struct client *c, const char *savepoint, struct slice sql)
@@ -66,6 +67,8 @@ void txn_add_replay(struct client *c, const char *savepoint, struct slice sql)
     r->sql = xstrndup(sql.data, sql.len);
     r->vars = c->vars ? varset_ref(c->vars) : NULL;
     vars_own_savepoint(c, r);
+    r->bytes = heap_bytes(sizeof *r) + heap_bytes(sql.len) + (savepoint ? heap_bytes(strlen(savepoint)) : 0);
+    c->txn.replay_bytes += r->bytes;
     list_push_back(&c->txn.replay, &r->node);
 }
 
@@ -87,7 +90,7 @@ static void savepoint_release(struct client *c, struct replay *from)
         struct replay *r = list_entry(n, struct replay, node);
         if (r->savepoint) {
             list_remove(&c->txn.replay, n);
-            replay_free(r);
+            replay_free(c, r);
         }
     }
 }
@@ -96,7 +99,7 @@ static void savepoint_release(struct client *c, struct replay *from)
 static void savepoint_rollback(struct client *c, struct replay *to)
 {
     while (list_last(&c->txn.replay) != &to->node)
-        replay_free(list_entry(list_pop_back(&c->txn.replay), struct replay, node));
+        replay_free(c, list_entry(list_pop_back(&c->txn.replay), struct replay, node));
     /* Names of custom variables stay known, as on a server. */
     struct varset *vars = varset_share(c->env->varsets, varset_with_customs(to->vars, c->vars));
     varset_unref(&c->vars);
@@ -658,6 +661,8 @@ static enum dispatch verb_savepoint(struct client *c, struct plan *p, struct sli
                 return refuse(c, &e);
             }
     }
+    if (p->verb == VERB_SAVEPOINT && memory_holds(c, sql.len, &e) != STATUS_OK)
+        return refuse(c, &e);
     const char *tag = p->verb == VERB_SAVEPOINT ? "SAVEPOINT"
                       : p->verb == VERB_RELEASE ? "RELEASE"
                                                 : "ROLLBACK";

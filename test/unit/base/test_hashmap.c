@@ -86,6 +86,28 @@ static void iteration_meets_each_entry_once_and_may_remove_it(void **state)
     hashmap_free(&m, NULL);
 }
 
+static void fit_follows_what_is_left(void **state)
+{
+    (void)state;
+    struct hashmap m;
+    char k[32];
+    hashmap_init(&m);
+    for (int i = 0; i < N; i++)
+        hashmap_put(&m, key_of(i, k, sizeof(k)), &m);
+    size_t most = m.n_buckets;
+    for (int i = 0; i < N; i++) {
+        assert_ptr_equal(hashmap_remove(&m, key_of(i, k, sizeof(k))), &m);
+        hashmap_fit(&m);
+        assert_true(m.n_buckets <= 8 * (m.count + 1));
+        assert_true(m.count == 0 || m.n_buckets >= m.count);
+        for (int j = i + 1; j < N; j += 97)
+            assert_ptr_equal(hashmap_get(&m, key_of(j, k, sizeof(k))), &m);
+    }
+    assert_true(most >= N && m.n_buckets == 0);
+    hashmap_put(&m, slice_str("usable again"), k);
+    hashmap_free(&m, NULL);
+}
+
 static int freed;
 static void count_free(void *p)
 {
@@ -141,6 +163,7 @@ int main(void)
         cmocka_unit_test(put_get_replace_remove),
         cmocka_unit_test(keys_may_be_empty_or_hold_nuls),
         cmocka_unit_test(iteration_meets_each_entry_once_and_may_remove_it),
+        cmocka_unit_test(fit_follows_what_is_left),
         cmocka_unit_test(free_hands_values_to_their_destructor),
         cmocka_unit_test(hash_depends_on_each_bit_and_spreads),
     };

@@ -25,6 +25,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define SQLSTATE_READ_ONLY "25006"
+
 static void wait_granted(struct server_wait *w, struct server *s);
 static void wait_failed(struct server_wait *w, const struct error *why);
 
@@ -514,6 +516,21 @@ static void preamble_failed(struct link *l, const struct expect *e, const struct
     }
 }
 
+/* The server cannot be written to: it was demoted, and this connection is from before, or its configuration says so now. It is
+   not used again; the next one is opened where writing is possible. Unless it is the client who wants to read only. */
+static void note_demotion(struct link *l, const struct frame *f)
+{
+    const struct client *c = l->client;
+    struct error why, bad;
+    if (message_read_error(f, &why, &bad) != STATUS_OK || strcmp(why.sqlstate, SQLSTATE_READ_ONLY) != 0)
+        return;
+    const char *wanted = c->vars ? varset_get(c->vars, "default_transaction_read_only") : NULL;
+    bool asked =
+        (c->txn.state != TXN_NONE && c->txn.modes.read_only > 0) || (wanted && strcmp(wanted, "off") != 0);
+    if (!asked)
+        l->server->closes_after = true;
+}
+
 static void link_message(void *owner, struct server *s, const struct expect *e, const struct frame *f)
 {
     struct link *l = owner;
@@ -527,6 +544,8 @@ static void link_message(void *owner, struct server *s, const struct expect *e, 
             client_write(c, f->whole.data, f->whole.len);
         return; /* a FATAL before the connection ends is for nobody: lost() follows */
     }
+    if (f->type == MSG_ERROR)
+        note_demotion(l, f);
     switch ((enum link_tag)e->tag) {
     case TAG_STATE:
         state_message(l, f);

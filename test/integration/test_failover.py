@@ -272,3 +272,56 @@ def test_another_system_at_the_same_place_is_not_used(workspace, primary):
             assert s.run("INSERT INTO t VALUES (2)") == "INSERT 0 1"
     finally:
         proxy.stop()
+
+
+# --- demotion in place ---------------------------------------------------------------------------------------------
+
+
+def read_only(server, on):
+    with server.session() as db:
+        db.run("ALTER SYSTEM %s" % ("SET default_transaction_read_only = on" if on else "RESET default_transaction_read_only"))
+        db.run("SELECT pg_reload_conf()")
+    h.eventually(lambda: server.session().one("SHOW default_transaction_read_only") == ("on" if on else "off"))
+
+
+@pytest.mark.parametrize("statement", ["INSERT INTO t VALUES (3)", "SELECT put(3)"])
+@pytest.mark.parametrize("before", [[], ["SET work_mem = '5MB'"], ["BEGIN", "INSERT INTO t VALUES (0)"]], ids=["plain", "with_a_variable", "in_a_transaction"])
+def test_a_server_that_became_read_only_is_left_when_it_says_so(workspace, primary, standby, before, statement):
+    """The connection that was open is not used again: the next statement goes to the host that takes it."""
+    with primary.session() as db:
+        db.run("CREATE FUNCTION put(i int) RETURNS int LANGUAGE plpgsql AS 'BEGIN INSERT INTO t VALUES (i); RETURN i; END'")
+    proxy = proxy_of(workspace, [primary, standby])
+    try:
+        with proxy.session() as s, proxy.session() as other:
+            s.run("INSERT INTO t VALUES (1)")
+            for sql in before:
+                s.run(sql)
+            read_only(primary, True)
+            standby.promote()
+            h.eventually(lambda: standby.session().one("SELECT NOT pg_is_in_recovery()"))
+            if "BEGIN" in before:  # it began when it might write, and may go on
+                assert s.run("INSERT INTO t VALUES (2)") == "INSERT 0 1"
+                s.run("COMMIT")
+            assert code(s, statement) in (None, "25006")
+            for session in (s, other):
+                assert session.run("INSERT INTO t VALUES (4)") == "INSERT 0 1"
+            assert standby.session().one("SELECT count(*) FROM t WHERE id = 4") == 2
+            assert primary.session().one("SELECT count(*) FROM t WHERE id = 4") == 0
+    finally:
+        proxy.stop()
+
+
+def test_a_transaction_that_is_to_read_only_costs_no_connection(workspace, primary):
+    """25006 says nothing of the server where the client asked for it."""
+    proxy = proxy_of(workspace, [primary])
+    try:
+        with proxy.session() as s:
+            pid = s.one("SELECT pg_backend_pid()")
+            for begin in ("BEGIN READ ONLY", "START TRANSACTION READ ONLY", "SET default_transaction_read_only = on; BEGIN"):
+                for sql in begin.split("; "):
+                    s.run(sql)
+                assert s.fails("INSERT INTO t VALUES (1)").pgcode == "25006"
+                s.run("ROLLBACK")
+                assert s.one("SELECT pg_backend_pid()") == pid
+    finally:
+        proxy.stop()

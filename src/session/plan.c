@@ -7,6 +7,9 @@
  * that it began with, and the statement is planned anew when they are there. A transaction that has run DDL sees its own, private catalog
  * until it ends: what it loads may never be seen by others.
  *
+ * All that one planning misses is loaded before the next one, name by name: a DROP of a thousand tables is planned
+ * twice, not a thousand times.
+ *
  * Not responsible for: what plans mean (route), where rows of the catalog come from (backend/catalog).
  */
 #include "session.h"
@@ -19,6 +22,18 @@
 #define CATALOG_MAX_RELATIONS 10000
 /* The same for users, roles and search paths. */
 #define NUMBERED_TEXTS 10000
+/* Names that are noted at once; more are asked for again. */
+#define LOADS_MAX 4096
+
+struct load {
+    char *schema, *name;
+    bool function;
+};
+struct load_queue {
+    uint64_t statement; /* a hash of whose they are */
+    size_t at, n;       /* items[at] is next, or under way */
+    struct load *items;
+};
 
 struct plan_scope {
     unsigned refs; /* the environment's, one per plan in use, one per load under way */
@@ -198,16 +213,26 @@ static struct table_info *table_info_of(const struct database_def *db, const str
     return t;
 }
 
+static void want(struct client *c, const char *schema, const char *name, bool function)
+{
+    struct load_queue *q = c->loads;
+    if (!q)
+        q = c->loads = xcalloc(1, sizeof *q);
+    if (q->n == LOADS_MAX)
+        return;
+    if ((q->n & (q->n - 1)) == 0)
+        q->items = xrealloc(q->items, (q->n ? q->n * 2 : 1) * sizeof q->items[0]);
+    q->items[q->n++] =
+        (struct load){.schema = xstrdup(schema), .name = xstrdup(name), .function = function};
+}
+
 static const struct table_info *lookup(void *arg, const char *schema, const char *name)
 {
     struct client *c = arg;
     struct catalog_relation *r =
         catalog_find(catalog_of(c), name_context(c, &c->env->scratch2), schema, name);
     if (!r) {
-        if (!c->load_name) {
-            c->load_schema = xstrdup(schema);
-            c->load_name = xstrdup(name);
-        }
+        want(c, schema, name, false);
         return NULL;
     }
     if (!r->extra) {
@@ -226,11 +251,7 @@ static bool lookup_function(void *arg, const char *schema, const char *name, uin
     struct client *c = arg;
     if (catalog_function(catalog_of(c), schema, name, effects_r))
         return true;
-    if (!c->load_name) {
-        c->load_schema = xstrdup(schema);
-        c->load_name = xstrdup(name);
-        c->load_function = true;
-    }
+    want(c, schema, name, true);
     return false;
 }
 
@@ -241,15 +262,51 @@ const char *plan_custom_name(struct client *c, size_t i)
 
 /* --- loading ---------------------------------------------------------------------------------- */
 
-static void load_forget(struct client *c)
+static void loading_ends(struct client *c)
 {
     if (c->loading_scope)
         scope_unref(c->loading_scope);
     c->loading_scope = NULL;
-    free(c->load_schema);
-    free(c->load_name);
-    c->load_schema = c->load_name = NULL;
-    c->load_function = false;
+}
+
+static void load_forget(struct client *c)
+{
+    struct load_queue *q = c->loads;
+    loading_ends(c);
+    c->loads = NULL;
+    if (!q)
+        return;
+    for (size_t i = 0; i < q->n; i++) {
+        free(q->items[i].schema);
+        free(q->items[i].name);
+    }
+    free(q->items);
+    free(q);
+}
+
+static bool is_known(struct client *c, const struct load *x)
+{
+    uint16_t effects;
+    return x->function ? catalog_function(catalog_of(c), x->schema, x->name, &effects)
+                       : catalog_find(catalog_of(c), name_context(c, &c->env->scratch2), x->schema,
+                                      x->name) != NULL;
+}
+
+/* What t waits for and is not known yet; NULL: nothing. Whoever waited may be gone, its statement with it. */
+static const struct load *next_load(struct client *c, const struct template *t)
+{
+    struct load_queue *q = c->loads;
+    if (!q)
+        return NULL;
+    if (q->statement == hash_bytes64(t->statement.data, t->statement.len))
+        while (q->at < q->n && is_known(c, &q->items[q->at]))
+            q->at++;
+    else
+        q->at = q->n;
+    if (q->at < q->n)
+        return &q->items[q->at];
+    load_forget(c);
+    return NULL;
 }
 
 void plan_catalog_abort(struct client *c)
@@ -261,15 +318,14 @@ void plan_catalog_abort(struct client *c)
 
 /* Runs the catalog query on the shard that has the relation, within the client's transaction if it has one.
  * PLAN_AGAIN, or PLAN_FAILED. */
-static enum plan_result load_start(struct client *c, struct error *error_r)
+static enum plan_result load_start(struct client *c, const struct load *x, struct error *error_r)
 {
-    unsigned shard = c->load_function ? c->db->home : catalog_load_shard(c->db, c->load_schema, c->load_name);
+    unsigned shard = x->function ? c->db->home : catalog_load_shard(c->db, x->schema, x->name);
     struct shard_set set;
     shard_set_clear(&set);
     shard_set_add(&set, shard);
     switch (links_acquire(c, &set, error_r)) {
     case ACQUIRE_WAIT:
-        load_forget(c);
         return PLAN_AGAIN;
     case ACQUIRE_FAILED:
         load_forget(c);
@@ -280,13 +336,12 @@ static enum plan_result load_start(struct client *c, struct error *error_r)
     struct link *l = link_find(c, shard);
     struct buf sql;
     buf_init(&sql);
-    if (c->load_function)
-        catalog_function_sql(c->load_schema, c->load_name, &sql);
+    if (x->function)
+        catalog_function_sql(x->schema, x->name, &sql);
     else
-        catalog_load_sql(c->db, c->load_schema, c->load_name, &sql);
+        catalog_load_sql(c->db, x->schema, x->name, &sql);
     if (l->open_pipeline && !txn_in_block(c) && c->commit) {
         buf_free(&sql);
-        load_forget(c);
         return PLAN_AGAIN; /* commit_ack = decided: the one before is still being applied */
     }
     if (l->open_pipeline && txn_in_block(c))
@@ -300,9 +355,9 @@ static enum plan_result load_start(struct client *c, struct error *error_r)
     }
     link_query(l, buf_slice(&sql), SINK_MESSAGE, TAG_CATALOG);
     buf_free(&sql);
-    c->loading = c->load_function ? catalog_load_begin_function(catalog_of(c), c->load_schema, c->load_name)
+    c->loading = x->function ? catalog_load_begin_function(catalog_of(c), x->schema, x->name)
                                   : catalog_load_begin(catalog_of(c), name_context(c, &c->env->scratch2),
-                                                       c->load_schema, c->load_name);
+                                                       x->schema, x->name);
     c->loading_scope = c->env->scope;
     c->loading_scope->refs++;
     c->run = RUN_CATALOG;
@@ -341,6 +396,7 @@ void plan_catalog_message(struct client *c, struct link *l, const struct frame *
     if (l->in_txn && l->server->txn_status == 'I')
         l->lost = true; /* BEGIN failed there */
     if (error_take(&c->run_error, &why)) {
+        load_forget(c);
         catalog_load_abort(&c->loading);
         error_keep(&c->plan_error, &why);
         if (l->in_txn)
@@ -348,8 +404,8 @@ void plan_catalog_message(struct client *c, struct link *l, const struct frame *
     } else {
         (void)catalog_load_finish(&c->loading);
         c->loading_scope->relations++;
+        loading_ends(c);
     }
-    load_forget(c);
     if (c->txn.state == TXN_NONE && !l->pinned && !l->open_pipeline)
         link_put(l, true);
     client_resume(c);
@@ -454,6 +510,14 @@ static struct plan_context plan_context(struct client *c, struct slice hint, uin
     };
 }
 
+static enum plan_result load_or_fail(struct client *c, const struct load *x, struct error *error_r)
+{
+    if (c->txn.state != TXN_FAILED && c->txn.state != TXN_IMPLICIT_FAILED)
+        return load_start(c, x, error_r);
+    load_forget(c);
+    return txn_failed_error(c, error_r), PLAN_FAILED;
+}
+
 enum plan_result session_plan(struct client *c, const struct template *t, uint32_t n_types,
                               const uint32_t *types, struct plan **plan_r, struct error *error_r)
 {
@@ -472,19 +536,18 @@ enum plan_result session_plan(struct client *c, const struct template *t, uint32
     if (!p) {
         if (c->run != RUN_NONE)
             return PLAN_AGAIN; /* a miss may need the catalog, and that a server that is not busy */
+        const struct load *missing = next_load(c, t);
+        if (missing)
+            return load_or_fail(c, missing, error_r);
         c->saw_missing = false;
-        switch (make_plan(c, t, n_types, types, &p, error_r)) {
-        case ROUTER_OK:
-            break;
-        case ROUTER_NEEDS_CATALOG:
-            if (c->txn.state == TXN_FAILED || c->txn.state == TXN_IMPLICIT_FAILED) {
-                load_forget(c);
-                return txn_failed_error(c, error_r), PLAN_FAILED;
-            }
-            return load_start(c, error_r);
-        case ROUTER_ERROR:
-            return PLAN_FAILED;
+        enum router_result result = make_plan(c, t, n_types, types, &p, error_r);
+        if (result == ROUTER_NEEDS_CATALOG && c->loads) {
+            c->loads->statement = hash_bytes64(t->statement.data, t->statement.len);
+            return load_or_fail(c, &c->loads->items[0], error_r);
         }
+        load_forget(c);
+        if (result != ROUTER_OK)
+            return PLAN_FAILED;
         /* A relation that does not exist may be made by others at any moment: neither the plan nor the
          * knowledge is kept. */
         if (c->saw_missing)

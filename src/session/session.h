@@ -277,9 +277,8 @@ struct client {
     struct catalog_load *loading;
     struct plan_scope
         *loading_scope; /* keeps the catalog that is being loaded into; NULL: nothing is loaded */
-    char *load_schema, *load_name;
-    bool load_function; /* what is loaded is one */
-    bool saw_missing;   /* the router asked for a relation that does not exist */
+    struct load_queue *loads; /* what the router asked for and the catalog has yet to learn; NULL: nothing */
+    bool saw_missing;         /* the router asked for a relation that does not exist */
     bool freed;
     uint32_t
         told; /* struct begun.told of its welcome, or of the last server that was made to fit that; 0: none yet */

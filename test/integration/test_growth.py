@@ -259,3 +259,19 @@ def test_nesting_that_a_server_takes_is_taken(proxy):
         assert s.one("SELECT 1" + " + 1" * 3000) == 3001
         assert s.one("SELECT " + "(" * 3000 + "1" + ")" * 3000) == 1
         assert s.one("SELECT " + "NOT " * 3000 + "true") is True
+
+
+def test_unknown_names_are_planned_once(proxy):
+    """What one planning misses is loaded before the next one: twice the names cost twice the time."""
+
+    def cost(n):
+        sql = "DROP TABLE IF EXISTS " + ", ".join("unknown_%d_%d" % (n, i) for i in range(n))
+        with proxy.session() as s:
+            s.run("SELECT 1")
+            before = cpu_seconds(proxy)
+            s.run(sql)
+            return cpu_seconds(proxy) - before
+
+    cost(10)
+    few, many = cost(100), cost(400)
+    assert many < few * 4 * 1.9, (few, many)

@@ -196,6 +196,8 @@ static enum dispatch on_parse(struct client *c, const struct frame *f)
     }
     struct client_statement *st = c->parse_retry ? statement_find(c, m.name) : NULL;
     if (!st) {
+        if (vars_check_readable(c, m.sql, &e) != STATUS_OK)
+            return pipeline_drained(c) ? failed(c, &e) : DISPATCH_AGAIN;
         if (*m.name && statement_find(c, m.name)) {
             error_set(&e, SQLSTATE_DUPLICATE_STATEMENT, "prepared statement \"%s\" already exists", m.name);
             return pipeline_drained(c) ? failed(c, &e) : DISPATCH_AGAIN;

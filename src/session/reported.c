@@ -15,6 +15,21 @@ bool vars_encoding_is_unsafe(const char *name)
     return false;
 }
 
+enum status vars_check_readable(const struct client *c, struct slice sql, struct error *error_r)
+{
+    if (c->unsafe_encoding) {
+        error_set(error_r, SQLSTATE_FEATURE_NOT_SUPPORTED, "this client_encoding is not supported");
+        error_hint(error_r, "Use UTF8, or a single-byte encoding.");
+        return STATUS_ERROR;
+    }
+    if (!c->nonstandard_strings || !sql.len || !memchr(sql.data, '\\', sql.len))
+        return STATUS_OK;
+    error_set(error_r, SQLSTATE_FEATURE_NOT_SUPPORTED,
+              "a backslash in a statement is not supported while standard_conforming_strings is off");
+    error_hint(error_r, "SET standard_conforming_strings TO on, and write E'...' where backslashes are escapes.");
+    return STATUS_ERROR;
+}
+
 /* Whether bytes outside ASCII are others for the client than in the server. With SQL_ASCII on either side nothing is
    converted. */
 static bool converts(const char *client, const char *server)

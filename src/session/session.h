@@ -654,6 +654,9 @@ void vars_own_rollback_to(struct client *c, const struct replay *r);
 void vars_keep_told(struct client *c, const struct server *s);
 void vars_parameter_status(struct client *c, struct link *l, const struct frame *f);
 void vars_apply_reported(struct client *c);
+/* Whether a statement can be read as the shards read it. Refused (0A000): in an encoding in which a byte of ASCII may be part
+   of a character; where backslashes are escapes in plain strings, with a backslash in it. */
+enum status vars_check_readable(const struct client *c, struct slice sql, struct error *error_r) MUST_CHECK;
 void vars_note_reported(struct client *c, const char *name, const char *value);
 bool vars_encoding_is_unsafe(const char *name);
 

@@ -250,14 +250,8 @@ enum dispatch simple_query(struct client *c, const struct frame *f)
     extended_deallocate(c, ""); /* a simple query ends the unnamed statement, as on a server */
     if (c->console)
         return console_query(c, sql, false);
-    if (c->unsafe_encoding || c->nonstandard_strings) {
-        error_set(&e, SQLSTATE_FEATURE_NOT_SUPPORTED,
-                  c->unsafe_encoding ? "this client_encoding is not supported"
-                                     : "standard_conforming_strings = off is not supported");
-        error_hint(&e, c->unsafe_encoding ? "Use UTF8, or a single-byte encoding."
-                                          : "Reset it, and write E'...' where backslashes are escapes.");
+    if (vars_check_readable(c, sql, &e) != STATUS_OK)
         return failed(c, &e);
-    }
     if (c->multi)
         return several(c, sql);
     enum dispatch d;

@@ -4,10 +4,11 @@ import contextlib
 
 import pytest
 
+import pgharness as h
 from pgharness import eventually
 
 SHARDS = 2
-TABLES = {"t": "hash(id)"}
+TABLES = {"t": "hash(id)", "words": "hash(w)"}
 SETTINGS = {"workers": 2, "default_pool_size": 2}
 
 NAMES = ["DateStyle", "IntervalStyle", "TimeZone", "client_encoding", "default_transaction_read_only", "standard_conforming_strings"]
@@ -251,3 +252,52 @@ def test_default_isolation_of_one_shard_alone(proxy, shards, dbname):
         a.run("ROLLBACK")
         a.run("SET pgunison.shard TO 's1'")
         assert a.one("SELECT current_setting('transaction_isolation')") == "read committed"
+
+
+# --- strings ---------------------------------------------------------------------------------------------------
+
+ESCAPES = ["SELECT 'a\\'b'", "SELECT * FROM words WHERE w = 'a\\'b' OR w = 'c'", "SELECT E'a\\'b'", "INSERT INTO words VALUES ('x\\\\')"]
+
+
+def kinds(wire, *messages):
+    wire.send(*messages)
+    return [(kind, h.fields(body)["C"] if kind == "E" else None) for kind, body in wire.until_ready() if kind in "EDC"]
+
+
+@pytest.mark.parametrize("what", ["ROLE app", "DATABASE {db}"])
+def test_strings_with_escapes_by_default(proxy, shards, dbname, what):
+    """What has no backslash means the same; what has one is refused in both protocols, rather than sent to a shard by a key that
+    PostgreSQL would not read."""
+    with proxy.session(user="postgres") as admin:
+        admin.run("DROP TABLE IF EXISTS words")
+        admin.run("CREATE TABLE words (w text PRIMARY KEY)")
+        admin.run("GRANT ALL ON words TO app")
+        admin.run("ALTER %s SET standard_conforming_strings TO off" % what.format(db=dbname))
+    assert seen_by(proxy.connect()) == direct(shards, dbname)
+    with proxy.wire() as w, shards[0].wire(dbname=dbname) as plain:
+        assert w.parameters["standard_conforming_strings"] == plain.parameters["standard_conforming_strings"] == "off"
+        for sql in ESCAPES:
+            assert kinds(w, h.query(sql)) == [("E", "0A000")]
+            assert kinds(w, h.parse(sql), h.bind(), h.execute(), h.SYNC) == [("E", "0A000")]
+        for sql in ("SELECT 'it''s', $$a$$", "SELECT current_setting('standard_conforming_strings')"):
+            assert w.ask(h.query(sql)) == plain.ask(h.query(sql))
+            assert kinds(w, h.parse(sql), h.bind(), h.execute(), h.SYNC) == kinds(plain, h.parse(sql), h.bind(), h.execute(), h.SYNC)
+        for value in ("a\\'b", "\\", "'", "c"):  # of parameters nothing is read
+            for one in (w, plain):
+                if one is w:
+                    one.ask(h.parse("INSERT INTO words VALUES ($1)", oids=(25,)), h.bind(value), h.execute(), h.SYNC)
+            got = w.ask(h.parse("SELECT w FROM words WHERE w = $1", oids=(25,)), h.bind(value), h.execute(), h.SYNC)
+            assert ("D", value.encode()) in got
+        for one in (w, plain):
+            assert one.ask(h.query("SET standard_conforming_strings TO on")) == [("C", "SET"), ("Z", "I")]
+        for sql in ("SELECT 'a\\b', E'a\\'b'",):
+            assert w.ask(h.query(sql)) == plain.ask(h.query(sql))
+        assert w.ask(h.query("SELECT w FROM words WHERE w = E'a\\\\\\'b'"))[1] == ("D", b"a\\'b")
+        assert w.ask(h.query("SELECT w FROM words WHERE w = 'a\\''b'"))[1] == ("D", b"a\\'b")
+
+
+def test_encodings_that_hide_ascii_are_refused_in_both_protocols(proxy):
+    for encoding in ("SJIS", "SHIFT_JIS_2004", "BIG5", "GBK", "UHC", "GB18030", "JOHAB"):
+        with proxy.wire(client_encoding=encoding) as w:
+            assert kinds(w, h.query("SELECT 1")) == [("E", "0A000")]
+            assert kinds(w, h.parse("SELECT 1"), h.bind(), h.execute(), h.SYNC) == [("E", "0A000")]

@@ -385,7 +385,7 @@ def test_what_a_startup_packet_says(one, proxy, oracle, parameters, asked):
         check(right, enter(server, parameters, asked))
 
 
-@pytest.mark.parametrize("encoding", ["SJIS", "GBK", "BIG5", "UHC", "GB18030", "JOHAB", "sjis", "ShiftJIS"])
+@pytest.mark.parametrize("encoding", ["SJIS", "GBK", "BIG5", "UHC", "GB18030", "JOHAB", "SHIFT_JIS_2004", "EUC_JP", "EUC_CN", "EUC_KR", "EUC_TW", "EUC_JIS_2004", "MULE_INTERNAL", "sjis", "ShiftJIS"])
 def test_no_encoding_opens_another_way(one, encoding):
     """In these a backslash, or half of a quote's escape, may be part of a character."""
     hostile = b"\x81\\'; drop table public.victim; --"

@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <libpq-fe.h>
 
 static void assert_quoted(void (*quote)(struct buf *, struct slice), const char *text, const char *expected)
 {
@@ -34,6 +35,38 @@ static void a_backslash_that_is_half_a_character_leaves_no_escape(void **state)
     assert_quoted(quote_literal, "\x81\\'", "E'\x81\\x5c'''");
 }
 
+/* The server reads characters by the encoding, and converts them before its lexer looks: what stays of a hostile text must
+   still end where the quoting ends. A pair whose second byte is a quote is in none of them; the server refuses it. */
+static void no_encoding_hides_the_end(void **state)
+{
+    static const char *const encodings[] = {"SJIS",   "SHIFT_JIS_2004", "BIG5",   "GBK",    "UHC",          "GB18030",
+                                            "JOHAB",  "EUC_JP",         "EUC_CN", "EUC_KR", "EUC_JIS_2004", "EUC_TW",
+                                            "LATIN1", "MULE_INTERNAL",  "UTF8"};
+    struct buf b;
+    (void)state;
+    buf_init(&b);
+    for (size_t e = 0; e < sizeof encodings / sizeof encodings[0]; e++) {
+        int encoding = pg_char_to_encoding(encodings[e]);
+        assert_true(encoding >= 0);
+        for (int lead = 0x80; lead < 0x100; lead++) {
+            const char text[] = {(char)lead, '\\', '\\', 'x', '\'', ';', 0};
+            buf_clear(&b);
+            quote_literal(&b, slice_str(text));
+            buf_u8(&b, 0);
+            const char *p = (const char *)buf_head(&b), *end = p + buf_len(&b) - 2;
+            assert_true(p[0] == 'E' && *end == '\'');
+            for (p += 2; p < end;) {
+                int n = PQmblen(p, encoding);
+                if (n == 1 && (*p == '\\' || *p == '\''))
+                    n = 2; /* an escape, or a doubled quote */
+                p += n;
+            }
+            assert_ptr_equal(p, end);
+        }
+    }
+    buf_free(&b);
+}
+
 static void identifiers_are_always_quoted(void **state)
 {
     (void)state;
@@ -58,6 +91,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(literals_end_where_the_text_ends),
         cmocka_unit_test(a_backslash_that_is_half_a_character_leaves_no_escape),
+        cmocka_unit_test(no_encoding_hides_the_end),
         cmocka_unit_test(identifiers_are_always_quoted),
         cmocka_unit_test(a_zero_byte_ends_the_text),
     };

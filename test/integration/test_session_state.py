@@ -83,9 +83,29 @@ CHANGES = {
     "temporary_type": "CREATE TYPE pg_temp.scratch_type AS (a int)",
     "temporary_domain": "CREATE DOMAIN pg_temp.scratch_type AS int",
     "temporary_enum": "CREATE TYPE pg_temp.scratch_type AS ENUM ('a')",
+    "lock_two": "SELECT pg_advisory_lock(47, 12)",
+    "lock_two_try": "SELECT pg_try_advisory_lock(47, 13)",
+    "lock_two_shared": "SELECT pg_try_advisory_lock_shared(47, 14)",
+    "lock_one_shared": "SELECT pg_advisory_lock_shared(4713)",
+    "notify": "SELECT pg_notify('ch', 'x')",
+    "role_local": "SET LOCAL ROLE boss",
     "update_settings": "UPDATE pg_settings SET setting = 'hidden' WHERE name = 'search_path'",
 }
+# Which functions of SQL may not have.
+IN_CODE = {
+    "code_listen": "EXECUTE 'LISTEN ch'",
+    "code_prepare": "EXECUTE 'PREPARE p AS SELECT 1'",
+    "code_cursor": "EXECUTE 'DECLARE c CURSOR WITH HOLD FOR SELECT 1'",
+    "code_two": "PERFORM pg_advisory_lock(9); EXECUTE 'CREATE TEMP TABLE scratch (a int)'",
+    "code_caught": "BEGIN PERFORM pg_advisory_lock(10); PERFORM 1/0; EXCEPTION WHEN division_by_zero THEN NULL; END",
+    "code_custom": "PERFORM set_config('my.' || 'x', 'secret', false)",
+}
+CODE_WAYS = ("plpgsql", "do", "view", "trigger", "default")
 ONLY_PLAIN = {
+    "local_failed": "BEGIN; SET LOCAL ROLE boss; SELECT 1/0",
+    "role_failed": "BEGIN; SET ROLE boss; SELECT 1/0",
+    "temporary_dropped": "BEGIN; CREATE TEMP TABLE scratch (a int) ON COMMIT DROP; COMMIT",
+    "savepoint": "BEGIN; SAVEPOINT a; SET ROLE boss; ROLLBACK TO a; SET datestyle TO German; COMMIT",
     "listen": "LISTEN ch",
     "prepare": "PREPARE p AS SELECT 1",
     "cursor": "BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT 1; COMMIT",
@@ -200,13 +220,15 @@ def literal(text):
 
 WAYS = ("plain", "sql", "plpgsql", "do", "view", "trigger", "default")
 CASES = [(name, way) for name in CHANGES for way in WAYS] + [(name, "plain") for name in ONLY_PLAIN]
+CASES += [(name, way) for name in IN_CODE for way in CODE_WAYS]
 
 
 def make_ways(db, name, statement):
     """Objects named after the change."""
     plpgsql = literal("BEGIN %s; RETURN 1; END" % body_of(statement))
     db.run("CREATE FUNCTION way_pl_%s() RETURNS int LANGUAGE plpgsql AS %s" % (name, plpgsql))
-    db.run("CREATE FUNCTION way_sql_%s() RETURNS void LANGUAGE sql AS %s" % (name, literal(statement)))
+    if name not in IN_CODE:
+        db.run("CREATE FUNCTION way_sql_%s() RETURNS void LANGUAGE sql AS %s" % (name, literal(statement)))
     db.run("CREATE VIEW way_v_%s AS SELECT way_pl_%s() AS a" % (name, name))
     db.run("CREATE TABLE way_d_%s (a int, b int DEFAULT way_pl_%s())" % (name, name))
     db.run("CREATE TABLE way_t_%s (a int)" % name)
@@ -218,7 +240,7 @@ def make_ways(db, name, statement):
 def way_of(name, way):
     if name in ONLY_PLAIN:
         return ONLY_PLAIN[name]
-    statement = CHANGES[name]
+    statement = CHANGES.get(name) or IN_CODE[name]
     return {
         "plain": statement,
         "sql": "SELECT way_sql_%s()" % name,
@@ -238,7 +260,7 @@ def schema(shards, dbname):
         db.run("GRANT boss TO app")
     with shards[0].session(dbname=dbname, user="app") as db:
         db.run(SCHEMA)
-        for name, statement in CHANGES.items():
+        for name, statement in (CHANGES | IN_CODE).items():
             make_ways(db, name, statement)
         db.run("GRANT ALL ON ALL TABLES IN SCHEMA public TO boss; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO boss")
 
@@ -261,7 +283,7 @@ def fresh(shards, dbname):
 
 
 def test_catalogue_is_large():
-    assert len(CASES) >= 170
+    assert len(CASES) == len(set(CASES)) >= 420
 
 
 @pytest.mark.parametrize("name, way", CASES, ids=["%s-%s" % case for case in CASES])
@@ -277,3 +299,52 @@ def test_next_client_sees_nothing_while_the_first_is_there(proxy, fresh, name, w
     with proxy.session() as a, proxy.session() as b:
         a.run(way_of(name, way))
         assert answers(b) == fresh
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["-c DateStyle=German", "-c work_mem=7MB -c search_path=hidden", "-c role=boss", "-c my.x=secret", "-c TimeZone=Asia/Tokyo -c seed=0.5",
+     "-c default_transaction_isolation=serializable", "-c client_encoding=LATIN1", "-c statement_timeout=17min -c row_security=off"],
+)
+def test_next_client_sees_nothing_of_startup_options(proxy, fresh, options):
+    with contextlib.suppress(psycopg2.DatabaseError), proxy.session(options=options) as a:
+        a.run("SELECT 1")
+    with proxy.session() as b:
+        assert answers(b) == fresh
+
+
+@pytest.mark.parametrize("statement", ["SELECT setseed(0.25)", "SET seed TO 0.25", "SELECT set_config('seed', '0.25', false)", "SELECT way_pl_seed()",
+                                       "DO 'BEGIN PERFORM setseed(0.25); END'", "SELECT * FROM way_v_seed"])
+def test_next_client_does_not_know_the_random_numbers(proxy, shards, dbname, statement):
+    with shards[0].session(dbname=dbname, user="app") as db:
+        db.run("SELECT setseed(0.25)")
+        known = db.rows("SELECT random() FROM generate_series(1, 5)")
+    with proxy.session() as a:
+        a.run(statement)
+    with proxy.session() as b:
+        assert not set(b.rows("SELECT random() FROM generate_series(1, 5)")) & set(known)
+
+
+@pytest.mark.parametrize("statement", ["LOAD 'auto_explain'", "DO $$BEGIN LOAD 'auto_explain'; END$$", "DO $$BEGIN EXECUTE format('LOAD %L', 'auto_explain'); END$$"])
+def test_next_client_has_no_library_of_the_first(proxy, statement):
+    question = "SELECT count(*) FROM pg_settings WHERE starts_with(name, 'auto_explain.')"
+    with contextlib.suppress(psycopg2.errors.FeatureNotSupported), proxy.session(user="postgres") as a:
+        a.run(statement)  # as it is, it is refused
+    with proxy.session(user="postgres") as b:
+        assert b.one(question) == 0
+
+
+@pytest.mark.parametrize("way", ["plain", "plpgsql", "do", "view"])
+def test_next_client_has_no_connection_of_the_first(proxy, shards, dbname, way):
+    connect = "dblink_connect_u('first', 'host=127.0.0.1 port=%d dbname=%s user=app')" % (shards[0].port, dbname)
+    with shards[0].session(dbname=dbname) as db:
+        db.run("CREATE EXTENSION IF NOT EXISTS dblink")
+        db.run("GRANT EXECUTE ON FUNCTION dblink_connect_u(text, text) TO app")
+        db.run("CREATE OR REPLACE FUNCTION way_dblink() RETURNS int LANGUAGE plpgsql AS " + literal("BEGIN PERFORM %s; RETURN 1; END" % connect))
+        db.run("CREATE OR REPLACE VIEW way_v_dblink AS SELECT way_dblink() AS a; GRANT SELECT ON way_v_dblink TO app")
+    statement = {"plain": "SELECT " + connect, "plpgsql": "SELECT way_dblink()", "do": "DO " + literal("BEGIN PERFORM %s; END" % connect),
+                 "view": "SELECT * FROM way_v_dblink"}[way]
+    with proxy.session() as a:
+        a.run(statement)
+    with proxy.session() as b:
+        assert b.rows("SELECT dblink_get_connections()") == [(None,)]

@@ -128,6 +128,7 @@ void loop_run(struct loop *loop)
     while (!atomic_load(&loop->stopping))
         run_turn(loop);
     loop->in_run = false;
+    loop->now_us = 0;
     atomic_store(&loop->stopping, false);
 }
 
@@ -159,10 +160,12 @@ void loop_destroy(struct loop **loop_p)
 /* The time is a cache, not a part of what a const loop promises not to change. */
 uint64_t loop_now_us(const struct loop *loop)
 {
-    struct loop *mutable_loop = (struct loop *)(uintptr_t)loop;
-    if (!loop->in_run || loop->now_us == 0)
-        mutable_loop->now_us = clock_monotonic_us();
-    return loop->now_us;
+    if (loop->now_us != 0)
+        return loop->now_us;
+    uint64_t now = clock_monotonic_us();
+    if (loop->in_run)
+        ((struct loop *)(uintptr_t)loop)->now_us = now;
+    return now;
 }
 
 bool loop_call(struct loop *loop, const void *self, void (*cb)(void *arg), void *arg)

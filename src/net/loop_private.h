@@ -60,7 +60,7 @@ struct loop {
 
     bool in_run;
     uint64_t turn;   /* counts from 1 */
-    uint64_t now_us; /* of this turn; 0: not read yet */
+    uint64_t now_us; /* of this turn; 0: not read yet, and outside of a run */
 
     /* A linked deferred is in `later` if it ran in this turn, else in `deferred`. */
     struct list deferred, later;

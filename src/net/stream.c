@@ -199,15 +199,26 @@ static __attribute__((noinline)) struct buf *queue_end(struct stream *s)
     return p ? &p->behind : &s->out;
 }
 
-static void queue(struct stream *s, struct slice bytes)
+static __attribute__((noinline)) void queue_large(struct stream *s, struct slice bytes)
 {
-    if (bytes.len == 0)
-        return;
     if (bytes.len < BLOB_MIN_BYTES || !queue_by_reference(s, bytes)) {
         struct buf *to = s->parts ? queue_end(s) : &s->out;
         if (!to->data)
             loop_borrow_buf(s->loop, to);
         buf_slice_append(to, bytes);
+    }
+}
+
+static inline void queue(struct stream *s, struct slice bytes)
+{
+    if (bytes.len == 0)
+        return;
+    if (bytes.len >= BLOB_MIN_BYTES || s->parts) {
+        queue_large(s, bytes);
+    } else {
+        if (!s->out.data)
+            loop_borrow_buf(s->loop, &s->out);
+        buf_slice_append(&s->out, bytes);
     }
     if (!list_linked(&s->unsent))
         list_push_back(&s->loop->unsent, &s->unsent);
@@ -259,8 +270,8 @@ static __attribute__((noinline)) enum io push_parts(struct stream *s, struct sli
     return IO_OK;
 }
 
-/* Sends the queue and, behind it, `more`, whose rest is queued. */
-static enum io push(struct stream *s, struct slice more)
+/* Sends the queue and, behind it, `more`, whose rest is queued. What is waited for changes only if not all is taken. */
+static __attribute__((noinline)) enum io push(struct stream *s, struct slice more)
 {
     if (s->parts) {
         enum io r = push_parts(s, more);
@@ -290,8 +301,34 @@ static enum io push(struct stream *s, struct slice more)
     queue(s, slice_of(more.data ? more.data + of_more : NULL, more.len - of_more));
     if (buf_len(&s->out) == 0)
         loop_return_buf(s->loop, &s->out);
-    arm(s);
+    if (r != IO_OK)
+        arm(s);
     return r;
+}
+
+static __attribute__((noinline, cold)) enum io push_stopped(struct stream *s, enum io r, size_t sent,
+                                                            const struct error *why)
+{
+    if (r == IO_ERROR) {
+        stream_break(s, why);
+    } else {
+        buf_consume(&s->out, sent);
+        arm(s);
+    }
+    return r;
+}
+
+/* push() of what is most often there: out alone. */
+static enum io push_out(struct stream *s)
+{
+    struct slice bytes = buf_slice(&s->out);
+    struct error why;
+    size_t sent = 0;
+    enum io r = s->transport->send(s, &bytes, 1, &sent, &why);
+    if (r != IO_OK)
+        return push_stopped(s, r, sent, &why);
+    loop_return_buf(s->loop, &s->out);
+    return IO_OK;
 }
 
 void stream_write(struct stream *s, const void *data, size_t len)
@@ -306,7 +343,9 @@ enum io stream_flush(struct stream *s)
         return IO_ERROR;
     if (s->send_waits != WAIT_NOTHING || s->phase == PHASE_HANDSHAKE)
         return queue_empty(s) ? IO_OK : IO_AGAIN;
-    return push(s, slice_of(NULL, 0));
+    if (s->parts)
+        return push(s, slice_of(NULL, 0));
+    return buf_len(&s->out) == 0 ? IO_OK : push_out(s);
 }
 
 enum io stream_forward(struct stream *s, const void *data, size_t len)

@@ -285,10 +285,9 @@ char client_txn_status(const struct client *c)
 
 /* One answered request is one query to SHOW STATS (a pipeline is one); what ends outside a block is a
  * transaction. */
-static void count_request(struct client *c)
+static void count_request(struct client *c, uint64_t now)
 {
     struct session_stats *s = &c->env->stats;
-    uint64_t now = loop_now_us(c->env->loop);
     if (c->in_request) {
         stats_add(&s->queries, 1);
         stats_add(&s->query_us, now - c->request_us);
@@ -305,8 +304,9 @@ void client_ready(struct client *c)
 {
     uint8_t z[6] = {MSG_READY, 0, 0, 0, 5, (uint8_t)client_txn_status(c)};
     client_write(c, z, sizeof z);
-    count_request(c);
-    c->request_us = loop_now_us(c->env->loop);
+    uint64_t now = loop_now_us(c->env->loop);
+    count_request(c, now);
+    c->request_us = now;
     c->simple_open = false;
     if (c->txn.state == TXN_NONE && c->config != c->env->config && c->state == CLIENT_READY)
         client_reconfigure(c);
@@ -376,6 +376,31 @@ void client_update_reading(struct client *c)
     }
 }
 
+static __attribute__((noinline, cold)) enum dispatch function_call(struct client *c)
+{
+    struct error e;
+    if (c->extended_open && c->skip_till_sync)
+        return DISPATCH_DONE;
+    if (c->sync_pending || (c->extended_open && !extended_close_pipeline(c)) || c->run != RUN_NONE || c->multi)
+        return DISPATCH_AGAIN;
+    error_set(&e, SQLSTATE_FEATURE_NOT_SUPPORTED,
+              "function calls by the fast-path interface are not supported");
+    error_hint(&e, "Call the function in a SELECT.");
+    client_send_error(c, &e);
+    txn_fail(c);
+    client_ready(c);
+    return DISPATCH_DONE;
+}
+
+static __attribute__((noinline, cold)) enum dispatch unknown_type(struct client *c, uint8_t type)
+{
+    struct error e;
+    error_set(&e, SQLSTATE_PROTOCOL_VIOLATION, "invalid frontend message type %u", (unsigned)type);
+    client_fatal(c, &e);
+    return DISPATCH_DONE;
+}
+
+/* What needs an error's memory is apart: this is for each message, and calls what comes last in it without a return. */
 static enum dispatch dispatch(struct client *c, const struct frame *f)
 {
     if (c->looks && f->type != MSG_TERMINATE)
@@ -400,27 +425,10 @@ static enum dispatch dispatch(struct client *c, const struct frame *f)
     case MSG_TERMINATE:
         client_close(c);
         return DISPATCH_DONE;
-    case MSG_FUNCTION_CALL: {
-        struct error e;
-        if (c->extended_open && c->skip_till_sync)
-            return DISPATCH_DONE;
-        if (c->sync_pending || (c->extended_open && !extended_close_pipeline(c)) || c->run != RUN_NONE ||
-            c->multi)
-            return DISPATCH_AGAIN;
-        error_set(&e, SQLSTATE_FEATURE_NOT_SUPPORTED,
-                  "function calls by the fast-path interface are not supported");
-        error_hint(&e, "Call the function in a SELECT.");
-        client_send_error(c, &e);
-        txn_fail(c);
-        client_ready(c);
-        return DISPATCH_DONE;
-    }
-    default: {
-        struct error e;
-        error_set(&e, SQLSTATE_PROTOCOL_VIOLATION, "invalid frontend message type %u", (unsigned)f->type);
-        client_fatal(c, &e);
-        return DISPATCH_DONE;
-    }
+    case MSG_FUNCTION_CALL:
+        return function_call(c);
+    default:
+        return unknown_type(c, f->type);
     }
 }
 
@@ -498,15 +506,16 @@ static size_t client_walk(struct client *c, const uint8_t *p, size_t n)
             if (c->state == CLIENT_CLOSING)
                 break;
         }
+        if (at == n) {
+            c->need_input = FRAME_HEADER_BYTES;
+            break;
+        }
         struct frame f;
-        size_t need;
+        size_t need = FRAME_HEADER_BYTES;
         uint32_t max = c->state == CLIENT_AUTH ? 65536 : client_max_message(c);
         enum frame_result r = frame_next(slice_of(p + at, n - at), max, &f, &need);
         if (r != FRAME_OK) {
-            if (n > at)
-                at += input_stops(c, slice_of(p + at, n - at), r, max, need);
-            else
-                c->need_input = need;
+            at += input_stops(c, slice_of(p + at, n - at), r, max, need);
             break;
         }
         c->rest = slice_of(p + at + f.whole.len, n - at - f.whole.len);

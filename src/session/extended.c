@@ -905,26 +905,36 @@ enum dispatch extended_refused(struct client *c, const struct error *e)
     return pipeline_drained(c) ? failed(c, e) : DISPATCH_AGAIN;
 }
 
-enum dispatch extended_message(struct client *c, const struct frame *f)
+/* True: *d_r is what becomes of the message. */
+static __attribute__((noinline)) bool takes_no_message(struct client *c, const struct frame *f, enum dispatch *d_r)
 {
     if (c->sync_pending || c->console_waiting || ((c->simple_open || c->multi) && c->run != RUN_COPY_IN))
-        return DISPATCH_AGAIN;
-    if (c->run == RUN_COPY_IN)
-        return DISPATCH_DONE; /* Sync and Flush are ignored while copying in (protocol chapter, "COPY
+        *d_r = DISPATCH_AGAIN;
+    else if (c->run == RUN_COPY_IN)
+        *d_r = DISPATCH_DONE; /* Sync and Flush are ignored while copying in (protocol chapter, "COPY
                                  Operations") */
-    if (c->copy_pass != COPY_PASS_NONE)
-        return c->copy_pass == COPY_PASS_STARTING ? DISPATCH_AGAIN : DISPATCH_DONE;
-    if (c->console)
-        return console_extended(c, f);
-    if (c->skip_till_sync && f->type != MSG_SYNC)
-        return DISPATCH_DONE;
-    if (!c->extended_open)
-        begin_cycle(c);
-    if (f->body.len > 0 && (f->type == MSG_FLUSH || (f->type == MSG_SYNC && !c->skip_till_sync))) {
-        enum dispatch d = has_body(c);
-        if (d == DISPATCH_AGAIN || f->type == MSG_FLUSH)
+    else if (c->copy_pass != COPY_PASS_NONE)
+        *d_r = c->copy_pass == COPY_PASS_STARTING ? DISPATCH_AGAIN : DISPATCH_DONE;
+    else if (c->console)
+        *d_r = console_extended(c, f);
+    else if (c->skip_till_sync && f->type != MSG_SYNC)
+        *d_r = DISPATCH_DONE;
+    else
+        return false;
+    return true;
+}
+
+enum dispatch extended_message(struct client *c, const struct frame *f)
+{
+    /* Together: hardly any message meets one of them. */
+    if (c->sync_pending | c->console_waiting | c->simple_open | c->multi | c->console | c->skip_till_sync |
+        (c->run == RUN_COPY_IN) | (c->copy_pass != COPY_PASS_NONE)) {
+        enum dispatch d = DISPATCH_DONE;
+        if (takes_no_message(c, f, &d))
             return d;
     }
+    if (!c->extended_open)
+        begin_cycle(c);
     switch (f->type) {
     case MSG_PARSE:
         return on_parse(c, f);
@@ -937,8 +947,10 @@ enum dispatch extended_message(struct client *c, const struct frame *f)
     case MSG_CLOSE:
         return on_close(c, f);
     case MSG_FLUSH:
-        return on_flush(c);
+        return f->body.len > 0 ? has_body(c) : on_flush(c);
     default:
+        if (f->body.len > 0 && !c->skip_till_sync && has_body(c) == DISPATCH_AGAIN)
+            return DISPATCH_AGAIN;
         return on_sync(c);
     }
 }

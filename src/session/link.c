@@ -59,12 +59,11 @@ static struct link *link_create(struct client *c, unsigned shard)
 static void link_remove(struct link *l)
 {
     struct client *c = l->client;
-    for (unsigned i = 0; i < c->n_links; i++)
-        if (c->links[i] == l) {
-            memmove(&c->links[i], &c->links[i + 1], (c->n_links - i - 1) * sizeof(struct link *));
-            c->n_links--;
-            break;
-        }
+    unsigned at = 0;
+    while (c->links[at] != l)
+        at++;
+    for (c->n_links--; at < c->n_links; at++)
+        c->links[at] = c->links[at + 1];
     if (c->run_link == l)
         c->run_link = NULL;
     if (c->turn == l)
@@ -73,8 +72,10 @@ static void link_remove(struct link *l)
         c->multi_first = NULL;
     if (c->unnamed_portal || c->names)
         extended_forget_portals_of(c, l); /* the memory will be another client's link */
-    varset_unref(&l->vars_before);
-    varset_unref(&l->found_vars);
+    if (l->vars_before || l->found_vars) {
+        varset_unref(&l->vars_before);
+        varset_unref(&l->found_vars);
+    }
     list_push_front(&c->env->links_free, &l->node);
 }
 
@@ -84,13 +85,18 @@ static bool session_pooling(const struct client *c)
     return mode == POOL_SESSION;
 }
 
+static __attribute__((noinline, cold)) void link_put_waiting(struct link *l)
+{
+    if (l->waiting)
+        pool_cancel_wait(&l->wait);
+    link_remove(l);
+}
+
 void link_put(struct link *l, bool clean)
 {
     struct server *s = l->server;
     if (!s) {
-        if (l->waiting)
-            pool_cancel_wait(&l->wait);
-        link_remove(l);
+        link_put_waiting(l);
         return;
     }
     if (l->looking && clean)
@@ -101,9 +107,10 @@ void link_put(struct link *l, bool clean)
         link_remove(l);
         return;
     }
-    if (l->effects && l->client->state != CLIENT_CLOSING && !session_pooling(l->client) && state_ask(l))
+    bool session = session_pooling(l->client), closing = l->client->state == CLIENT_CLOSING;
+    if (l->effects && !closing && !session && state_ask(l))
         return;
-    if (l->client->state != CLIENT_CLOSING && (l->pinned || session_pooling(l->client))) {
+    if (!closing && (l->pinned || session)) {
         l->in_txn = l->writer = l->own_part = l->used = l->cannot_prepare = l->open_pipeline = l->flush_sent =
             false;
         l->name_unknown = l->sequence_used = false;
@@ -113,7 +120,7 @@ void link_put(struct link *l, bool clean)
     server_set_owner(s, NULL, NULL);
     if (s->cancel_lost || s->closes_after || state_unasked(l))
         pool_discard(s);
-    else if (l->pinned || session_pooling(l->client))
+    else if (l->pinned || session)
         pool_reset_and_release(s);
     else
         pool_release(s);
@@ -193,70 +200,78 @@ static void link_attach(struct link *l, struct server *s)
         vars_keep_told(l->client, s);
 }
 
-/* Whether a transaction would come to more than one shard that may not. */
+/* Whether a transaction would come to more than one shard. */
 static bool would_span(struct client *c, const struct shard_set *shards)
 {
     struct shard_set all = *shards;
-    if (c->txn.state == TXN_NONE)
-        return false;
     for (unsigned i = 0; i < c->n_links; i++)
         if (c->links[i]->in_txn)
             shard_set_add(&all, c->links[i]->shard);
     return shard_set_count(&all) > 1;
 }
 
-/* A server for l that can become what the session wants; the pool's others are closed one by one. */
-static inline bool link_take(struct link *l)
+/* A server for l that is, or can become, what the session wants; the pool's others are closed one by one. */
+static __attribute__((noinline)) enum acquire link_settle(struct link *l)
 {
     for (;;) {
-        struct server *s = pool_acquire(pool_of(l->client, l->shard), &l->wait);
-        if (!s) {
-            l->waiting = true;
-            return false;
+        if (!l->server) {
+            struct server *s = pool_acquire(pool_of(l->client, l->shard), &l->wait);
+            if (!s) {
+                l->waiting = true;
+                return ACQUIRE_WAIT;
+            }
+            link_attach(l, s);
         }
-        link_attach(l, s);
-        if (link_is_set(l) || link_suits(l))
-            return true;
+        if (link_is_set(l))
+            return ACQUIRE_READY;
+        if (link_suits(l))
+            return link_waits_for_variables(l) ? ACQUIRE_WAIT : ACQUIRE_READY;
         link_refuse(l);
     }
+}
+
+static enum acquire link_acquire(struct client *c, unsigned shard, struct error *error_r)
+{
+    struct link *l = link_find(c, shard);
+    if (!l) {
+        bool holds = c->n_links > 0;
+        l = link_create(c, shard);
+        l->wait.privileged = holds;
+        struct server *s = pool_acquire(pool_of(c, shard), &l->wait);
+        if (!s) {
+            l->waiting = true;
+            return ACQUIRE_WAIT;
+        }
+        link_attach(l, s);
+        return link_is_set(l) ? ACQUIRE_READY : link_settle(l);
+    }
+    if (l->coordinator_has || l->ending)
+        return ACQUIRE_WAIT; /* an earlier transaction of this client is not yet applied there */
+    if (l->looking)
+        return ACQUIRE_WAIT;
+    if (l->lost) {
+        error_set(error_r, SQLSTATE_CONNECTION_FAILURE,
+                  "the connection to shard \"%s\" was lost in this transaction", c->db->shards[shard]->name);
+        return ACQUIRE_FAILED;
+    }
+    if (!l->server)
+        return ACQUIRE_WAIT;
+    return link_is_set(l) ? ACQUIRE_READY : link_settle(l);
 }
 
 enum acquire links_acquire(struct client *c, const struct shard_set *shards, struct error *error_r)
 {
     if (error_take(&c->acquire_error, error_r))
         return ACQUIRE_FAILED;
-    if (would_span(c, shards) && !txn_may_span(c, error_r))
+    if (c->txn.state != TXN_NONE && would_span(c, shards) && !txn_may_span(c, error_r))
         return ACQUIRE_FAILED;
+    int only = shard_set_single(shards);
+    if (only >= 0)
+        return link_acquire(c, (unsigned)only, error_r);
     for (int i = shard_set_next(shards, 0); i >= 0; i = shard_set_next(shards, i + 1)) {
-        struct link *l = link_find(c, (unsigned)i);
-        if (l && (l->coordinator_has || l->ending))
-            return ACQUIRE_WAIT; /* an earlier transaction of this client is not yet applied there */
-        if (l && l->looking)
-            return ACQUIRE_WAIT;
-        if (l && l->server && !l->lost) {
-            if (link_is_set(l))
-                continue;
-            if (!link_suits(l)) {
-                link_refuse(l);
-                if (!link_take(l))
-                    return ACQUIRE_WAIT;
-            }
-            if (link_waits_for_variables(l))
-                return ACQUIRE_WAIT;
-            continue;
-        }
-        if (l && l->lost) {
-            error_set(error_r, SQLSTATE_CONNECTION_FAILURE,
-                      "the connection to shard \"%s\" was lost in this transaction", c->db->shards[i]->name);
-            return ACQUIRE_FAILED;
-        }
-        if (l)
-            return ACQUIRE_WAIT;
-        bool holds = c->n_links > 0;
-        l = link_create(c, (unsigned)i);
-        l->wait.privileged = holds;
-        if (!link_take(l) || (!link_is_set(l) && link_waits_for_variables(l)))
-            return ACQUIRE_WAIT;
+        enum acquire r = link_acquire(c, (unsigned)i, error_r);
+        if (r != ACQUIRE_READY)
+            return r;
     }
     return ACQUIRE_READY;
 }
@@ -360,21 +375,19 @@ void link_append_modes(struct buf *b, const struct transaction_modes *m)
    follows, the client's statement above all, which must not run outside its transaction. */
 static void join_step(struct link *l, struct slice sql)
 {
-    struct buf b;
-    buf_init(&b);
-    message_parse(&b, "", sql, 0, NULL);
-    size_t begun = message_begin(&b, MSG_BIND);
-    buf_cstr(&b, "");
-    buf_cstr(&b, "");
-    for (int i = 0; i < 3; i++)
-        buf_u16(&b, 0);
-    message_end(&b, begun);
-    message_execute(&b, "", 0);
-    server_write(l->server, buf_head(&b), buf_len(&b));
+    uint8_t parse[FRAME_HEADER_BYTES + 1] = {MSG_PARSE}; /* of the unnamed statement */
+    static const uint8_t behind[] = {
+        0,           0, 0,                                   /* the text's end; no types */
+        MSG_BIND,    0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, /* of no parameters to the unnamed portal */
+        MSG_EXECUTE, 0, 0, 0, 9,  0, 0, 0, 0, 0,             /* all of it */
+    };
+    store_u32(parse + 1, (uint32_t)(4 + 1 + sql.len + 1 + 2));
+    server_write(l->server, parse, sizeof parse);
+    server_write(l->server, sql.data, sql.len);
+    server_write(l->server, behind, sizeof behind);
     server_expect(l->server, EXPECT_PARSE, SINK_DROP, TAG_BEGIN, NULL);
     server_expect(l->server, EXPECT_BIND, SINK_DROP, TAG_BEGIN, NULL);
     server_expect(l->server, EXPECT_EXECUTE, SINK_DROP, TAG_BEGIN, NULL);
-    buf_free(&b);
 }
 
 /* A replayed text may be several statements (RESET ALL). */

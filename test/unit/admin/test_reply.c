@@ -13,7 +13,7 @@
 
 static struct frame take(struct buf *b, char type)
 {
-    struct frame f;
+    struct frame f = {0};
     size_t need;
     assert_int_equal(frame_next(buf_slice(b), 1 << 20, &f, &need), FRAME_OK);
     assert_int_equal(f.type, type);

@@ -106,7 +106,7 @@ static size_t startup(uint8_t packet[128], const char *database)
 static void expect_refusal(int fd)
 {
     uint8_t bytes[1024];
-    struct frame f;
+    struct frame f = {0};
     struct error e, bad;
     size_t need;
     ssize_t n = recv(fd, bytes, sizeof bytes, MSG_DONTWAIT);

@@ -11,7 +11,7 @@
 
 static struct frame next(struct buf *b)
 {
-    struct frame f;
+    struct frame f = {0};
     size_t need;
     assert_int_equal(frame_next(buf_slice(b), UINT32_MAX, &f, &need), FRAME_OK);
     buf_consume(b, f.whole.len);

@@ -16,7 +16,7 @@
 
 static struct frame make(struct buf *b, uint8_t type, struct slice body)
 {
-    struct frame f;
+    struct frame f = {0};
     size_t need;
     buf_clear(b);
     size_t begun = message_begin(b, type);
@@ -65,7 +65,7 @@ static void assert_result(struct fixture *t, struct slice wanted)
     buf_init(&got);
     int n_response = 0, n_done = 0, n_data = 0;
     while (buf_len(&t->out)) {
-        struct frame f;
+        struct frame f = {0};
         size_t need;
         assert_int_equal(frame_next(buf_slice(&t->out), UINT32_MAX, &f, &need), FRAME_OK);
         assert_int_equal(n_done, 0);

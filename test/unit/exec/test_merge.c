@@ -16,7 +16,7 @@ static const struct datum_style iso = {.iso = true};
 
 static struct frame frame_of(const struct buf *b)
 {
-    struct frame f;
+    struct frame f = {0};
     size_t need;
     assert_int_equal(frame_next(buf_slice(b), UINT32_MAX, &f, &need), FRAME_OK);
     return f;

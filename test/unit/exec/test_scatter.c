@@ -22,7 +22,7 @@ static struct scatter *start(struct plan *p, enum plan_kind kind, unsigned n, bo
 
 static void feed(struct scatter *s, unsigned source, struct buf *message, struct buf *out)
 {
-    struct frame f;
+    struct frame f = {0};
     size_t need;
     bool pause;
     struct error e;
@@ -62,7 +62,7 @@ static void feed_columns(struct scatter *s, unsigned source, struct buf *out)
 static void assert_tag(struct scatter *s, const char *expected)
 {
     struct buf b;
-    struct frame f;
+    struct frame f = {0};
     size_t need;
     const char *tag;
     int64_t rows;
@@ -89,7 +89,7 @@ static void assert_types(struct buf *b, const char *expected)
 {
     char types[64];
     size_t n = 0, need;
-    struct frame f;
+    struct frame f = {0};
     while (n < sizeof types - 1 && frame_next(buf_slice(b), UINT32_MAX, &f, &need) == FRAME_OK) {
         types[n++] = (char)f.type;
         buf_consume(b, f.whole.len);
@@ -209,7 +209,7 @@ static void a_lost_row_is_an_error(void **state)
 {
     struct plan p;
     struct buf out, b;
-    struct frame f;
+    struct frame f = {0};
     size_t need;
     bool pause;
     struct error e;

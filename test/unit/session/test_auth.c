@@ -93,7 +93,7 @@ static void finish(struct client *c)
 static void send_body(struct client *c, const void *body, size_t len)
 {
     struct buf b;
-    struct frame f;
+    struct frame f = {0};
     size_t need;
     buf_init(&b);
     size_t begun = message_begin(&b, MSG_PASSWORD);
@@ -123,7 +123,7 @@ static void send_initial(struct client *c, const char *mechanism, const char *te
 /* The text of the one Authentication message that came. */
 static struct slice reply(struct client *c, uint32_t code)
 {
-    struct frame f;
+    struct frame f = {0};
     size_t need;
     assert_int_equal(frame_next(buf_slice(&c->out), 1 << 20, &f, &need), FRAME_OK);
     assert_int_equal(f.type, 'R');
@@ -487,7 +487,7 @@ static void other_messages_are_refused(void **state)
     (void)state;
     struct client c;
     struct buf b;
-    struct frame f;
+    struct frame f = {0};
     size_t need;
     begin(&c, "plain");
     buf_init(&b);

@@ -12,7 +12,7 @@
 
 static struct frame frame_of(const struct buf *b)
 {
-    struct frame f;
+    struct frame f = {0};
     size_t need;
     assert_int_equal(frame_next(buf_slice(b), INT32_MAX, &f, &need), FRAME_OK);
     assert_int_equal(f.whole.len, buf_len(b));

@@ -8,10 +8,12 @@
  *
  * FORWARD: bytes go to the owner as they come, whole or partial messages, without being assembled; but
  * messages that somebody must look at (ErrorResponse, ReadyForQuery, ParameterStatus, NotificationResponse,
- * CopyInResponse, CopyOutResponse, CopyBothResponse) are delivered whole through message(), in order.
+ * CopyInResponse, CopyOutResponse) are delivered whole through message(), in order.
  * MESSAGE: every message is delivered whole, a NoticeResponse too, which belongs to what is answered then. DROP: only those that somebody must look at. After ErrorResponse
  * the server skips to Sync (extended protocol): expectations up to the next SYNC are reported through
  * skipped() and forgotten.
+ *
+ * A server that says what cannot come now (src/backend/replies.h), or says it in a malformed way, is lost, with 08P01.
  *
  * HOLD (kind TURN) is not answered by anything: while it is at the head, what comes is kept, a bounded amount of
  * it, and handed over after server_pass(). So an owner of several servers can have them work at the same time
@@ -39,10 +41,12 @@ enum expect_kind {
     EXPECT_TURN
 };
 enum expect_sink { SINK_FORWARD, SINK_MESSAGE, SINK_DROP, SINK_HOLD };
+enum expect_copy { EXPECT_NO_COPY, EXPECT_COPY_OUT, EXPECT_COPY_IN };
 struct expect {
     uint8_t kind, sink;
-    uint16_t tag; /* the owner's */
-    void *arg;    /* the owner's */
+    uint16_t tag;        /* the owner's */
+    uint8_t first_state; /* of its answer, src/backend/replies.h */
+    void *arg;           /* the owner's */
 };
 
 struct server;
@@ -78,6 +82,7 @@ struct server {
     size_t forward_left; /* bytes of a message under way in FORWARD that are still to come */
     size_t drop_left;    /* the same for a message that nobody wants */
     char txn_status;     /* of the last ReadyForQuery */
+    uint8_t reply_state; /* what the head's answer has come to: src/backend/replies.h */
     bool dead;           /* lost or closed: no more I/O */
     bool wrote_rows;     /* a CommandComplete told of rows written, since the owner last cleared this */
     /* session state on the server */
@@ -112,6 +117,8 @@ void server_detach(struct server *s);                    /* from its loop, idle 
 void server_attach(struct server *s, struct loop *loop); /* on the new loop's thread */
 
 void server_expect(struct server *s, enum expect_kind kind, enum expect_sink sink, uint16_t tag, void *arg);
+/* The QUERY or EXECUTE that was expected last is COPY TO STDOUT, or FROM STDIN: else the server may not answer so. */
+void server_expect_copy(struct server *s, enum expect_copy copy);
 static inline uint32_t server_outstanding(const struct server *s)
 {
     return s->ring_count;
@@ -143,6 +150,8 @@ void server_cancel(struct server *s);
    that came to be unseen cannot be found nor removed: a server that may have some is to be closed. */
 void server_forget_variables(struct server *s);
 void server_fail(struct server *s, const struct error *why); /* as if the connection had broken */
+/* The same for what its owner cannot take: a message of this type, and why, in a sentence. */
+void server_violation(struct server *s, uint8_t type, const char *what);
 const struct shard_def *server_shard(const struct server *s);
 
 #endif

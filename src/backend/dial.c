@@ -258,7 +258,8 @@ static void start_attempt(struct dial *d)
  * does it). */
 static bool try_next(const struct dial *d)
 {
-    return strcmp(d->why.sqlstate, SQLSTATE_CONNECTION_FAILURE) == 0 || strcmp(d->why.sqlstate, "57P03") == 0;
+    return strcmp(d->why.sqlstate, SQLSTATE_CONNECTION_FAILURE) == 0 ||
+           strcmp(d->why.sqlstate, SQLSTATE_PROTOCOL_VIOLATION) == 0 || strcmp(d->why.sqlstate, "57P03") == 0;
 }
 
 static void use(struct dial *d, PGconn *pq, const struct begun *begun)
@@ -411,6 +412,21 @@ static void read_identity(struct dial *d, const PGresult *r, struct identity *fo
         found_r->timeline = (uint32_t)strtoul(PQgetvalue(r, 0, 2), NULL, 16);
 }
 
+/* libpq would go on answering that COPY is under way. */
+static bool is_copy(const PGresult *r)
+{
+    ExecStatusType status = PQresultStatus(r);
+    return status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH;
+}
+
+static void answered_by_copy(struct dial *d)
+{
+    (void)error_set(&d->why, SQLSTATE_PROTOCOL_VIOLATION, "protocol violation by shard \"%s\"", d->shard);
+    error_detail(&d->why, "It answers the question for its identity by COPY.");
+    error_hint(&d->why, "Check that PostgreSQL is what answers there.");
+    attempt_failed(d);
+}
+
 static void poll_identity(struct dial *d)
 {
     struct identity found = {0};
@@ -421,8 +437,13 @@ static void poll_identity(struct dial *d)
         return;
     }
     while (alive && (r = PQgetResult(d->pq))) {
+        bool copy = is_copy(r);
         read_identity(d, r, &found);
         PQclear(r);
+        if (copy) {
+            answered_by_copy(d);
+            return;
+        }
         alive = PQstatus(d->pq) == CONNECTION_OK;
         if (alive && PQisBusy(d->pq)) {
             wait_for(d, WATCH_READ);

@@ -25,6 +25,7 @@
 #include "base/arena.h"
 #include "base/log.h"
 #include "cancel.h"
+#include "replies.h"
 #include "wire/message.h"
 
 #include <assert.h>
@@ -32,8 +33,6 @@
 #include <string.h>
 
 #define READ_BYTES 65536
-/* A server's message may be as large as PostgreSQL itself allows (1 GB and a header). */
-#define MAX_MESSAGE_BYTES 0x40000400u
 /* Kept of answers whose turn has not come; what one read brings may come on top. */
 #define HOLD_BYTES 65536u
 /* Kept as expectation rings between uses; deep pipelines give theirs back. */
@@ -67,6 +66,7 @@ struct server *server_create(struct loop *loop, struct backend_conn *conn, struc
     s->pool = pool;
     s->prepared = prepared;
     s->txn_status = 'I';
+    s->reply_state = REPLY_NONE;
     s->created_us = s->used_us = loop_now_us(loop);
     buf_init(&s->in);
     s->stream = stream_adopt(loop, backend_conn_fd(conn), backend_conn_ssl(conn), &server_stream_events, s);
@@ -141,15 +141,34 @@ static void ring_grow(struct server *s)
     s->ring_head = 0;
 }
 
+/* The head is another one now, or there is none. */
+static void begin_reply(struct server *s)
+{
+    s->reply_state = s->ring_count ? s->ring[s->ring_head].first_state : REPLY_NONE;
+}
+
 void server_expect(struct server *s, enum expect_kind kind, enum expect_sink sink, uint16_t tag, void *arg)
 {
     if (s->ring_count == s->ring_cap)
         ring_grow(s);
     s->ring[(s->ring_head + s->ring_count) & (s->ring_cap - 1)] =
-        (struct expect){.kind = (uint8_t)kind, .sink = (uint8_t)sink, .tag = tag, .arg = arg};
-    s->ring_count++;
+        (struct expect){.kind = (uint8_t)kind,
+                        .sink = (uint8_t)sink,
+                        .tag = tag,
+                        .first_state = (uint8_t)reply_first(kind, EXPECT_NO_COPY),
+                        .arg = arg};
+    if (s->ring_count++ == 0)
+        begin_reply(s);
     if (kind == EXPECT_QUERY)
         s->unnamed_statement = 0; /* a simple Query drops it */
+}
+
+void server_expect_copy(struct server *s, enum expect_copy copy)
+{
+    struct expect *last = server_expectation(s, s->ring_count - 1);
+    last->first_state = (uint8_t)reply_first(last->kind, copy);
+    if (s->ring_count == 1)
+        begin_reply(s);
 }
 
 static struct expect *ring_first(struct server *s)
@@ -161,6 +180,7 @@ static void ring_pop(struct server *s)
 {
     s->ring_head = (s->ring_head + 1) & (s->ring_cap - 1);
     s->ring_count--;
+    begin_reply(s);
     if (s->ring_count == 0) {
         s->ring_head = 0;
         if (s->ring_cap > RING_KEEP) {
@@ -182,46 +202,35 @@ bool server_sync_due(const struct server *s)
 void server_unhold(struct server *s)
 {
     uint32_t kept = 0;
+    bool held = server_holds(s);
     for (uint32_t i = 0; i < s->ring_count; i++)
         if (server_expectation(s, i)->sink != SINK_HOLD)
             *server_expectation(s, kept++) = *server_expectation(s, i);
     s->ring_count = kept;
+    if (held)
+        begin_reply(s);
 }
 
 void server_forget_replies(struct server *s)
 {
     assert(s->dead);
     s->ring_count = 0;
+    begin_reply(s);
 }
 
-/* What a message's type says: which kinds of expectation it ends (error answers aside), whether somebody must
-   look at it, whatever the sink, and whether it may come at any time. */
-#define ENDS(kind)   (1u << (kind))
-#define MUST_BE_SEEN (1u << 9)
-#define ASYNCHRONOUS (1u << 10)
+/* What a message's type says: whether somebody must look at it, whatever the sink, and whether it may come at any
+   time. */
+#define MUST_BE_SEEN 1u
+#define ASYNCHRONOUS 2u
 
-static const uint16_t type_facts[256] = {
-    [MSG_READY] = ENDS(EXPECT_QUERY) | ENDS(EXPECT_SYNC) | MUST_BE_SEEN,
-    [MSG_PARSE_COMPLETE] = ENDS(EXPECT_PARSE),
-    [MSG_BIND_COMPLETE] = ENDS(EXPECT_BIND),
-    [MSG_CLOSE_COMPLETE] = ENDS(EXPECT_CLOSE),
-    [MSG_ROW_DESCRIPTION] = ENDS(EXPECT_DESCRIBE_STATEMENT) | ENDS(EXPECT_DESCRIBE_PORTAL),
-    [MSG_NO_DATA] = ENDS(EXPECT_DESCRIBE_STATEMENT) | ENDS(EXPECT_DESCRIBE_PORTAL),
-    [MSG_COMMAND_COMPLETE] = ENDS(EXPECT_EXECUTE),
-    [MSG_EMPTY_QUERY] = ENDS(EXPECT_EXECUTE),
-    [MSG_PORTAL_SUSPENDED] = ENDS(EXPECT_EXECUTE),
+static const uint8_t type_facts[256] = {
+    [MSG_READY] = MUST_BE_SEEN,
     [MSG_ERROR] = MUST_BE_SEEN,
     [MSG_PARAMETER_STATUS] = MUST_BE_SEEN | ASYNCHRONOUS,
     [MSG_NOTIFICATION] = MUST_BE_SEEN | ASYNCHRONOUS,
     [MSG_COPY_IN_RESPONSE] = MUST_BE_SEEN,
     [MSG_COPY_OUT_RESPONSE] = MUST_BE_SEEN,
-    [MSG_COPY_BOTH_RESPONSE] = MUST_BE_SEEN,
 };
-
-static bool ends_expectation(unsigned kind, uint8_t type)
-{
-    return type_facts[type] & ENDS(kind);
-}
 
 static bool must_be_seen(uint8_t type)
 {
@@ -309,6 +318,35 @@ static void skip_to_sync(struct server *s)
         if (s->ops && s->ops->skipped)
             s->ops->skipped(s->owner, s, &skipped);
     }
+    if (e)
+        s->reply_state = REPLY_FAILED; /* a Query is ignored as well: what ends it is the answer to a Sync */
+}
+
+void server_violation(struct server *s, uint8_t type, const char *what)
+{
+    struct error e;
+    char name[64];
+    reply_name(type, name, sizeof name);
+    error_set(&e, SQLSTATE_PROTOCOL_VIOLATION, "protocol violation by shard \"%s\"", server_shard(s)->name);
+    error_detail(&e, "Message: %s. %s", name, what);
+    error_hint(&e, "Check that PostgreSQL is what answers there.");
+    server_lose(s, &e);
+}
+
+/* Nobody has asked, nobody is to be told: what the pool keeps is not to be given to anybody any more. */
+static void idle_message(struct server *s, const struct frame *f)
+{
+    struct error why, said, bad;
+    if (f->type ==
+        MSG_PARAMETER_STATUS) { /* by a reload of the shard's configuration; clients would not know */
+        error_set(&why, SQLSTATE_CONNECTION_FAILURE, "shard \"%s\" changed a setting", server_shard(s)->name);
+        server_lose(s, &why);
+    } else if (f->type == MSG_ERROR) {
+        bool read = message_read_error(f, &said, &bad) == STATUS_OK;
+        error_set(&why, SQLSTATE_CONNECTION_FAILURE, "shard \"%s\" ends the connection: %s",
+                  server_shard(s)->name, read ? said.message : bad.message);
+        server_lose(s, &why);
+    }
 }
 
 /* CommandComplete: whether rows were written, which takes a transaction id. "UPDATE 0" wrote none; tags that
@@ -322,44 +360,40 @@ static void note_tag(struct server *s, const uint8_t *whole, size_t total)
         s->wrote_rows = true;
 }
 
-/* Hands one whole message over and advances the expectations. False when the server died meanwhile. */
+/* Hands one whole message over, which may come now, and advances the expectations. False when the server died
+   meanwhile. */
 static bool deliver(struct server *s, const struct frame *f)
 {
     struct expect *head = ring_first(s);
     struct expect e;
+    uint8_t before = s->reply_state, next = reply_next(before, f->type);
     bool have = head != NULL && !is_asynchronous(f->type);
-    if (have)
-        e = *head;
-    bool end = have && ends_expectation(e.kind, f->type);
-    if (f->type == MSG_COMMAND_COMPLETE)
-        note_tag(s, f->whole.data, f->whole.len);
-    if (f->type == MSG_READY) {
-        struct error bad;
-        if (message_read_ready(f, &s->txn_status, &bad) != STATUS_OK) {
-            server_lose(s, &bad);
-            return false;
-        }
-    }
-    /* The expectation leaves the queue before the owner hears of its end: it may give the server back inside.
-     */
-    if (end)
-        ring_pop(s);
-    if (!s->ops && f->type == MSG_PARAMETER_STATUS) {
-        /* A setting changed under an idle connection (a reload of the shard's configuration): clients would
-           not be told. */
-        struct error why;
-        error_set(&why, SQLSTATE_CONNECTION_FAILURE, "shard \"%s\" changed a setting", server_shard(s)->name);
-        server_lose(s, &why);
+    if (!reply_well_formed(f)) {
+        server_violation(s, f->type, "It is malformed.");
         return false;
     }
-    if (s->ops) {
-        bool wanted = must_be_seen(f->type) || (have && e.sink == SINK_MESSAGE);
-        if (wanted)
-            s->ops->message(s->owner, s, have ? &e : NULL, f);
+    if (have)
+        e = *head;
+    if (f->type == MSG_COMMAND_COMPLETE)
+        note_tag(s, f->whole.data, f->whole.len);
+    else if (f->type == MSG_READY)
+        s->txn_status = (char)f->body.data[0];
+    /* The expectation leaves the queue before the owner hears of its end: it may give the server back inside.
+     */
+    if (next == REPLY_END)
+        ring_pop(s);
+    else if (next != REPLY_SKIP)
+        s->reply_state = next;
+    if (!s->ops) {
+        idle_message(s, f);
+    } else if (f->type == MSG_ERROR && before == REPLY_FAILED) {
+        log_debug("shard \"%s\": an error after the error", server_shard(s)->name); /* one is told */
+    } else if (must_be_seen(f->type) || (have && e.sink == SINK_MESSAGE)) {
+        s->ops->message(s->owner, s, have ? &e : NULL, f);
     }
     if (s->dead)
         return false;
-    if (f->type == MSG_ERROR && have)
+    if (next == REPLY_SKIP)
         skip_to_sync(s);
     return !s->dead;
 }
@@ -387,15 +421,6 @@ static void forward_run(struct server *s, const uint8_t *from, const uint8_t *to
         s->ops->forward(s->owner, s, from, (size_t)(to - from));
 }
 
-static void bad_reply(struct server *s, const char *what)
-{
-    struct error e;
-    error_set(&e, SQLSTATE_PROTOCOL_VIOLATION, "shard \"%s\" sent a malformed message",
-              server_shard(s)->name);
-    error_detail(&e, "%s", what);
-    server_lose(s, &e);
-}
-
 /* The rest of a message whose beginning went its way already. Returns how many bytes it took. */
 static size_t continue_message(struct server *s, const uint8_t *p, size_t n)
 {
@@ -420,21 +445,24 @@ static size_t walk(struct server *s, const uint8_t *p, size_t n)
     const uint8_t *at = p + continue_message(s, p, n), *end = p + n, *run = at;
     while (!s->dead && (size_t)(end - at) >= FRAME_HEADER_BYTES) {
         uint32_t len = load_u32(at + 1);
-        if (len < 4 || len > MAX_MESSAGE_BYTES) {
-            forward_run(s, run, at);
-            bad_reply(s, "the length of a message is out of bounds");
-            return n;
-        }
         size_t total = (size_t)len + 1, have = (size_t)(end - at);
         enum way way = way_of(s, *at);
+        uint8_t next = reply_next(s->reply_state, *at);
+        if (!(next || way == WAY_HOLD) || !reply_length_fits(*at, len)) {
+            forward_run(s, run, at);
+            if (!s->dead)
+                server_violation(s, *at, next ? "Its length cannot be." : "It cannot come now.");
+            return n;
+        }
         if (way == WAY_FORWARD) {
-            struct expect *e = ring_first(s);
             if (*at == MSG_COMMAND_COMPLETE && have >= total)
                 note_tag(s, at, total);
-            if (ends_expectation(e->kind, *at)) {
+            if (next == REPLY_END) {
                 if (have < total)
                     break; /* small: assembled, so that the expectation ends when its message does */
                 ring_pop(s);
+            } else {
+                s->reply_state = next;
             }
             if (have < total) {
                 s->forward_left = total - have;
@@ -451,12 +479,12 @@ static size_t walk(struct server *s, const uint8_t *p, size_t n)
         if (way == WAY_HOLD)
             break;
         if (way == WAY_DROP) {
-            struct expect *e = ring_first(s);
-            bool ends = e && ends_expectation(e->kind, *at);
-            if (have < total && ends)
+            if (have < total && next == REPLY_END)
                 break;
-            if (ends)
+            if (next == REPLY_END)
                 ring_pop(s);
+            else
+                s->reply_state = next;
             if (have < total) {
                 s->drop_left = total - have;
                 return n;
@@ -494,8 +522,9 @@ static void process_read(struct server *s, const uint8_t *p, size_t n)
     if (server_holds(s))
         return;
     if (buf_len(&s->in) >= FRAME_HEADER_BYTES) {
-        size_t total = (size_t)load_u32(buf_head(&s->in) + 1) + 1;
-        if (buf_len(&s->in) < total && total <= MAX_MESSAGE_BYTES)
+        const uint8_t *head = buf_head(&s->in);
+        uint32_t len = load_u32(head + 1);
+        if (buf_len(&s->in) < (size_t)len + 1 && reply_length_fits(*head, len))
             return; /* a large message in the making: do not walk it once a read */
     }
     /* The callbacks may destroy the server, and the buffer with it: walk bytes of our own. */

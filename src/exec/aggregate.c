@@ -379,7 +379,8 @@ enum status aggregate_build(const struct aggregate *a, uint16_t n_result_formats
                             const int16_t *result_formats, bool describe, struct buf *out,
                             struct error *error_r)
 {
-    assert(aggregate_complete(a));
+    if (!aggregate_complete(a))
+        return error_set(error_r, SQLSTATE_PROTOCOL_VIOLATION, "the shards did not describe their rows");
     if (check_formats(a, n_result_formats, error_r) != STATUS_OK)
         return STATUS_ERROR;
     append_parse(a, out);

@@ -88,6 +88,8 @@ static enum status on_command_complete(struct scatter *s, unsigned source, const
     int64_t rows;
     if (message_read_tag(f, &tag, &rows, error_r) != STATUS_OK)
         return STATUS_ERROR;
+    if (s->sources[source].ended)
+        return error_set(error_r, SQLSTATE_PROTOCOL_VIOLATION, "a shard ended its rows twice");
     s->sources[source].ended = true;
     s->ended++;
     if (speaks(s, source) || s->tag[0] == 0) {

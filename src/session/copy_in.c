@@ -216,6 +216,10 @@ void copy_in_reply(struct client *c, struct link *l, const struct expect *e, con
         }
         return;
     case MSG_COMMAND_COMPLETE:
+        if (k->state != COPY_ENDING) {
+            server_violation(l->server, f->type, "The data has not ended.");
+            return;
+        }
         if (message_read_tag(f, &tag, &rows, &bad) == STATUS_OK && rows > 0)
             k->rows = k->plan->copy.replicate ? rows : k->rows + rows;
         return;
@@ -436,6 +440,7 @@ enum dispatch copy_in_start(struct client *c, struct plan *p, const struct templ
         link_mark(l, p);
         l->source_due = true;
         link_query(l, t->statement, SINK_MESSAGE, TAG_STATEMENT);
+        link_expect_copy(l, p);
     }
     return DISPATCH_DONE;
 }

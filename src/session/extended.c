@@ -761,6 +761,7 @@ static enum dispatch on_execute(struct client *c, const struct frame *f)
     pipeline_on(c, l);
     server_write(l->server, f->whole.data, f->whole.len);
     server_expect(l->server, EXPECT_EXECUTE, SINK_FORWARD, TAG_STATEMENT, NULL);
+    link_expect_copy(l, portal->plan);
     if (portal->plan->verb == VERB_COPY_IN)
         c->copy_pass = COPY_PASS_STARTING;
     return DISPATCH_DONE;

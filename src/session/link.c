@@ -463,6 +463,14 @@ void link_mark(struct link *l, const struct plan *p)
 /* The key's class: "pgun" in ASCII. Two-part keys and one-part keys never meet. */
 #define COPIES_LOCK_CLASS 1885828462
 
+void link_expect_copy(struct link *l, const struct plan *p)
+{
+    if (p->verb == VERB_COPY_OUT)
+        server_expect_copy(l->server, EXPECT_COPY_OUT);
+    else if (p->verb == VERB_COPY_IN)
+        server_expect_copy(l->server, EXPECT_COPY_IN);
+}
+
 void link_lock_copies(struct link *l, const struct plan *p)
 {
     char sql[96];
@@ -640,12 +648,36 @@ static void link_end_of_read(void *owner, struct server *s)
         run_end_of_read(l->client, l);
 }
 
+void link_lost_error(const struct link *l, const struct error *why, struct error *e_r)
+{
+    if (link_violated(why)) {
+        *e_r = *why; /* names the shard */
+        return;
+    }
+    error_set(e_r, SQLSTATE_CONNECTION_FAILURE, "lost connection to shard \"%s\"",
+              l->client->db->shards[l->shard]->name);
+    error_detail(e_r, "%s", why->message);
+}
+
+bool link_violated(const struct error *why)
+{
+    return strcmp(why->sqlstate, SQLSTATE_PROTOCOL_VIOLATION) == 0;
+}
+
+/* The client may have half of the answer: nothing can follow it. What a COMMIT came to is told by those who know. */
+static bool ends_session(const struct link *l, const struct error *why)
+{
+    const struct client *c = l->client;
+    return link_violated(why) && !(c->run == RUN_ENDING && c->committing);
+}
+
 static void link_lost(void *owner, struct server *s, const struct error *why)
 {
     struct link *l = owner;
     struct client *c = l->client;
     (void)s;
-    log_warning("client pid %u: lost shard \"%s\": %s", c->pid, c->db->shards[l->shard]->name, why->message);
+    log_warning("client pid %u: lost shard \"%s\": %s%s%s", c->pid, c->db->shards[l->shard]->name,
+                why->message, why->detail[0] ? ": " : "", why->detail);
     l->lost = true;
     if (l->looking) {
         state_lost(l, why);
@@ -666,7 +698,9 @@ static void link_lost(void *owner, struct server *s, const struct error *why)
         client_free_if_done(c);
         return;
     }
-    if (l->vars_due && !l->pinned && !session_pooling(c))
+    if (ends_session(l, why))
+        client_fatal(c, why);
+    else if (l->vars_due && !l->pinned && !session_pooling(c))
         link_variables_lost(l, why);
     else
         run_link_lost(c, l, why);

@@ -220,9 +220,7 @@ void link_variables_lost(struct link *l, const struct error *why)
 {
     struct client *c = l->client;
     struct error e;
-    error_set(&e, SQLSTATE_CONNECTION_FAILURE, "lost connection to shard \"%s\"",
-              c->db->shards[l->shard]->name);
-    error_detail(&e, "%s", why->message);
+    link_lost_error(l, why, &e);
     bool told = l->vars_canceled && !c->acquire_error;
     link_put(l, false);
     if (!told)

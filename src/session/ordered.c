@@ -113,6 +113,7 @@ void ordered_send(struct client *c)
     l->source_due = true;
     if (!o->extended) {
         link_query_rope(l, &o->messages, s->from, s->to, SINK_MESSAGE, TAG_STATEMENT);
+        link_expect_copy(l, c->plan);
     } else {
         server_set_reading(l->server, true);
         link_write_rope(l, &o->messages, s->from, s->to);

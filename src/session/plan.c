@@ -375,8 +375,12 @@ void plan_catalog_message(struct client *c, struct link *l, const struct frame *
     case MSG_DATA_ROW:
         if (c->run_error)
             return;
-        if (message_read_data_row(f, values, 64, &n, &e) != STATUS_OK ||
-            catalog_load_row(c->loading, values, n, &e) != STATUS_OK)
+        if (message_read_data_row(f, values, 64, &n, &e) == STATUS_OK &&
+            catalog_load_row(c->loading, values, n, &e) == STATUS_OK)
+            return;
+        if (link_violated(&e))
+            server_violation(l->server, f->type, e.message);
+        else
             error_keep(&c->run_error, &e);
         return;
     case MSG_ERROR:

@@ -125,6 +125,7 @@ static enum dispatch run_single(struct client *c, struct plan *p, const struct t
         server_write(l->server, c->frame->whole.data, c->frame->whole.len);
         server_expect(l->server, EXPECT_QUERY, SINK_FORWARD, TAG_STATEMENT, NULL);
     }
+    link_expect_copy(l, p);
     c->run = RUN_SINGLE;
     c->run_link = l;
     c->run_failed = c->preamble_failed = false;
@@ -257,6 +258,7 @@ static enum dispatch run_multi(struct client *c, struct plan *p, const struct te
         link_prepare(l);
         link_mark(l, p);
         link_query_rope(l, &text, 0, text.n, SINK_MESSAGE, TAG_STATEMENT);
+        link_expect_copy(l, p);
     }
     rope_free(&text);
     if (ordered)
@@ -424,7 +426,10 @@ static void multi_message(struct client *c, struct link *l, const struct expect 
         if (c->run_failed)
             return;
         if (scatter_frame(c->scatter, l->source, f, client_scratch(c), &pause, &err) != STATUS_OK) {
-            multi_fail(c, &err);
+            if (link_violated(&err))
+                server_violation(l->server, f->type, err.message);
+            else
+                multi_fail(c, &err);
             return;
         }
         client_send(c, &c->env->scratch);
@@ -720,10 +725,9 @@ void run_end_of_read(struct client *c, struct link *l)
 
 static void lost_error(struct client *c, struct link *l, const struct error *why, struct error *e_r)
 {
-    error_set(e_r, SQLSTATE_CONNECTION_FAILURE, "lost connection to shard \"%s\"",
-              c->db->shards[l->shard]->name);
-    error_detail(e_r, "%s%s", why->message,
-                 c->txn.state == TXN_NONE ? "; it is not known whether the statement took effect" : "");
+    link_lost_error(l, why, e_r);
+    if (c->txn.state == TXN_NONE && !link_violated(why))
+        error_detail(e_r, "%s; it is not known whether the statement took effect", why->message);
 }
 
 static unsigned control_outstanding(const struct link *l)

@@ -470,6 +470,11 @@ extern const struct server_owner_ops link_ops;
 void link_cancel_all(struct client *c);
 void link_append_modes(struct buf *b, const struct transaction_modes *m);
 void link_mark(struct link *l, const struct plan *p);
+/* The statement that was sent last is p: if it is a COPY of the client's, the shard may answer so. */
+void link_expect_copy(struct link *l, const struct plan *p);
+/* Whether the shard was lost for what it said, and what the client hears of a loss. */
+bool link_violated(const struct error *why);
+void link_lost_error(const struct link *l, const struct error *why, struct error *e_r);
 /* In front of a write to a reference table, within the transaction: plan->copies. */
 void link_lock_copies(struct link *l, const struct plan *p);
 void link_expect_spread(struct link *l); /* Parse, Bind, Describe, Execute, Sync of a statement for several */

@@ -296,10 +296,9 @@ void state_lost(struct link *l, const struct error *why)
     struct client *c = l->client;
     struct error e;
     look_ends(l);
-    bool relied_on = l->pinned || (l->effects & EFFECTS_ASKED & ~(unsigned)EFFECT_VARIABLE) != 0;
-    error_set(&e, SQLSTATE_CONNECTION_FAILURE, "lost connection to shard \"%s\"",
-              c->db->shards[l->shard]->name);
-    error_detail(&e, "%s", why->message);
+    bool relied_on =
+        l->pinned || link_violated(why) || (l->effects & EFFECTS_ASKED & ~(unsigned)EFFECT_VARIABLE) != 0;
+    link_lost_error(l, why, &e);
     link_put(l, false);
     if (relied_on && c->state != CLIENT_CLOSING)
         client_fatal(c, &e); /* with what the session had there */

@@ -77,7 +77,7 @@ class Mitm:
 
     def _begin(self, client):
         try:
-            connection = Connection(self, client)
+            connection = self.connect(client)
         except OSError:
             client.close()
             return
@@ -86,6 +86,9 @@ class Mitm:
         if self.refusing:  # since it was accepted
             connection.close()
         connection.run()
+
+    def connect(self, client):
+        return Connection(self, client)
 
     def down(self):
         """At once, as seen from the proxy: what it sends when it misses the first connection passes on no other."""

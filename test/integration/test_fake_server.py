@@ -1,0 +1,323 @@
+"""Every message that a server can send, and some that none would, in every state of an answer: in front of each message of the real
+one. What cannot come there ends the session with 08P01 that names the shard; what can is followed by what the real one goes on to
+say, which is out of place then in most cases. In all of them the process lives, and others do not notice."""
+import itertools
+import time
+
+import psycopg2
+import pytest
+
+import pgharness as h
+from liar import MALFORMED, Lie, Liar, well_formed
+
+SHARDS = 2
+TABLES = {"items": "hash(id)"}
+SETTINGS = {
+    "pool_mode": "transaction",
+    "server_login_retry": "10ms",
+    "server_connect_timeout": "1s",
+    "log_connections": 0,
+    "log_disconnections": 0,
+}
+ASYNC = "NSA"
+PATIENCE = 5
+NUMBERS = itertools.count(1000)
+
+
+@pytest.fixture(scope="module")
+def liars(shards):
+    men = [Liar(shard) for shard in shards]
+    yield men
+    for man in men:
+        man.close()
+
+
+@pytest.fixture(scope="module")
+def proxy(workspace, liars, dbname):
+    proxy = h.Proxy(workspace, liars, dbname, tables=TABLES, settings=SETTINGS)
+    yield proxy
+    for man in liars:
+        man.lie = None
+    proxy.stop()
+
+
+class World:
+    """The liar is the shard of `here`; `there` is on another. Whoever looks on has connections of his own."""
+
+    def __init__(self, proxy, liars):
+        self.proxy = proxy
+        self.onlooker = proxy.session()
+        self.onlooker.run("CREATE TABLE items (id int PRIMARY KEY, v int)")
+        self.onlooker.run("CREATE TABLE plain (id int, v int)")
+        for i in range(1, 41):
+            self.onlooker.run("INSERT INTO items VALUES (%d, 100)" % i)
+        first = proxy.cluster[0].shard.session(dbname=proxy.dbname)
+        mine = [i for (i,) in first.rows("SELECT id FROM items ORDER BY id")]
+        first.close()
+        self.here, self.liars = mine[0], liars
+        self.there = next(i for i in range(1, 41) if i not in mine)
+        self.onlooker.run("SELECT v FROM items")
+
+    def prepared(self):
+        return [gid for liar in self.liars for gid in self.asks(liar)]
+
+    def asks(self, liar):
+        with liar.shard.session(dbname="postgres") as s:
+            return [gid for (gid,) in s.rows("SELECT gid FROM pg_prepared_xacts")]
+
+    def tell(self, lie):
+        for liar in self.liars:
+            liar.lie = lie
+
+    def fine(self):
+        """Others: on both shards."""
+        for i in (self.here, self.there):
+            assert len(self.onlooker.rows("SELECT v FROM items WHERE id = %d" % i)) == 1
+
+
+@pytest.fixture(scope="module")
+def world(proxy, liars):
+    made = World(proxy, liars)
+    yield made
+    made.onlooker.close()
+
+
+def victim(world):
+    return h.Wire(world.proxy.port, "app", "shop", timeout=PATIENCE)
+
+
+def converse(wire, steps):
+    """Each step is sent, and answered up to ReadyForQuery (a COPY: up to CopyInResponse); all that comes, until the end."""
+    got = []
+    try:
+        for step in steps:
+            wire.send(*step)
+            got.append(wire.receive())
+            while got[-1][0] not in "ZG":
+                got.append(wire.receive())
+    except h.Closed:
+        return got, True
+    return got, False
+
+
+def errors(got):
+    return [h.fields(body) for kind, body in got if kind == "E"]
+
+
+def violated(found, shard):
+    return any(e["C"] == "08P01" and e["M"] == 'protocol violation by shard "%s"' % shard and e["D"].startswith("Message: ") for e in found)
+
+
+def q(sql):
+    return (h.query(sql),)
+
+
+def extended(sql, *values, describe=True):
+    return (h.parse(sql), h.bind(*values), *((h.describe("P"),) if describe else ()), h.execute(), h.message("S"))
+
+
+# name: steps, query of the lie, in front of which message, what may come there besides what may come always.
+def states(world):
+    a, b = world.here, world.there
+    row = "SELECT v FROM items WHERE id = %d" % a
+    update = "UPDATE items SET v = v WHERE id = %d" % a
+    begun = (q("BEGIN"), q(update))
+    yield from (("simple %s" % at, (q(row),), row, at, legal) for at, legal in (("T", "TCIE"), ("D", "TDCE"), ("C", "TDCE"), ("Z", "TCZE")))
+    yield from (("update %s" % at, (q(update),), update, at, legal) for at, legal in (("C", "TCIE"), ("Z", "TCZE")))
+    yield from (("join %s" % at, (q("BEGIN"), q(row)), row, at, legal) for at, legal in (("1", "1E"), ("2", "2E"), ("C", "DCIsE"), ("T", "TCIE"), ("Z", "TCZE")))
+    yield from (
+        ("in a block %s" % at, (*begun, q(row), q("ROLLBACK")), row, at, legal) for at, legal in (("T", "TCIE"), ("D", "TDCE"), ("C", "TDCE"), ("Z", "TCZE"))
+    )
+    sql = "SELECT v FROM items WHERE id = $1::int"
+    yield from (
+        ("extended %s" % at, (extended(sql, str(a)),), "items WHERE id =", at, legal)
+        for at, legal in (("1", "1E"), ("2", "2E"), ("T", "TnE"), ("D", "DCIsE"), ("C", "DCsE"), ("Z", "ZE"))
+    )
+    describe = (h.parse(row, "named"), h.describe("S", "named"), h.bind(name="named"), h.execute(), h.message("S"))
+    yield from (("describe %s" % at, (describe,), "items WHERE id =", at, legal) for at, legal in (("t", "tE"), ("T", "TnE")))
+    everything = "SELECT id, v FROM items ORDER BY id"
+    yield from (("scatter %s" % at, (q(everything),), "FROM items ORDER BY", at, legal) for at, legal in (("T", "TCIE"), ("D", "TDCE"), ("C", "TDCE"), ("Z", "TCZE")))
+    total = "SELECT sum(v) FROM items WHERE v > 1"
+    yield from (("parts %s" % at, (q(total),), "FROM items WHERE v > 1", at, legal) for at, legal in (("T", "TCIE"), ("D", "TDCE"), ("C", "TDCE"), ("Z", "TCZE")))
+    yield from (("sum %s" % at, (q(total),), "pg_catalog.sum\\(c0", at, legal) for at, legal in (("1", "1E"), ("2", "2E"), ("T", "TnE"), ("D", "DCIsE"), ("C", "DCsE"), ("Z", "ZE")))
+    out, into = "COPY (SELECT v FROM items WHERE id = %d) TO STDOUT" % a, "COPY plain FROM STDIN"
+    yield from (("copy out %s" % at, (q(out),), "COPY", at, legal) for at, legal in (("H", "HE"), ("d", "dcE"), ("c", "dcE"), ("C", "CE"), ("Z", "TCZE")))
+    yield from (("copy out of all %s" % at, (q("COPY items TO STDOUT"),), "COPY", at, legal) for at, legal in (("H", "HE"), ("d", "dcE"), ("c", "dcE"), ("C", "CE"), ("Z", "TCZE")))
+    data = (h.copy_data(b"1\t2\n"), h.message("c"))
+    yield from (("copy in %s" % at, (q(into), data), "COPY", at, legal) for at, legal in (("G", "GE"), ("C", "CE"), ("Z", "TCZE")))
+    rows = "".join("%d\t1\n" % i for i in range(1000, 1040))
+    split = (q("COPY items FROM STDIN"), (h.copy_data(rows.encode()), h.copy_fail("enough")))
+    yield from (("copy in of all %s" % at, split, "COPY", at, legal) for at, legal in (("G", "GE"), ("E", "CE"), ("Z", "ZE")))
+    ext_out = (h.parse(out), h.bind(), h.execute(), h.message("S"))
+    yield from (("extended copy %s" % at, (ext_out,), "COPY", at, legal) for at, legal in (("H", "HE"), ("d", "dcE"), ("c", "dcE"), ("C", "CE"), ("Z", "ZE")))
+    yield from (("commit %s" % at, (*begun, q("COMMIT")), "^COMMIT$", at, legal) for at, legal in (("C", "TCIE"), ("Z", "TCZE")))
+    yield from (("rollback %s" % at, (*begun, q("ROLLBACK")), "^ROLLBACK$", at, legal) for at, legal in (("C", "TCIE"), ("Z", "TCZE")))
+    yield from (("savepoint %s" % at, (*begun, q("SAVEPOINT s")), "SAVEPOINT", at, legal) for at, legal in (("C", "TCIE"), ("Z", "TCZE")))
+    def settings():
+        return (q("SET work_mem = '%dkB'" % next(NUMBERS)), q("SELECT v FROM items WHERE id = %d" % b))
+
+    yield from (("variables %s" % at, settings, "set_config", at, legal) for at, legal in (("1", "1E"), ("2", "2E"), ("D", "DCIsE"), ("C", "DCsE"), ("Z", "ZE")))
+    look = (q("SELECT pg_advisory_lock(1), v FROM items WHERE id = %d" % a), q(row))
+    yield from (("state %s" % at, look, "pg_locks", at, legal) for at, legal in (("T", "TCIE"), ("C", "TDCE"), ("Z", "TCZE")))
+    every = "UPDATE items SET v = v WHERE v < 0"
+    yield from (("everywhere %s" % at, (q(every),), every, at, legal) for at, legal in (("1", "1E"), ("C", "DCIsE"), ("Z", "TCZE")))
+
+
+CORE = ("simple T", "simple D", "simple Z", "extended 1", "extended D", "extended Z", "scatter D", "parts Z", "copy in C", "commit C", "join 1")
+
+
+def spoken(name, number):
+    """All lies, or a part of them that is another one for each state."""
+    said = {label: (kind, data) for label, (kind, data) in well_formed().items()}
+    said.update({label: (None, data) for label, data in MALFORMED.items()})
+    items = list(said.items())
+    return items if name in CORE else items[number % 4 :: 4]
+
+
+def lied_to(world, steps, pattern, at, data):
+    """What the victim got. Its predecessor's query may still be answered, and have the lie: then again."""
+    for _ in range(3):
+        lie = Lie(pattern, at, data)
+        world.tell(lie)
+        with victim(world) as wire:
+            got, closed = converse(wire, steps() if callable(steps) else steps)
+            world.tell(None)
+        if closed or errors(got):
+            break
+    return lie, got, closed
+
+
+def try_one(world, steps, pattern, at, kind, data, legal):
+    lie, got, closed = lied_to(world, steps, pattern, at, data)
+    if not lie.told.is_set():
+        raise AssertionError("nothing of the kind came by: %s" % [k for k, _ in got])
+    if kind is not None and kind in legal + ASYNC:
+        return
+    found = errors(got)
+    if unsure := [e for e in found if e["C"] == "08007"]:  # COMMIT: what became of it comes first
+        assert 'shard "%s"' % lie.shard in unsure[0]["M"]
+        return
+    assert violated(found, lie.shard), (found, [k for k, _ in got])
+    assert closed and found[-1]["S"] == "FATAL"
+
+
+def test_every_message_in_every_state_of_an_answer(world):
+    began, cases, wrong = time.monotonic(), 0, []
+    for number, (name, steps, pattern, at, legal) in enumerate(states(world)):
+        for label, (kind, data) in spoken(name, number):
+            cases += 1
+            try:
+                try_one(world, steps, pattern, at, kind, data, legal)
+            except (AssertionError, OSError) as e:
+                wrong.append("%s, %s: %r" % (name, label, e))
+            world.tell(None)
+            try:
+                world.fine()
+            except Exception as e:
+                raise AssertionError("%s, %s: others were hurt; before that: %s" % (name, label, wrong)) from e
+        world.proxy.check()
+    print("%d cases in %.1f s" % (cases, time.monotonic() - began))
+    assert not wrong, "%d of %d:\n%s" % (len(wrong), cases, "\n".join(wrong))
+
+
+# --- COMMIT over shards ------------------------------------------------------------------------------------
+
+
+def money(world):
+    rows = dict(world.onlooker.rows("SELECT id, v FROM items WHERE id IN (%d, %d)" % (world.here, world.there)))
+    return rows[world.here], rows[world.there]
+
+
+COMMITS = (
+    ("PREPARE TRANSACTION", "C", "TCIE"),
+    ("PREPARE TRANSACTION", "Z", "TCZE"),
+    ("pgunison.decision", "2", "2E"),
+    ("pgunison.decision", "C", "DCIsE"),
+    ("pgunison.decision", "Z", "ZE"),
+    ("COMMIT PREPARED", "C", "TCIE"),
+    ("COMMIT PREPARED", "Z", "TCZE"),
+)
+
+
+def test_a_commit_over_shards_tells_the_truth(world):
+    """What is said to be committed is; what is said to have failed is not; on both shards or on none."""
+    said = list(well_formed().items()) + [(label, (None, data)) for label, data in MALFORMED.items()]
+    a, b = money(world)
+    committed = unknown = 0
+    for number, (pattern, at, legal) in enumerate(COMMITS):
+        for label, (kind, data) in said[number % 7 :: 7]:
+            lie = Lie(pattern, at, data)
+            with victim(world) as wire:
+                steps = (
+                    q("BEGIN"),
+                    q("UPDATE items SET v = v - 1 WHERE id = %d" % world.here),
+                    q("UPDATE items SET v = v + 1 WHERE id = %d" % world.there),
+                )
+                got, closed = converse(wire, steps)
+                assert not closed and not errors(got), (errors(got), pattern, label)
+                world.tell(lie)
+                got, closed = converse(wire, (q("COMMIT"),))
+                world.tell(None)
+            assert lie.told.is_set()
+            found = errors(got)
+            done = ("C", b"COMMIT\0") in got
+            unsure = any(e["C"] == "08007" for e in found)
+            assert done != bool(found), (pattern, at, label, got)
+            committed += done
+            unknown += unsure
+            if kind is not None and kind in legal + ASYNC:
+                continue
+            assert done or any('"%s"' % lie.shard in e["M"] + e.get("D", "") for e in found), (pattern, at, label, found)
+            world.proxy.check()
+    h.eventually(lambda: not world.prepared(), 30)
+    after_a, after_b = money(world)
+    assert after_a + after_b == a + b
+    assert committed <= a - after_a <= committed + unknown
+
+
+# --- the proxy's own ---------------------------------------------------------------------------------------
+
+
+def test_every_message_at_a_login(world):
+    """libpq is who reads them there. Some end the attempt, some are passed over; none ends the process, or keeps it busy."""
+    said = list(well_formed().items()) + [(label, (None, data)) for label, data in MALFORMED.items()]
+    places = (("^$", "R"), ("^$", "Z"), ("pg_control_system", "T"), ("pg_control_system", "D"), ("pg_control_system", "Z"))
+    with world.proxy.console() as console:
+        for number, (label, (kind, data)) in enumerate(said):
+            for pattern, at in places[number % 2 :: 2]:
+                console.run("RECONNECT")
+                h.eventually(lambda: not world.liars[0].pooled())
+                lie = Lie(pattern, at, data)
+                world.liars[0].lie = lie
+                with victim(world) as wire:
+                    got, _ = converse(wire, (q("SELECT v FROM items WHERE id = %d" % world.here),))
+                    world.tell(None)
+                assert lie.told.is_set()
+                found = errors(got)
+                assert ("D", b"\0\1\0\0\0\3100") in got or all('"s0"' in e["M"] for e in found), (pattern, at, label, got)
+                assert got, (pattern, at, label)
+                if pattern != "^$" and kind in ("G", "H", "W"):
+                    assert violated(found, "s0") or found[0]["C"] == "08P01", (pattern, at, label, found)
+                h.eventually(lambda: is_fine(world))
+    world.proxy.check()
+
+
+def is_fine(world):
+    try:
+        world.fine()
+        return True
+    except psycopg2.Error:
+        return False
+
+
+def test_every_message_in_front_of_the_resolver(world):
+    """It goes on asking."""
+    said = [data for _, data in well_formed().values()] + list(MALFORMED.values())
+    said.remove(MALFORMED["a huge notification"])  # libpq waits for it, as long as the query may take
+    for number, data in enumerate(said):
+        lie = Lie("pg_prepared_xacts", "TCZ"[number % 3], data)
+        world.liars[1].lie = lie
+        assert lie.told.wait(10), data
+    world.tell(None)
+    world.fine()
+    world.proxy.check()

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #define SMALLEST ((size_t)256)
+#define LARGE    ((size_t)1 << 20)
 
 void buf_init(struct buf *b)
 {
@@ -53,6 +54,11 @@ uint8_t *buf_make_room(struct buf *b, size_t n)
     size_t cap = b->cap ? b->cap : SMALLEST;
     while (cap - len < n)
         cap *= 2;
+    if (b->start == 0 && b->cap >= LARGE) {
+        /* A mapping of its own: the system moves its pages, and what was never written costs nothing. */
+        *b = (struct buf){.data = xrealloc(b->data, cap), .end = len, .cap = cap};
+        return b->data + len;
+    }
     /* Not realloc(): it would copy what was read already, and what was never written. */
     uint8_t *data = xmalloc(cap);
     if (len)

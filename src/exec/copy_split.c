@@ -15,6 +15,7 @@
 #include "exec/copy_split.h"
 
 #include "base/arena.h"
+#include "base/blob.h"
 #include "copy_private.h"
 #include <assert.h>
 #include <stdlib.h>
@@ -76,7 +77,7 @@ void copy_split_destroy(struct copy_split **s)
 
 size_t copy_split_memory(const struct copy_split *s)
 {
-    return s->pending.cap + s->scratch.cap;
+    return s->pending.end + s->scratch.end; /* what was written to; see base/buf.c on large ones */
 }
 
 uint64_t copy_split_rows(const struct copy_split *s)
@@ -97,6 +98,21 @@ static enum status too_long(struct copy_split *s, struct error *error_r)
 {
     error_set(error_r, SQLSTATE_PROGRAM_LIMIT, "COPY row is longer than %zu bytes", s->max_row_bytes);
     return fail(s, error_r);
+}
+
+/* A large row that came in pieces is handed on without a copy: its memory becomes a blob, which whoever sends it keeps. */
+static struct blob *pending_share(struct copy_split *s)
+{
+    return buf_len(&s->pending) >= BLOB_MIN_BYTES ? blob_create(&s->pending) : NULL;
+}
+
+static void pending_done(struct copy_split *s, struct blob *shared)
+{
+    if (shared)
+        buf_init(&s->pending);
+    else
+        buf_clear(&s->pending);
+    blob_unref(&shared);
 }
 
 /* --- text and CSV ----------------------------------------------------------------------------- */
@@ -125,12 +141,14 @@ static enum status take_line(struct copy_split *s, struct slice whole, size_t co
 static enum status take_line_end(struct copy_split *s, struct slice rest, struct error *error_r)
 {
     struct slice whole = rest;
+    struct blob *shared = NULL;
     if (buf_len(&s->pending)) {
         buf_slice_append(&s->pending, rest);
         whole = buf_slice(&s->pending);
+        shared = pending_share(s);
     }
     enum status status = take_line(s, whole, whole.len - line_eol_bytes(&s->scanner), error_r);
-    buf_clear(&s->pending);
+    pending_done(s, shared);
     return status;
 }
 
@@ -240,13 +258,17 @@ static enum status feed_tuples(struct copy_split *s, struct slice payload, struc
         }
         if (event == TUPLE_MORE)
             continue;
-        if (event != TUPLE_END && take_tuple(s, event, bytes.data, error_r) != STATUS_OK)
+        struct blob *shared = event != TUPLE_END && !whole ? pending_share(s) : NULL;
+        enum status status = event != TUPLE_END ? take_tuple(s, event, bytes.data, error_r) : STATUS_OK;
+        if (status != STATUS_OK) {
+            pending_done(s, shared);
             return STATUS_ERROR;
+        }
         if (whole) {
             payload.data += s->walker.at;
             payload.len -= s->walker.at;
         }
-        buf_clear(&s->pending);
+        pending_done(s, shared);
         if (event == TUPLE_END) {
             s->stage = STAGE_ENDED;
             break;

@@ -73,6 +73,11 @@ static void batch_flush(struct copy_in *k, unsigned shard)
 
 static void batch_add(struct copy_in *k, unsigned shard, struct slice bytes)
 {
+    if (bytes.len >= BLOB_MIN_BYTES) { /* as it is, where it is */
+        batch_flush(k, shard);
+        send_data(k->client, shard, bytes);
+        return;
+    }
     buf_slice_append(&k->batch[shard], bytes);
     if (buf_len(&k->batch[shard]) >= COPY_BATCH_BYTES)
         batch_flush(k, shard);
@@ -277,7 +282,7 @@ static void data_split(struct client *c, const struct frame *f)
         size_t before = copy_split_memory(k->split);
         if (copy_split_feed(k->split, f->body, &e) != STATUS_OK)
             copy_fail(c, &e);
-        else if (copy_split_memory(k->split) > before + MEMORY_BLOCK_BYTES &&
+        else if (copy_split_memory(k->split) / MEMORY_BLOCK_BYTES > before / MEMORY_BLOCK_BYTES &&
                  memory_admits(c, 0, &e) != STATUS_OK) {
             copy_fail(c, &e);
             copy_split_destroy(&k->split); /* what follows is dropped */

@@ -128,6 +128,33 @@ def test_a_large_text_costs_little_more_than_itself(proxy, way, where, size=24 *
         assert s.one("SELECT n FROM docs WHERE id = 1") == size
 
 
+@pytest.mark.parametrize("size", [24 * MB, 200 * MB])
+@pytest.mark.parametrize("chunk", [0, 60_000])
+@pytest.mark.parametrize("table", ["docs", "plain"])
+def test_a_large_row_of_copy(proxy, table, chunk, size):
+    """Split by key, or passed on; in one message, or in many, as psql sends it."""
+    row = b"1\t0\t" + b"x" * size + b"\n"
+    chunk = chunk or len(row)
+    pieces = [h.copy_data(row[at : at + chunk]) for at in range(0, len(row), chunk)]
+    with proxy.session() as s:
+        s.run("CREATE TABLE IF NOT EXISTS plain (id int PRIMARY KEY, n int, note text)")
+        s.run("DELETE FROM %s" % table)
+    before = status(proxy, "VmRSS")
+    with proxy.wire() as w:
+        w.socket.settimeout(120)
+        with Peak(proxy) as peak:
+            w.send(h.query("COPY %s (id, n, note) FROM STDIN" % table))
+            w.until("G")
+            for piece in pieces:
+                w.send(piece)
+            w.send(h.COPY_DONE)
+            done(h.shape(w.until_ready()))
+        peak.costs_at_most(size)
+        given_back(proxy, before)
+    with proxy.session() as s:
+        assert s.one("SELECT length(note) FROM %s WHERE id = 1" % table) == size
+
+
 @pytest.mark.parametrize("way, where", [(simple, "one shard"), (unnamed_bind, "all shards")])
 def test_200_megabytes(proxy, way, where):
     test_a_large_text_costs_little_more_than_itself(proxy, way, where, 200 * MB)

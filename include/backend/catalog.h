@@ -61,6 +61,19 @@ struct catalog_relation *catalog_find(struct catalog *c, const char *context, co
 
 /* False: not loaded. Effects (enum effect) of all functions of that name, in any schema if that is "". */
 bool catalog_function(const struct catalog *c, const char *schema, const char *name, uint16_t *effects_r);
+/* What of the application's own a statement may use without a call that shows it. */
+enum catalog_own_kind {
+    CATALOG_OWN_ANYWHERE, /* any statement may: it has no name */
+    CATALOG_OWN_NAME,     /* an operator, a type, a function of a row: where the name stands in the text */
+    CATALOG_OWN_FUNCTION  /* has a name of PostgreSQL's, and may do more than what that one does */
+};
+struct catalog_own {
+    enum catalog_own_kind kind;
+    const char *name;
+    uint16_t effects; /* enum effect */
+};
+/* False: not loaded. */
+bool catalog_own(const struct catalog *c, const struct catalog_own **items_r, size_t *n_r);
 /* Custom variables that functions known here set; NULL past the end. Never forgotten, as servers do not either. */
 const char *catalog_custom_name(const struct catalog *c, size_t i);
 
@@ -72,6 +85,9 @@ unsigned catalog_load_shard(const struct database_def *db, const char *schema, c
 void catalog_load_sql(const struct database_def *db, const char *schema, const char *name, struct buf *sql);
 /* The same for a function, on the home shard: NULL context. */
 void catalog_function_sql(const char *schema, const char *name, struct buf *sql);
+/* The same for what is the application's own. */
+void catalog_own_sql(struct buf *sql);
+struct catalog_load *catalog_load_begin_own(struct catalog *c);
 struct catalog_load *catalog_load_begin_function(struct catalog *c, const char *schema, const char *name);
 /* Rows come in the order of the result. Refuses (0A000) an unqualified name that might mean another table on
    another shard: a search_path with several schemas and a single(...) table of that name. */
@@ -80,7 +96,7 @@ struct catalog_load *catalog_load_begin(struct catalog *c, const char *context, 
                                         const char *name);
 enum status catalog_load_row(struct catalog_load *l, const struct slice *values, size_t n,
                              struct error *error_r) MUST_CHECK;
-/* stores it; if another load was first, gives that one's; of a function: NULL */
+/* stores it; if another load was first, gives that one's; of a function, of the application's own: NULL */
 struct catalog_relation *catalog_load_finish(struct catalog_load **l);
 void catalog_load_abort(struct catalog_load **l);
 

@@ -40,6 +40,19 @@ struct table_info {
     uint16_t effects_read, effects_written;
 };
 
+/* What of the application's own a statement may use without a call that shows it. */
+enum own_kind {
+    OWN_END,      /* there are no more */
+    OWN_UNKNOWN,  /* not known yet; noted, as with relations */
+    OWN_ANYWHERE, /* any statement may use it */
+    OWN_NAME,     /* those in whose text the name stands */
+    OWN_FUNCTION  /* a call by this name, one of PostgreSQL's, may mean another function that does more */
+};
+struct own_code {
+    const char *name;
+    uint16_t effects; /* enum effect */
+};
+
 struct router_input {
     const struct database_def *db;
     /* Looks a relation up by schema ("" if unqualified) and name. NULL: not known yet, and the name has been
@@ -48,6 +61,8 @@ struct router_input {
     /* The same for what functions that are not built in may leave in a session (enum effect): false: not known yet.
        NULL: they may leave anything. */
     bool (*function)(void *arg, const char *schema, const char *name, uint16_t *effects_r);
+    /* The i-th of what is the application's own. NULL: there is nothing. */
+    enum own_kind (*own)(void *arg, size_t i, struct own_code *own_r);
     void *arg;
     uint32_t n_param_types;
     const uint32_t *param_types; /* from Parse; 0: unspecified */

@@ -29,8 +29,7 @@ enum effect {
 /* Code that nobody has looked into. */
 #define EFFECTS_UNSEEN (EFFECTS_ASKED | EFFECT_SEQUENCE | EFFECT_SEQUENCE_READ | EFFECT_HIDDEN)
 
-/* By the last part of its name; a schema of the user's may have one of that name, which is then thought to be this
-   one. 0: none. */
+/* By the last part of its name: of the one in pg_catalog. 0: none. */
 uint16_t effects_of_builtin(const char *name);
 /* All of them, for the catalog query: the i-th, NULL past the end. */
 const char *effects_builtin(size_t i, uint16_t *effects_r);

@@ -48,6 +48,7 @@ struct sql_call {
     bool star; /* count(*) */
     bool distinct, ordered, within_group, variadic, over;
     bool filter; /* the condition is the last of args */
+    bool own;    /* the router's: it may be a function of the application's that bears a built-in one's name */
 };
 
 struct sql_expr {

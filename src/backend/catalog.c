@@ -37,6 +37,9 @@ struct catalog {
     struct hashmap relations; /* "context\0schema\0name" -> struct entry */
     size_t bytes;             /* of relations, functions, and what was derived from them */
     struct hashmap functions; /* "schema\0name" -> effects + 1 */
+    struct entry *own;        /* whose arena has own_items; NULL: not loaded */
+    const struct catalog_own *own_items;
+    size_t n_own;
     char **custom_names;
     size_t n_custom_names;
 };
@@ -51,8 +54,10 @@ struct catalog_load {
     size_t n_ancestors, n_read;
     const char **path; /* S */
     size_t n_path;
-    bool is_function;
+    bool is_function, is_own;
     uint16_t effects;
+    struct catalog_own *own; /* O */
+    size_t n_own;
 };
 
 static void free_entry(void *p)
@@ -86,6 +91,9 @@ void catalog_clear(struct catalog *c)
     hashmap_free(&c->relations, free_entry);
     hashmap_free(&c->functions, NULL);
     c->bytes = 0;
+    if (c->own)
+        free_entry(c->own);
+    c->own = NULL;
 }
 
 void catalog_forget_missing(struct catalog *c)
@@ -164,6 +172,13 @@ bool catalog_function(const struct catalog *c, const char *schema, const char *n
     buf_free(&b);
     *effects_r = found ? (uint16_t)(found - 1) : 0;
     return found != 0;
+}
+
+bool catalog_own(const struct catalog *c, const struct catalog_own **items_r, size_t *n_r)
+{
+    *items_r = c->own ? c->own_items : NULL;
+    *n_r = c->own ? c->n_own : 0;
+    return c->own != NULL;
 }
 
 const char *catalog_custom_name(const struct catalog *c, size_t i)
@@ -326,6 +341,13 @@ struct catalog_load *catalog_load_begin_function(struct catalog *c, const char *
     return l;
 }
 
+struct catalog_load *catalog_load_begin_own(struct catalog *c)
+{
+    struct catalog_load *l = catalog_load_begin(c, "", "", "");
+    l->is_own = true;
+    return l;
+}
+
 static const char *text_of(struct catalog_load *l, struct slice v)
 {
     return v.data ? arena_strndup(&l->entry->arena, v.data, v.len) : "";
@@ -401,6 +423,17 @@ static void add_effects(struct catalog_load *l, const struct slice *v)
     }
 }
 
+static void add_own(struct catalog_load *l, const struct slice *v)
+{
+    char kind = char_of(v[1]);
+    l->own = grow(l, l->own, l->n_own, sizeof(struct catalog_own));
+    l->own[l->n_own++] = (struct catalog_own){.kind = kind == 'n'   ? CATALOG_OWN_NAME
+                                                      : kind == 'f' ? CATALOG_OWN_FUNCTION
+                                                                    : CATALOG_OWN_ANYWHERE,
+                                              .name = text_of(l, v[2]),
+                                              .effects = (uint16_t)number_of(l, v[3])};
+}
+
 /* Of a variable that cannot be asked for nobody would see that it was set. */
 static void add_name(struct catalog_load *l, const struct slice *v)
 {
@@ -410,6 +443,11 @@ static void add_name(struct catalog_load *l, const struct slice *v)
     r->effects_read |= EFFECT_HIDDEN;
     r->effects_written |= EFFECT_HIDDEN;
     l->effects |= EFFECT_HIDDEN;
+    if (l->is_own) {
+        l->own = grow(l, l->own, l->n_own, sizeof(struct catalog_own));
+        l->own[l->n_own++] =
+            (struct catalog_own){.kind = CATALOG_OWN_ANYWHERE, .name = "", .effects = EFFECT_HIDDEN};
+    }
 }
 
 enum status catalog_load_row(struct catalog_load *l, const struct slice *v, size_t n, struct error *error_r)
@@ -452,6 +490,9 @@ enum status catalog_load_row(struct catalog_load *l, const struct slice *v, size
     case 'N':
         add_name(l, v);
         return STATUS_OK;
+    case 'O':
+        add_own(l, v);
+        return STATUS_OK;
     case 'Z':
         return check_ambiguity(l, error_r);
     default:
@@ -460,11 +501,29 @@ enum status catalog_load_row(struct catalog_load *l, const struct slice *v, size
     }
 }
 
+static void keep_own(struct catalog_load *l)
+{
+    struct catalog *c = l->catalog;
+    if (c->own) {
+        free_entry(l->entry); /* another load was first */
+    } else {
+        c->own = l->entry;
+        c->bytes += entry_bytes(l->entry, 0);
+        c->own_items = l->own;
+        c->n_own = l->n_own;
+    }
+    free(l);
+}
+
 struct catalog_relation *catalog_load_finish(struct catalog_load **lp)
 {
     struct catalog_load *l = *lp;
     *lp = NULL;
     struct entry *known = hashmap_get(&l->catalog->relations, l->key), *e = l->entry;
+    if (l->is_own) {
+        keep_own(l);
+        return NULL;
+    }
     if (l->is_function) {
         l->catalog->bytes += KEY_BYTES + heap_bytes(strlen(l->schema) + strlen(l->name));
         (void)hashmap_put(&l->catalog->functions, function_key(&l->catalog->key, l->schema, l->name),

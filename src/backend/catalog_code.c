@@ -3,7 +3,7 @@
  * policies and views to whatever they call, and says what of it may stay in a session (sql/effects.h).
  *
  *     code    (mode, kind, oid): all that may run. mode r: when the relation is read, w: when it is written, f: when the
- *             function is called. kind p: a function; v, r: a relation that is read, written
+ *             function is called. kind p: a function; v, r: a relation that is read, written; t: a type of the application's
  *     body    of those, the functions
  *     bits    effects, of one function or relation each
  *     names   custom variables that bodies set by a literal name: no query of the server's lists those
@@ -18,6 +18,9 @@
 #include "base/quote.h"
 #include "catalog_sql.h"
 #include "sql/effects.h"
+
+/* pg_catalog's own have smaller OIDs: access/transam.h, FirstNormalObjectId. */
+#define FIRST_OF_USERS "16384"
 
 static const char sql_code[] =
     "code(mode, kind, oid) AS (SELECT start.mode, start.kind, start.oid FROM start"
@@ -38,9 +41,15 @@ static const char sql_code[] =
     " UNION ALL SELECT 'r', y.oid FROM pg_catalog.pg_class y"
     " WHERE y.relname OPERATOR(pg_catalog.=) ANY (w.words) AND y.relkind OPERATOR(pg_catalog.=) ANY "
     "('{r,p,v,m,f}') AND y.relnamespace OPERATOR(pg_catalog.<>)"
-    " ALL (ARRAY['pg_catalog'::pg_catalog.regnamespace, 'information_schema'::pg_catalog.regnamespace])) k"
+    " ALL (ARRAY['pg_catalog'::pg_catalog.regnamespace, 'information_schema'::pg_catalog.regnamespace])"
+    " UNION ALL SELECT 't', y.oid FROM pg_catalog.pg_type y WHERE y.typname OPERATOR(pg_catalog.=) ANY "
+    "(w.words) AND y.oid OPERATOR(pg_catalog.>=) " FIRST_OF_USERS
+    " UNION ALL SELECT 'p', q.oprcode::pg_catalog.oid FROM pg_catalog.pg_operator q WHERE q.oid "
+    "OPERATOR(pg_catalog.>=) " FIRST_OF_USERS
+    " AND pg_catalog.strpos(b.prosrc, q.oprname::pg_catalog.text) OPERATOR(pg_catalog.<>) 0) k"
     " WHERE c.kind OPERATOR(pg_catalog.=) 'p' AND b.oid OPERATOR(pg_catalog.=) c.oid"
-    " UNION ALL SELECT CASE WHEN x.x[1] OPERATOR(pg_catalog.=) 'relid' THEN trees.rel ELSE 'p' END, "
+    " UNION ALL SELECT CASE WHEN x.x[1] OPERATOR(pg_catalog.=) 'relid' THEN trees.rel"
+    " WHEN x.x[1] OPERATOR(pg_catalog.=) 'resulttype' THEN 't' ELSE 'p' END, "
     "x.x[2]::pg_catalog.oid FROM ("
     " SELECT (SELECT pg_catalog.jsonb_extract_path_text(pg_catalog.to_jsonb(p), 'prosqlbody')"
     " FROM pg_catalog.pg_proc p WHERE c.kind OPERATOR(pg_catalog.=) 'p' AND p.oid OPERATOR(pg_catalog.=) "
@@ -72,9 +81,16 @@ static const char sql_code[] =
     "OPERATOR(pg_catalog.=) c.oid),"
     " (SELECT pg_catalog.string_agg(g.tgqual::pg_catalog.text, ' ') FROM pg_catalog.pg_trigger g"
     " WHERE c.kind OPERATOR(pg_catalog.=) 'r' AND g.tgrelid OPERATOR(pg_catalog.=) c.oid)), 'v' WHERE c.kind "
-    "OPERATOR(pg_catalog.=) ANY ('{r,v}')) AS trees"
-    " CROSS JOIN LATERAL pg_catalog.regexp_matches(trees.tree, ':(funcid|opfuncid|aggfnoid|winfnoid|relid) "
+    "OPERATOR(pg_catalog.=) ANY ('{r,v}')"
+    " UNION ALL SELECT pg_catalog.concat(y.typdefaultbin::pg_catalog.text, (SELECT "
+    "pg_catalog.string_agg(o.conbin::pg_catalog.text, ' ') FROM pg_catalog.pg_constraint o"
+    " WHERE o.contypid OPERATOR(pg_catalog.=) y.oid)), 'v' FROM pg_catalog.pg_type y WHERE c.kind "
+    "OPERATOR(pg_catalog.=) 't' AND y.oid OPERATOR(pg_catalog.=) c.oid) AS trees"
+    " CROSS JOIN LATERAL pg_catalog.regexp_matches(trees.tree, "
+    "':(funcid|opfuncid|aggfnoid|winfnoid|relid|resulttype) "
     "([0-9]+)', 'g') AS x(x)"
+    " WHERE x.x[1] OPERATOR(pg_catalog.<>) 'resulttype' OR x.x[2]::pg_catalog.oid "
+    "OPERATOR(pg_catalog.>=) " FIRST_OF_USERS
     " UNION ALL SELECT 'p', g.tgfoid FROM pg_catalog.pg_trigger g WHERE c.kind OPERATOR(pg_catalog.=) 'r' "
     "AND g.tgrelid OPERATOR(pg_catalog.=) c.oid "
     "AND NOT g.tgisinternal"
@@ -90,7 +106,46 @@ static const char sql_code[] =
     "pg_catalog.unnest(ARRAY[a.aggtransfn, a.aggfinalfn,"
     " a.aggcombinefn, a.aggserialfn, a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, "
     "a.aggmfinalfn]::pg_catalog.oid[]) AS f(oid)"
-    " WHERE c.kind OPERATOR(pg_catalog.=) 'p' AND a.aggfnoid OPERATOR(pg_catalog.=) c.oid) n),";
+    " WHERE c.kind OPERATOR(pg_catalog.=) 'p' AND a.aggfnoid OPERATOR(pg_catalog.=) c.oid"
+    " UNION ALL SELECT 't', a.atttypid FROM pg_catalog.pg_attribute a WHERE c.kind OPERATOR(pg_catalog.=) "
+    "ANY ('{r,v}') AND a.attrelid OPERATOR(pg_catalog.=) c.oid AND a.attnum OPERATOR(pg_catalog.>) 0 AND "
+    "a.atttypid OPERATOR(pg_catalog.>=) " FIRST_OF_USERS
+    " UNION ALL SELECT 'p', m.amproc::pg_catalog.oid FROM pg_catalog.pg_index i CROSS JOIN LATERAL "
+    "pg_catalog.unnest(i.indclass::pg_catalog.oid[]) AS x(oid) JOIN pg_catalog.pg_opclass k ON k.oid "
+    "OPERATOR(pg_catalog.=) x.oid JOIN pg_catalog.pg_amproc m ON m.amprocfamily OPERATOR(pg_catalog.=) "
+    "k.opcfamily JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) m.amproc AND p.prolang "
+    "OPERATOR(pg_catalog.<>) ALL (ARRAY[12, 13]::pg_catalog.oid[]) WHERE c.kind OPERATOR(pg_catalog.=) ANY "
+    "('{r,v}') AND i.indrelid OPERATOR(pg_catalog.=) c.oid"
+    " UNION ALL SELECT 't', x.oid FROM pg_catalog.pg_proc p CROSS JOIN LATERAL "
+    "pg_catalog.unnest(pg_catalog.array_append(COALESCE(p.proallargtypes, p.proargtypes::pg_catalog.oid[]), "
+    "p.prorettype)) AS x(oid) WHERE c.kind OPERATOR(pg_catalog.=) 'p' AND p.oid OPERATOR(pg_catalog.=) c.oid "
+    "AND x.oid OPERATOR(pg_catalog.>=) " FIRST_OF_USERS
+    " UNION ALL SELECT 't', x.oid FROM pg_catalog.pg_type y CROSS JOIN LATERAL (SELECT z.oid FROM (VALUES "
+    "(y.typelem), (y.typbasetype)) AS z(oid) UNION ALL SELECT a.atttypid FROM pg_catalog.pg_attribute a "
+    "WHERE a.attrelid OPERATOR(pg_catalog.=) y.typrelid AND a.attnum OPERATOR(pg_catalog.>) 0 UNION ALL "
+    "SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE r.rngtypid OPERATOR(pg_catalog.=) y.oid) AS x "
+    "WHERE c.kind OPERATOR(pg_catalog.=) 't' AND y.oid OPERATOR(pg_catalog.=) c.oid AND x.oid "
+    "OPERATOR(pg_catalog.>=) " FIRST_OF_USERS
+    " UNION ALL SELECT 'p', p.oid FROM pg_catalog.pg_type y CROSS JOIN LATERAL "
+    "pg_catalog.unnest(ARRAY[y.typinput, y.typoutput, y.typreceive, y.typsend, y.typmodin, "
+    "y.typmodout]::pg_catalog.oid[]) AS x(oid) JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) "
+    "x.oid AND p.prolang OPERATOR(pg_catalog.<>) ALL (ARRAY[12, 13]::pg_catalog.oid[]) WHERE c.kind "
+    "OPERATOR(pg_catalog.=) 't' AND y.oid OPERATOR(pg_catalog.=) c.oid"
+    " UNION ALL SELECT 'p', k.castfunc FROM pg_catalog.pg_cast k WHERE c.kind OPERATOR(pg_catalog.=) 't' AND "
+    "(k.castsource OPERATOR(pg_catalog.=) c.oid OR k.casttarget OPERATOR(pg_catalog.=) c.oid) AND k.castfunc "
+    "OPERATOR(pg_catalog.<>) 0"
+    " UNION ALL SELECT 'p', q.oprcode::pg_catalog.oid FROM pg_catalog.pg_operator q WHERE c.kind "
+    "OPERATOR(pg_catalog.=) 't' AND (q.oprleft OPERATOR(pg_catalog.=) c.oid OR q.oprright "
+    "OPERATOR(pg_catalog.=) c.oid)"
+    " UNION ALL SELECT 'p', p.oid FROM pg_catalog.pg_amproc m JOIN pg_catalog.pg_proc p ON p.oid "
+    "OPERATOR(pg_catalog.=) m.amproc AND p.prolang OPERATOR(pg_catalog.<>) ALL (ARRAY[12, "
+    "13]::pg_catalog.oid[]) WHERE c.kind OPERATOR(pg_catalog.=) 't' AND (m.amproclefttype "
+    "OPERATOR(pg_catalog.=) c.oid OR m.amprocrighttype OPERATOR(pg_catalog.=) c.oid)"
+    " UNION ALL SELECT 'p', x.oid FROM pg_catalog.pg_range r CROSS JOIN LATERAL "
+    "pg_catalog.unnest(ARRAY[r.rngcanonical, r.rngsubdiff]::pg_catalog.oid[]) AS x(oid) WHERE c.kind "
+    "OPERATOR(pg_catalog.=) 't' AND r.rngtypid OPERATOR(pg_catalog.=) c.oid AND x.oid "
+    "OPERATOR(pg_catalog.<>) 0"
+    ") n),";
 
 /* %u stand for effects: a printf format (it has no % of its own). */
 static const char sql_bits_format[] =
@@ -154,7 +209,70 @@ static void append_flagged(struct buf *sql)
     buf_str(sql, "),");
 }
 
-static void append_code(struct buf *sql)
+/*
+ * What of the application's own a statement may use without any call of a function being in it:
+ *
+ *     n  a name that counts wherever it stands in the text: an operator; a type with code behind it, or made of such types;
+ *        a function of a row, which may be written as if it were a column
+ *     a  casts between types of PostgreSQL's: any statement may need one
+ *     f  a function that bears the name of one of PostgreSQL's, and may do more than that one: which of them a call means
+ *        depends on search_path and on the arguments' types
+ */
+static const char sql_own[] =
+    " risky(oid) AS (SELECT y.oid FROM pg_catalog.pg_type y WHERE y.oid "
+    "OPERATOR(pg_catalog.>=) " FIRST_OF_USERS
+    " AND (y.typtype OPERATOR(pg_catalog.=) 'd' OR y.typtype OPERATOR(pg_catalog.=) 'r' OR "
+    "y.typinput::pg_catalog.oid OPERATOR(pg_catalog.>=) " FIRST_OF_USERS ")"
+    " UNION SELECT x.oid FROM pg_catalog.pg_cast k CROSS JOIN LATERAL (VALUES (k.castsource), "
+    "(k.casttarget)) AS x(oid) WHERE k.castfunc OPERATOR(pg_catalog.<>) 0 AND k.oid "
+    "OPERATOR(pg_catalog.>=) " FIRST_OF_USERS " AND x.oid OPERATOR(pg_catalog.>=) " FIRST_OF_USERS
+    " UNION SELECT x.oid FROM pg_catalog.pg_operator q CROSS JOIN LATERAL (VALUES (q.oprleft), (q.oprright)) "
+    "AS x(oid) WHERE q.oid OPERATOR(pg_catalog.>=) " FIRST_OF_USERS
+    " AND x.oid OPERATOR(pg_catalog.>=) " FIRST_OF_USERS
+    " UNION SELECT m.amproclefttype FROM pg_catalog.pg_amproc m WHERE m.amproclefttype "
+    "OPERATOR(pg_catalog.>=) " FIRST_OF_USERS "),"
+    " within(oid) AS (SELECT risky.oid FROM risky UNION SELECT x.oid FROM within w CROSS JOIN LATERAL ("
+    " SELECT y.oid FROM pg_catalog.pg_type y WHERE y.typelem OPERATOR(pg_catalog.=) w.oid OR y.typbasetype "
+    "OPERATOR(pg_catalog.=) w.oid"
+    " UNION ALL SELECT y.oid FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type y ON y.typrelid "
+    "OPERATOR(pg_catalog.=) a.attrelid WHERE a.atttypid OPERATOR(pg_catalog.=) w.oid AND a.attnum "
+    "OPERATOR(pg_catalog.>) 0 AND y.oid OPERATOR(pg_catalog.>=) " FIRST_OF_USERS
+    " UNION ALL SELECT r.rngtypid FROM pg_catalog.pg_range r WHERE r.rngsubtype OPERATOR(pg_catalog.=) w.oid"
+    " UNION ALL SELECT pg_catalog.jsonb_extract_path_text(pg_catalog.to_jsonb(r), "
+    "'rngmultitypid')::pg_catalog.oid FROM pg_catalog.pg_range r WHERE r.rngtypid OPERATOR(pg_catalog.=) "
+    "w.oid) AS x WHERE x.oid IS NOT NULL),"
+    " own(oid, name, volatility, plain) AS (SELECT p.oid, p.proname, p.provolatile, p.prokind "
+    "OPERATOR(pg_catalog.=) ANY ('{f,p}') FROM pg_catalog.pg_proc p WHERE p.oid "
+    "OPERATOR(pg_catalog.>=) " FIRST_OF_USERS
+    " AND EXISTS (SELECT FROM pg_catalog.pg_proc q WHERE q.proname OPERATOR(pg_catalog.=) p.proname AND "
+    "q.pronamespace OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace)),"
+    " start(mode, kind, oid) AS ("
+    " SELECT pg_catalog.concat('n', y.typname), 't'::pg_catalog.text, y.oid FROM within JOIN "
+    "pg_catalog.pg_type y ON y.oid OPERATOR(pg_catalog.=) within.oid"
+    " UNION ALL SELECT pg_catalog.concat('n', q.oprname), 'p', q.oprcode::pg_catalog.oid FROM "
+    "pg_catalog.pg_operator q WHERE q.oid OPERATOR(pg_catalog.>=) " FIRST_OF_USERS
+    " UNION ALL SELECT pg_catalog.concat('n', p.proname), 'p', p.oid FROM pg_catalog.pg_proc p JOIN "
+    "pg_catalog.pg_type y ON y.oid OPERATOR(pg_catalog.=) p.proargtypes[0] AND y.typtype "
+    "OPERATOR(pg_catalog.=) ANY ('{c,p}') WHERE p.oid OPERATOR(pg_catalog.>=) " FIRST_OF_USERS
+    " AND p.pronargs OPERATOR(pg_catalog.-) p.pronargdefaults OPERATOR(pg_catalog.<=) 1"
+    " UNION ALL SELECT 'a', 'p', k.castfunc FROM pg_catalog.pg_cast k WHERE k.oid "
+    "OPERATOR(pg_catalog.>=) " FIRST_OF_USERS
+    " AND k.castfunc OPERATOR(pg_catalog.<>) 0 AND k.castsource OPERATOR(pg_catalog.<) " FIRST_OF_USERS
+    " AND k.casttarget OPERATOR(pg_catalog.<) " FIRST_OF_USERS
+    " UNION ALL SELECT pg_catalog.concat('f', own.name), 'p', own.oid FROM own),";
+
+static const char sql_own_rows[] =
+    " SELECT 'O', pg_catalog.substr(bits.mode, 1, 1), pg_catalog.substr(bits.mode, 2), "
+    "pg_catalog.bit_or(bits.bits)::pg_catalog.text, NULL, NULL, NULL, NULL, NULL FROM bits GROUP BY "
+    "bits.mode HAVING pg_catalog.bit_or(bits.bits) OPERATOR(pg_catalog.<>) 0"
+    " UNION ALL SELECT 'O', 'f', own.name, '0', NULL, NULL, NULL, NULL, NULL FROM own WHERE NOT EXISTS "
+    "(SELECT FROM pg_catalog.pg_proc q WHERE q.proname OPERATOR(pg_catalog.=) own.name AND q.pronamespace "
+    "OPERATOR(pg_catalog.=) 'pg_catalog'::pg_catalog.regnamespace AND (q.prokind OPERATOR(pg_catalog.=) ANY "
+    "('{f,p}')) OPERATOR(pg_catalog.=) own.plain AND (q.provolatile OPERATOR(pg_catalog.=) 'v' OR "
+    "own.volatility OPERATOR(pg_catalog.=) 'i' OR q.provolatile OPERATOR(pg_catalog.=) own.volatility))"
+    " UNION ALL SELECT 'N', names.name, NULL, NULL, NULL, NULL, NULL, NULL, NULL FROM names";
+
+static void append_code(struct buf *sql, const char *rows)
 {
     buf_str(sql, sql_code);
     buf_printf(sql, sql_bits_format, (unsigned)EFFECT_HIDDEN, (unsigned)(EFFECTS_UNSEEN),
@@ -164,7 +282,7 @@ static void append_code(struct buf *sql)
                (unsigned)EFFECT_PREPARED, (unsigned)EFFECT_TEMPORARY, (unsigned)EFFECT_TEMPORARY,
                (unsigned)EFFECT_CURSOR, (unsigned)EFFECT_VARIABLE, (unsigned)EFFECT_SEQUENCE);
     buf_str(sql, sql_names);
-    buf_str(sql, sql_code_rows);
+    buf_str(sql, rows);
 }
 
 void catalog_relation_code_sql(struct slice regclass, struct buf *sql)
@@ -175,7 +293,7 @@ void catalog_relation_code_sql(struct slice regclass, struct buf *sql)
     quote_literal(sql, regclass);
     buf_str(sql, ")::pg_catalog.oid FROM (VALUES ('r'::pg_catalog.text, 'v'::pg_catalog.text), ('w', 'r')) "
                  "AS m(mode, kind)),");
-    append_code(sql);
+    append_code(sql, sql_code_rows);
 }
 
 void catalog_function_sql(const char *schema, const char *name, struct buf *sql)
@@ -194,5 +312,13 @@ void catalog_function_sql(const char *schema, const char *name, struct buf *sql)
         buf_str(sql, "::pg_catalog.name)");
     }
     buf_str(sql, "),");
-    append_code(sql);
+    append_code(sql, sql_code_rows);
+}
+
+void catalog_own_sql(struct buf *sql)
+{
+    buf_str(sql, "WITH RECURSIVE ");
+    append_flagged(sql);
+    buf_str(sql, sql_own);
+    append_code(sql, sql_own_rows);
 }

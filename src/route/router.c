@@ -375,6 +375,9 @@ static enum router_result make_plan(struct router *r, struct error *error_r)
     r->sublinks = arena_zalloc(r->arena, (stmt->n_sublinks + 1U) * sizeof(struct sublink *));
     r->stack_floor = stack_left() / 3 * 2;
     r->effort_limit = EFFORT_FREE + EFFORT_PER_BYTE * r->t->statement.len;
+    plan_own(r, stmt);
+    if (r->needs_catalog)
+        return ROUTER_NEEDS_CATALOG;
     plan_statement(r, stmt);
     if (plan_beyond_limits(r) || !r->needs_catalog)
         plan_effects(r, stmt);

@@ -2,8 +2,7 @@
  * What a statement may leave behind in its server's session (sql/effects.h): by its kind, by the functions that it calls,
  * and by the code behind the relations that it names (views, triggers, defaults, checks, policies). What functions and
  * relations do stands in the catalog; a function that nobody knows may do anything.
- *
- * Not seen: operators, casts and types of the application's own, when a statement uses them itself.
+ * Operators, casts and types of the application's own: router_own.c.
  */
 #include "router_private.h"
 
@@ -54,7 +53,7 @@ static uint16_t effects_of_set_config(struct router *r, const struct sql_expr *c
 
 static uint16_t effects_of_call(struct router *r, const struct sql_expr *call)
 {
-    uint16_t known = effects_of_builtin(function_name(call));
+    uint16_t known = call->call.own ? 0 : effects_of_builtin(function_name(call));
     if (known == EFFECT_VARIABLE)
         return effects_of_set_config(r, call);
     if (known || function_class(call) != FUNCTION_UNKNOWN)
@@ -73,7 +72,7 @@ static bool is_ddl(const struct sql_statement *stmt)
 
 void plan_effects(struct router *r, const struct sql_statement *stmt)
 {
-    uint16_t effects = effects_of_kind(stmt);
+    uint16_t effects = (uint16_t)(r->own_effects | effects_of_kind(stmt));
     if (stmt->changes_defaults)
         effects |= EFFECT_DEFAULTS;
     for (const struct sql_statement *s = stmt->inner; s; s = s->inner)

@@ -1,7 +1,7 @@
 /*
- * What is known of functions by their names: PostgreSQL's built-in ones (builtin_functions.inc, generated). A
- * name that a user's own schema shadows before pg_catalog in search_path is taken for the built-in one:
- * search_path does not do that unless told to. Any other function may do anything.
+ * What is known of functions by their names: PostgreSQL's built-in ones (builtin_functions.inc, generated). Any other
+ * function may do anything; so may one that is not called by a name of pg_catalog, if the database has a function of that
+ * name which may do more than the built-in one (router_own.c).
  */
 #include "router_private.h"
 #include <stdlib.h>
@@ -37,7 +37,7 @@ static char builtin_kind(const struct sql_expr *call)
 {
     if (call->n_names == 2 && strcmp(call->names[0], "pg_catalog") != 0)
         return 0;
-    if (call->n_names > 2)
+    if (call->n_names > 2 || call->call.own)
         return 0;
     const struct builtin *b = bsearch(function_name(call), builtins, sizeof(builtins) / sizeof(builtins[0]),
                                       sizeof(builtins[0]), compare_name);

@@ -193,6 +193,7 @@ struct router {
     struct plan *plan;
     struct arena *keep; /* the plan's */
     bool needs_catalog;
+    uint16_t own_effects; /* of what is the application's own, operators and the like: router_own.c */
     bool too_many, too_deep, too_complex; /* the plan is a refusal, whatever else comes of it */
     size_t stack_floor;                   /* names are not bound below this */
     bool merge_beyond_limits;             /* plan_merge() says no because of a limit */
@@ -369,6 +370,9 @@ void finish_edits(struct router *r); /* to plan->rewrite */
 
 /* router_effects.c: plan->effects, when the statement is planned. */
 void plan_effects(struct router *r, const struct sql_statement *stmt);
+
+/* router_own.c: before anything is asked about functions. */
+void plan_own(struct router *r, const struct sql_statement *stmt);
 
 /* router_limit.c */
 bool plan_limit(struct router *r, const struct sql_query *q, const struct clauses *c, const char **why_r,

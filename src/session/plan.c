@@ -25,9 +25,10 @@
 /* Names that are noted at once; more are asked for again. */
 #define LOADS_MAX 4096
 
+enum load_kind { LOAD_RELATION, LOAD_FUNCTION, LOAD_OWN /* what is the application's own: no name */ };
 struct load {
     char *schema, *name;
-    bool function;
+    enum load_kind kind;
 };
 struct load_queue {
     uint64_t statement; /* a hash of whose they are */
@@ -213,7 +214,7 @@ static struct table_info *table_info_of(const struct database_def *db, const str
     return t;
 }
 
-static void want(struct client *c, const char *schema, const char *name, bool function)
+static void want(struct client *c, const char *schema, const char *name, enum load_kind kind)
 {
     struct load_queue *q = c->loads;
     if (!q)
@@ -222,8 +223,7 @@ static void want(struct client *c, const char *schema, const char *name, bool fu
         return;
     if ((q->n & (q->n - 1)) == 0)
         q->items = xrealloc(q->items, (q->n ? q->n * 2 : 1) * sizeof q->items[0]);
-    q->items[q->n++] =
-        (struct load){.schema = xstrdup(schema), .name = xstrdup(name), .function = function};
+    q->items[q->n++] = (struct load){.schema = xstrdup(schema), .name = xstrdup(name), .kind = kind};
 }
 
 static const struct table_info *lookup(void *arg, const char *schema, const char *name)
@@ -232,7 +232,7 @@ static const struct table_info *lookup(void *arg, const char *schema, const char
     struct catalog_relation *r =
         catalog_find(catalog_of(c), name_context(c, &c->env->scratch2), schema, name);
     if (!r) {
-        want(c, schema, name, false);
+        want(c, schema, name, LOAD_RELATION);
         return NULL;
     }
     if (!r->extra) {
@@ -251,8 +251,39 @@ static bool lookup_function(void *arg, const char *schema, const char *name, uin
     struct client *c = arg;
     if (catalog_function(catalog_of(c), schema, name, effects_r))
         return true;
-    want(c, schema, name, true);
+    want(c, schema, name, LOAD_FUNCTION);
     return false;
+}
+
+/* What is the application's own does not depend on search_path or role, so that most transactions with a catalog of their
+   own need not ask for it again. */
+static struct catalog *own_catalog(struct client *c)
+{
+    bool shared = c->txn.catalog && !c->txn.catalog_changed && c->config == c->env->scope->config;
+    return shared ? c->env->scope->catalogs[c->db->index] : catalog_of(c);
+}
+
+static enum own_kind lookup_own(void *arg, size_t i, struct own_code *own_r)
+{
+    struct client *c = arg;
+    const struct catalog_own *items;
+    size_t n;
+    if (!catalog_own(own_catalog(c), &items, &n)) {
+        want(c, "", "", LOAD_OWN);
+        return OWN_UNKNOWN;
+    }
+    if (i >= n)
+        return OWN_END;
+    *own_r = (struct own_code){.name = items[i].name, .effects = items[i].effects};
+    switch (items[i].kind) {
+    case CATALOG_OWN_ANYWHERE:
+        return OWN_ANYWHERE;
+    case CATALOG_OWN_NAME:
+        return OWN_NAME;
+    case CATALOG_OWN_FUNCTION:
+        return OWN_FUNCTION;
+    }
+    return OWN_END;
 }
 
 const char *plan_custom_name(struct client *c, size_t i)
@@ -286,10 +317,18 @@ static void load_forget(struct client *c)
 
 static bool is_known(struct client *c, const struct load *x)
 {
+    const struct catalog_own *items;
     uint16_t effects;
-    return x->function ? catalog_function(catalog_of(c), x->schema, x->name, &effects)
-                       : catalog_find(catalog_of(c), name_context(c, &c->env->scratch2), x->schema,
-                                      x->name) != NULL;
+    size_t n;
+    switch (x->kind) {
+    case LOAD_RELATION:
+        return catalog_find(catalog_of(c), name_context(c, &c->env->scratch2), x->schema, x->name) != NULL;
+    case LOAD_FUNCTION:
+        return catalog_function(catalog_of(c), x->schema, x->name, &effects);
+    case LOAD_OWN:
+        return catalog_own(own_catalog(c), &items, &n);
+    }
+    return false;
 }
 
 /* What t waits for and is not known yet; NULL: nothing. Whoever waited may be gone, its statement with it. */
@@ -309,6 +348,35 @@ static const struct load *next_load(struct client *c, const struct template *t)
     return NULL;
 }
 
+/* The queries are long and their costs guessed high, but they read little: compiling them would take seconds. A savepoint
+   gives the client's transaction its own jit back. */
+static void load_sql(const struct client *c, const struct load *x, bool in_block, struct buf *sql)
+{
+    buf_str(sql, in_block ? "SAVEPOINT pgunison_catalog;SET LOCAL jit TO off;" : "SET LOCAL jit TO off;");
+    switch (x->kind) {
+    case LOAD_RELATION:
+        catalog_load_sql(c->db, x->schema, x->name, sql);
+        break;
+    case LOAD_FUNCTION:
+        catalog_function_sql(x->schema, x->name, sql);
+        break;
+    case LOAD_OWN:
+        catalog_own_sql(sql);
+        break;
+    }
+    if (in_block)
+        buf_str(sql, ";ROLLBACK TO pgunison_catalog;RELEASE pgunison_catalog");
+}
+
+static struct catalog_load *load_begin(struct client *c, const struct load *x)
+{
+    if (x->kind == LOAD_OWN)
+        return catalog_load_begin_own(own_catalog(c));
+    if (x->kind == LOAD_FUNCTION)
+        return catalog_load_begin_function(catalog_of(c), x->schema, x->name);
+    return catalog_load_begin(catalog_of(c), name_context(c, &c->env->scratch2), x->schema, x->name);
+}
+
 void plan_catalog_abort(struct client *c)
 {
     if (c->loading)
@@ -320,7 +388,7 @@ void plan_catalog_abort(struct client *c)
  * PLAN_AGAIN, or PLAN_FAILED. */
 static enum plan_result load_start(struct client *c, const struct load *x, struct error *error_r)
 {
-    unsigned shard = x->function ? c->db->home : catalog_load_shard(c->db, x->schema, x->name);
+    unsigned shard = x->kind == LOAD_RELATION ? catalog_load_shard(c->db, x->schema, x->name) : c->db->home;
     struct shard_set set;
     shard_set_clear(&set);
     shard_set_add(&set, shard);
@@ -336,10 +404,6 @@ static enum plan_result load_start(struct client *c, const struct load *x, struc
     struct link *l = link_find(c, shard);
     struct buf sql;
     buf_init(&sql);
-    if (x->function)
-        catalog_function_sql(x->schema, x->name, &sql);
-    else
-        catalog_load_sql(c->db, x->schema, x->name, &sql);
     if (l->open_pipeline && !txn_in_block(c) && c->commit) {
         buf_free(&sql);
         return PLAN_AGAIN; /* commit_ack = decided: the one before is still being applied */
@@ -353,11 +417,10 @@ static enum plan_result load_start(struct client *c, const struct load *x, struc
     } else {
         link_prepare(l);
     }
+    load_sql(c, x, l->in_txn, &sql);
     link_query(l, buf_slice(&sql), SINK_MESSAGE, TAG_CATALOG);
     buf_free(&sql);
-    c->loading = x->function ? catalog_load_begin_function(catalog_of(c), x->schema, x->name)
-                                  : catalog_load_begin(catalog_of(c), name_context(c, &c->env->scratch2),
-                                                       x->schema, x->name);
+    c->loading = load_begin(c, x);
     c->loading_scope = c->env->scope;
     c->loading_scope->refs++;
     c->run = RUN_CATALOG;
@@ -482,6 +545,7 @@ static enum router_result make_plan(struct client *c, const struct template *t, 
     struct router_input in = {.db = c->db,
                               .table = lookup,
                               .function = lookup_function,
+                              .own = lookup_own,
                               .arg = c,
                               .n_param_types = n_types,
                               .param_types = types,

@@ -208,6 +208,83 @@ CREATE TABLE parted (a int) PARTITION BY LIST (a); CREATE TABLE part PARTITION O
 CREATE TRIGGER tr BEFORE INSERT ON part FOR EACH ROW EXECUTE FUNCTION t_role();
 """
 
+# What an application defines of its own, each with the role changed by a function behind it.
+OWN_SCHEMA = """
+CREATE FUNCTION f_op(a int, b int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$BEGIN PERFORM set_config('role', 'boss', false); RETURN a + b; END$$;
+CREATE FUNCTION f_op_bool(a text, b text) RETURNS bool IMMUTABLE LANGUAGE plpgsql AS $$BEGIN PERFORM set_config('role', 'boss', false); RETURN true; END$$;
+CREATE FUNCTION f_prefix(a int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$BEGIN PERFORM set_config('role', 'boss', false); RETURN a; END$$;
+CREATE OPERATOR ### (LEFTARG = int, RIGHTARG = int, FUNCTION = f_op);
+CREATE OPERATOR &%& (LEFTARG = text, RIGHTARG = text, FUNCTION = f_op_bool);
+CREATE OPERATOR @#@ (RIGHTARG = int, FUNCTION = f_prefix);
+CREATE OPERATOR @-@- (RIGHTARG = int8, FUNCTION = pg_advisory_lock);
+CREATE TYPE pair AS (a int, b int);
+CREATE FUNCTION f_pair(p pair) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$BEGIN PERFORM set_config('role', 'boss', false); RETURN p.a; END$$;
+CREATE CAST (pair AS int) WITH FUNCTION f_pair(pair) AS ASSIGNMENT;
+CREATE TYPE mood AS (m text);
+CREATE FUNCTION f_mood(m mood) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$BEGIN PERFORM set_config('role', 'boss', false); RETURN m.m; END$$;
+CREATE CAST (mood AS text) WITH FUNCTION f_mood(mood) AS IMPLICIT;
+CREATE TABLE moods (a mood); INSERT INTO moods VALUES (ROW('x')); CREATE TABLE texts (a text);
+CREATE DOMAIN "Checked Twice" AS checked; CREATE TYPE with_checked AS (a checked);
+CREATE DOMAIN hidden.checked_there AS int CHECK (public.f_is_role(VALUE));
+CREATE DOMAIN int_of_op AS int CHECK ((VALUE ### 1) > 0);
+CREATE FUNCTION f_domain(a int) RETURNS int LANGUAGE plpgsql AS $$DECLARE x checked := a; BEGIN RETURN x; END$$;
+CREATE FUNCTION f_operator(a int) RETURNS int LANGUAGE plpgsql AS $$BEGIN RETURN a ### a; END$$;
+CREATE FUNCTION f_takes_domain(a checked) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 1; END';
+CREATE VIEW v_domain AS SELECT 1::checked AS a;
+CREATE FUNCTION f_column(t t_public) RETURNS int LANGUAGE plpgsql AS $$BEGIN PERFORM set_config('role', 'boss', false); RETURN 1; END$$;
+CREATE FUNCTION f_less(a pair, b pair) RETURNS bool IMMUTABLE LANGUAGE plpgsql AS $$BEGIN PERFORM set_config('role', 'boss', false); RETURN a.a < b.a; END$$;
+CREATE OPERATOR <# (LEFTARG = pair, RIGHTARG = pair, FUNCTION = f_less);
+CREATE FUNCTION hidden.lower(a text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$BEGIN PERFORM set_config('role', 'boss', false); RETURN a; END$$;
+CREATE FUNCTION public.upper(a varchar) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$BEGIN PERFORM set_config('role', 'boss', false); RETURN a; END$$;
+CREATE FUNCTION hidden.now() RETURNS timestamptz LANGUAGE plpgsql AS $$BEGIN PERFORM set_config('role', 'boss', false); RETURN NULL; END$$;
+CREATE FUNCTION hidden.nextval(a text) RETURNS int8 LANGUAGE plpgsql AS $$BEGIN PERFORM set_config('role', 'boss', false); RETURN 1; END$$;
+CREATE TABLE with_own_default (a int DEFAULT 1 ### 2, b int); RESET ROLE;
+INSERT INTO t_public VALUES (1);
+"""
+OWN = {
+    "operator": "SELECT 1 ### 2",
+    "operator_tight": "SELECT 1###2",
+    "operator_form": "SELECT 1 OPERATOR(public.###) 2",
+    "operator_where": "SELECT * FROM t_public WHERE a ### 1 > 0",
+    "operator_any": "SELECT 'a'::text &%& ANY (ARRAY['b'])",
+    "operator_prefix": "SELECT @#@ 7",
+    "operator_builtin": "SELECT @-@- 4711::int8",
+    "operator_extended": "PREPARE p AS SELECT 1 ### 2; EXECUTE p",
+    "operator_explain": "EXPLAIN ANALYZE SELECT 1 ### a FROM t_public",
+    "operator_insert": "INSERT INTO texts VALUES ((1 ### 2)::text)",
+    "operator_cursor": "BEGIN; DECLARE c CURSOR FOR SELECT 1 ### a FROM t_public; FETCH c; COMMIT",
+    "operator_copy": "COPY (SELECT 1 ### 2) TO STDOUT",
+    "operator_default": "INSERT INTO with_own_default (b) VALUES (1)",
+    "cast": "SELECT ROW(1, 2)::pair::int",
+    "cast_form": "SELECT CAST('(1,2)'::pair AS int)",
+    "cast_quoted": "SELECT \"pair\" '(1,2)'::int",
+    "cast_upper": "SELECT CAST(PAIR '(1,2)' AS INTEGER)",
+    "cast_unicode": "SELECT '(1,2)'::U&\"p\\0061ir\"::int",
+    "cast_implicit": "SELECT lpad(a, 3) FROM moods",
+    "cast_assigned": "INSERT INTO texts SELECT a FROM moods",
+    "domain": "SELECT 1::checked",
+    "domain_literal": "SELECT checked '1'",
+    "domain_of_domain": "SELECT 1::\"Checked Twice\"",
+    "domain_elsewhere": "SELECT 1::hidden.checked_there",
+    "domain_array": "SELECT '{1}'::checked[]",
+    "domain_within": "SELECT '(1)'::with_checked",
+    "domain_operator": "SELECT 1::int_of_op",
+    "domain_record": "SELECT * FROM json_to_record('{\"a\": 1}') AS x(a checked)",
+    "domain_populate": "SELECT * FROM json_populate_record(NULL::with_checked, '{\"a\": 1}')",
+    "domain_column": "UPDATE with_domain SET a = 1; INSERT INTO with_domain VALUES (1)",
+    "domain_in_function": "SELECT f_domain(1)",
+    "domain_of_argument": "SELECT f_takes_domain(1)",
+    "domain_in_view": "SELECT * FROM v_domain",
+    "operator_in_function": "SELECT f_operator(1)",
+    "column_function": "SELECT t_public.f_column FROM t_public",
+    "column_function_of_row": "SELECT (t).f_column FROM t_public t",
+    "shadow": "SET search_path TO hidden, pg_catalog, public; SELECT lower('X')",
+    "shadow_best": "SELECT upper('x'::varchar)",
+    "shadow_stable": "SET search_path TO hidden, pg_catalog, public; SELECT now()",
+    "shadow_effect": "SET search_path TO hidden, pg_catalog, public; SELECT nextval('sq')",
+    "shadow_qualified": "SELECT hidden.lower('x')",
+}
+
 
 def body_of(statement):
     """For PL/pgSQL, where results must go somewhere."""
@@ -219,6 +296,7 @@ def literal(text):
 
 
 WAYS = ("plain", "sql", "plpgsql", "do", "view", "trigger", "default")
+ONLY_PLAIN.update({"own_" + name: statement for name, statement in OWN.items()})
 CASES = [(name, way) for name in CHANGES for way in WAYS] + [(name, "plain") for name in ONLY_PLAIN]
 CASES += [(name, way) for name in IN_CODE for way in CODE_WAYS]
 
@@ -260,6 +338,7 @@ def schema(shards, dbname):
         db.run("GRANT boss TO app")
     with shards[0].session(dbname=dbname, user="app") as db:
         db.run(SCHEMA)
+        db.run(OWN_SCHEMA)
         for name, statement in (CHANGES | IN_CODE).items():
             make_ways(db, name, statement)
         db.run("GRANT ALL ON ALL TABLES IN SCHEMA public TO boss; GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO boss")
@@ -284,6 +363,15 @@ def fresh(shards, dbname):
 
 def test_catalogue_is_large():
     assert len(CASES) == len(set(CASES)) >= 420
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_own_changes_something(shards, dbname, fresh, name):
+    """Otherwise its test shows nothing."""
+    with shards[0].session(dbname=dbname, user="app") as db:
+        with contextlib.suppress(psycopg2.ProgrammingError):  # the client library's, after COPY
+            db.run(OWN[name])
+        assert answers(db) != fresh
 
 
 @pytest.mark.parametrize("name, way", CASES, ids=["%s-%s" % case for case in CASES])

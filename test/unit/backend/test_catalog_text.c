@@ -58,6 +58,8 @@ static void every_name_is_qualified(void **state)
     catalog_function_sql("", "f", &sql);
     buf_u8(&sql, ';');
     catalog_function_sql("app", "f", &sql);
+    buf_u8(&sql, ';');
+    catalog_own_sql(&sql);
     buf_u8(&sql, 0);
     assert_qualified((const char *)buf_head(&sql));
     buf_free(&sql);

@@ -15,7 +15,8 @@ struct user {
     const char *name;
     enum secret_kind kind;
     const char *secret; /* as written; PLAIN "" means no password login */
-    /* SCRAM: decoded */
+    /* SCRAM: decoded. PLAIN: derived by auth_prepare() (session/auth.h), `derived` says so */
+    bool derived;
     uint32_t iterations;
     uint8_t salt[64];
     size_t salt_len;

@@ -2,7 +2,7 @@
  * Who is the client? The server side of authentication: trust, scram-sha-256 (RFC 5802, RFC 7677, without
  * channel binding), password-less "any". Pure: messages in, messages out. An unknown user goes through the
  * same exchange as a known one with a wrong password (a mock salt derived from the name and a secret of the
- * process), so that names cannot be found out.
+ * process), so that names cannot be found out. No login derives keys from a password: they are there before it.
  */
 #ifndef PGUNISON_SESSION_AUTH_H
 #define PGUNISON_SESSION_AUTH_H
@@ -12,6 +12,10 @@
 #include "wire/frame.h"
 
 enum auth_step { AUTH_MORE, AUTH_OK, AUTH_FAILED };
+
+/* Before a configuration is used: the keys of plain passwords, about a millisecond for each, if auth_type wants them. Those
+   that old has for the same name and secret are taken from there; NULL: there is none. Not on a worker's thread. */
+void auth_prepare(struct config *config, const struct config *old);
 
 struct auth;
 /* user: as given in the startup packet. Appends the first Authentication message to out (AuthenticationOk

@@ -8,6 +8,7 @@
 #include "net/tls.h"
 #include "proxy.h"
 #include "route_offline.h"
+#include "session/auth.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -89,6 +90,7 @@ static enum exit_code start(struct options *o, struct config *config, struct err
         o->quiet = true;
     }
     signal(SIGPIPE, SIG_IGN);
+    auth_prepare(config, NULL);
     if (!o->user) /* else when it has become that user, to whom the file then belongs: proxy_create() */
         log_configure(o, s);
     enum exit_code code = run_proxy(o, config, error_r);

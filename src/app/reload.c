@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "base/log.h"
 #include "net/tls.h"
+#include "session/auth.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -111,6 +112,7 @@ static enum status apply(struct proxy *p, struct config *config, const char *wha
         free(tls);
         return STATUS_ERROR;
     }
+    auth_prepare(config, p->config);
     note_restart_settings(&p->config->settings, &config->settings);
     workers_reconfigure(&p->workers, config, tls);
     free(tls);

@@ -14,8 +14,8 @@
  * exchange mirrors a real user's, picked by a keyed hash of the name: the same name gives the same salt as
  * long as the process lives, whatever it is mirrored from.
  *
- * Cost: a verifier needs a few hashes; a plain password SCRAM_ITERATIONS rounds of PBKDF2 (about a
- * millisecond) for each login.
+ * Cost: a few hashes for each login, the same ones for everybody. The SCRAM_ITERATIONS rounds of PBKDF2 that a plain
+ * password takes (about a millisecond) are done when the configuration is read, on the thread that reads it.
  *
  * Not responsible for: frames' lengths, login timeouts, admin_users, whether the client must use TLS.
  */
@@ -46,7 +46,6 @@ struct auth {
     char *user;
     const struct user *known; /* NULL: cannot log in, for the reason in `doomed` */
     const char *doomed;
-    bool derives; /* keys come from a password, real or mock: PBKDF2 is due */
     struct scram scram;
 };
 
@@ -109,19 +108,52 @@ static const struct user *mirrored_user(const struct userlist *users, const char
     return fit[load_u32(mac) % n];
 }
 
-/* Salt and iterations: the verifier's own, or derived from the name. */
+/* Salt and iterations: the user's own, or derived from the name. What is not needed is computed all the same. */
 static void begin_exchange(struct auth *a, const struct config *config)
 {
-    const struct user *like = a->known ? a->known : mirrored_user(&config->users, a->user);
-    bool verifier = like && like->kind == SECRET_SCRAM;
+    const struct user *like = mirrored_user(&config->users, a->user);
     uint8_t salt[2 * SCRAM_KEY_BYTES];
     scram_process_hmac("salt", a->user, salt);
     scram_process_hmac("more salt", a->user, salt + SCRAM_KEY_BYTES);
-    struct slice s = slice_of(salt, verifier ? like->salt_len : SCRAM_SALT_BYTES);
-    if (a->known && verifier)
-        s.data = a->known->salt;
-    a->derives = !verifier;
-    scram_init(&a->scram, s, verifier ? like->iterations : SCRAM_ITERATIONS, NULL);
+    struct slice s = slice_of(salt, like ? like->salt_len : SCRAM_SALT_BYTES);
+    if (a->known) {
+        like = a->known;
+        s = slice_of(like->salt, like->salt_len);
+    }
+    scram_init(&a->scram, s, like ? like->iterations : SCRAM_ITERATIONS, NULL);
+}
+
+static void prepare(struct user *u, const struct user *old)
+{
+    uint8_t salt[SCRAM_KEY_BYTES];
+    if (u->kind != SECRET_PLAIN || !u->secret[0] || u->derived)
+        return;
+    scram_process_hmac("salt", u->name, salt);
+    memcpy(u->salt, salt, SCRAM_SALT_BYTES);
+    u->salt_len = SCRAM_SALT_BYTES;
+    u->iterations = SCRAM_ITERATIONS;
+    if (old && old->derived && strcmp(old->secret, u->secret) == 0) {
+        memcpy(u->stored_key, old->stored_key, sizeof u->stored_key);
+        memcpy(u->server_key, old->server_key, sizeof u->server_key);
+    } else {
+        scram_derive_keys(slice_str(u->secret), slice_of(u->salt, u->salt_len), u->iterations, u->stored_key,
+                          u->server_key);
+    }
+    u->derived = true;
+}
+
+void auth_prepare(struct config *config, const struct config *old)
+{
+    struct hashmap_iter it;
+    struct slice key;
+    void *value;
+    if (config->settings.auth_type != AUTH_SCRAM)
+        return;
+    hashmap_iter_init(&config->users.by_name, &it);
+    while (hashmap_next(&config->users.by_name, &it, &key, &value)) {
+        struct user *u = value;
+        prepare(u, old ? userlist_find(&old->users, u->name) : NULL);
+    }
 }
 
 enum auth_step auth_start(const struct config *config, const char *user, struct auth **auth_r,
@@ -153,6 +185,7 @@ enum auth_step auth_start(const struct config *config, const char *user, struct 
     a->user = xstrdup(user);
     a->doomed = unfit_for_scram(known);
     a->known = a->doomed ? NULL : known;
+    assert(!a->known || a->known->kind != SECRET_PLAIN || a->known->derived);
     begin_exchange(a, config);
     /* The list of mechanisms: one name, and the empty one that ends it. */
     put_authentication(out, AUTH_REPLY_SASL, slice_of(SCRAM_MECHANISM "\0", sizeof SCRAM_MECHANISM + 1));
@@ -216,17 +249,11 @@ static enum auth_step client_final(struct auth *a, struct slice msg, struct buf 
     a->state = ENDED;
     if (scram_read_client_final(&a->scram, msg, error_r) != STATUS_OK)
         return AUTH_FAILED;
-    if (a->derives) {
-        /* Unknown users have the name for a password: it takes the time, and its result is not looked at. */
-        scram_derive_keys(slice_str(a->known ? a->known->secret : a->user),
-                          slice_of(a->scram.salt, a->scram.salt_len), a->scram.iterations, stored_key,
-                          server_key);
-    } else if (a->known) {
+    scram_process_hmac("stored key", a->user, stored_key); /* unknown users' keys, computed for everybody */
+    scram_process_hmac("server key", a->user, server_key);
+    if (a->known) {
         memcpy(stored_key, a->known->stored_key, sizeof stored_key);
         memcpy(server_key, a->known->server_key, sizeof server_key);
-    } else {
-        scram_process_hmac("stored key", a->user, stored_key);
-        scram_process_hmac("server key", a->user, server_key);
     }
     bool right = scram_proof_is_right(&a->scram, stored_key) && a->known;
     if (right) {

@@ -19,6 +19,7 @@ static const char *user_of(uint8_t byte)
         hashmap_put(&config.users.by_name, slice_str(plain.name), &plain);
         hashmap_put(&config.users.by_name, slice_str(verified.name), &verified);
         config.settings.auth_type = AUTH_SCRAM;
+        auth_prepare(&config, NULL);
     }
     return names[byte % 4];
 }

@@ -13,6 +13,7 @@
 #include "base/arena.h"
 #include "session/auth.h"
 #include "wire/message.h"
+#include <dlfcn.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <stdio.h>
@@ -25,6 +26,18 @@
 #define RFC_PROOF       "p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ="
 #define RFC_FINAL       "c=biws,r=" CLIENT_NONCE SERVER_NONCE "," RFC_PROOF
 #define RFC_VERIFIER_IS "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
+
+/* Before the library's: counts. */
+static unsigned derivations;
+int PKCS5_PBKDF2_HMAC(const char *pass, int passlen, const unsigned char *salt, int saltlen, int iter,
+                      const EVP_MD *digest, int keylen, unsigned char *out)
+{
+    int (*real)(const char *, int, const unsigned char *, int, int, const EVP_MD *, int, unsigned char *);
+    void *symbol = dlsym(RTLD_NEXT, "PKCS5_PBKDF2_HMAC");
+    memcpy(&real, &symbol, sizeof real);
+    derivations++;
+    return real(pass, passlen, salt, saltlen, iter, digest, keylen, out);
+}
 
 static const uint8_t rfc_salt[16] = {0x5b, 0x6d, 0x99, 0x68, 0x9d, 0x12, 0x35, 0x8e,
                                      0xec, 0xa0, 0x4b, 0x14, 0x12, 0x36, 0xfa, 0x81};
@@ -47,6 +60,8 @@ static int setup(void **state)
     hashmap_init(&config.users.by_name);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         hashmap_put(&config.users.by_name, slice_str(all[i]->name), all[i]);
+    config.settings.auth_type = AUTH_SCRAM;
+    auth_prepare(&config, NULL);
     return 0;
 }
 
@@ -271,14 +286,10 @@ static void wrong_password_and_unfit_users_fail_alike(void **state)
     (void)state;
     static const struct {
         const char *user, *password;
-    } cases[] = {{"plain", "Pencil"},
-                 {"plain", ""},
-                 {"verified", "penci"},
-                 {"nobody", "pencil"},
-                 {"nobody", "nobody"}, /* what the mock exchange derives its keys from */
-                 {"", ""},
-                 {"empty", ""},
-                 {"hashed", "md50123456789abcdef0123456789abcdef"}};
+    } cases[] = {{"plain", "Pencil"},   {"plain", ""},
+                 {"verified", "penci"}, {"nobody", "pencil"},
+                 {"nobody", "nobody"},  {"", ""},
+                 {"empty", ""},         {"hashed", "md50123456789abcdef0123456789abcdef"}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct client c;
         char words[128];
@@ -289,6 +300,59 @@ static void wrong_password_and_unfit_users_fail_alike(void **state)
         assert_string_equal(c.error.hint, "");
         expect_failure(&c, "28P01", words);
     }
+}
+
+/* log_in() is the client's half too, which derives once. */
+static void no_login_derives_keys(void **state)
+{
+    (void)state;
+    static const char *const cases[][2] = {{"plain", "pencil"},   {"plain", "wrong"}, {"verified", "pencil"},
+                                           {"verified", "wrong"}, {"nobody", "x"},    {"empty", "x"},
+                                           {"hashed", "x"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct client c;
+        unsigned before = derivations;
+        log_in(&c, cases[i][0], cases[i][1]);
+        assert_int_equal(derivations - before, 1);
+        finish(&c);
+    }
+}
+
+static struct user user_of(const char *name, const char *secret)
+{
+    return (struct user){.name = name, .kind = SECRET_PLAIN, .secret = secret};
+}
+
+static unsigned derivations_of_reload(struct user *u, const struct config *old, enum auth_type type)
+{
+    struct config new = {.settings.auth_type = type};
+    unsigned before = derivations;
+    hashmap_init(&new.users.by_name);
+    hashmap_put(&new.users.by_name, slice_str(u->name), u);
+    auth_prepare(&new, old);
+    hashmap_free(&new.users.by_name, NULL);
+    return derivations - before;
+}
+
+static void a_reload_derives_only_what_is_new(void **state)
+{
+    (void)state;
+    struct user same = user_of("plain", "pencil"), changed = user_of("plain", "other"),
+                added = user_of("added", "pencil"), none = user_of("plain", ""),
+                unused = user_of("plain", "pencil");
+    assert_int_equal(derivations_of_reload(&same, &config, AUTH_SCRAM), 0);
+    assert_true(same.derived);
+    assert_memory_equal(same.stored_key, plain.stored_key, sizeof same.stored_key);
+    assert_memory_equal(same.server_key, plain.server_key, sizeof same.server_key);
+    assert_memory_equal(same.salt, plain.salt, plain.salt_len);
+    assert_int_equal(derivations_of_reload(&changed, &config, AUTH_SCRAM), 1);
+    assert_memory_not_equal(changed.stored_key, plain.stored_key, sizeof changed.stored_key);
+    assert_int_equal(derivations_of_reload(&added, &config, AUTH_SCRAM), 1);
+    assert_int_equal(derivations_of_reload(&none, &config, AUTH_SCRAM), 0);
+    assert_int_equal(derivations_of_reload(&unused, NULL, AUTH_ANY), 0);
+    assert_int_equal(derivations_of_reload(&unused, NULL, AUTH_SCRAM), 1);
+    assert_int_equal(derivations_of_reload(&unused, NULL, AUTH_SCRAM),
+                     0); /* a SET shares the list of users */
 }
 
 static const char *salt_of(const char *user, char *out)
@@ -550,6 +614,8 @@ int main(void)
         cmocka_unit_test(exchange_of_rfc_7677_is_reproduced),
         cmocka_unit_test(right_password_logs_in),
         cmocka_unit_test(wrong_password_and_unfit_users_fail_alike),
+        cmocka_unit_test(no_login_derives_keys),
+        cmocka_unit_test(a_reload_derives_only_what_is_new),
         cmocka_unit_test(unknown_names_look_like_known_ones),
         cmocka_unit_test(nonces_are_fresh),
         cmocka_unit_test(first_message_may_come_after_an_empty_challenge),

@@ -2,6 +2,7 @@
 client sees what a fresh direct connection sees, whoever made the change; one that was there before keeps what it was told."""
 import contextlib
 
+import psycopg2
 import pytest
 
 import pgharness as h
@@ -137,9 +138,20 @@ def test_change_behind_its_back_is_seen_when_a_server_is_opened(proxy, shards, d
             db.run("ALTER ROLE app SET TimeZone TO 'Asia/Tokyo'")
             db.run("ALTER ROLE app SET work_mem TO '7MB'")
 
+    mine = "FROM pg_stat_activity WHERE usename = 'app' AND datname = current_database()"
     with shards[0].session(dbname=dbname) as db:  # one of them only
-        db.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app' AND datname = current_database() LIMIT 1")
-    eventually(lambda: seen_by(proxy.connect()) == direct(shards, dbname))
+        pid = db.one("SELECT min(pid) %s" % mine)
+        db.run("SELECT pg_terminate_backend(%s)", pid)
+        eventually(lambda: db.one("SELECT count(*) %s AND pid = %d" % (mine, pid)) == 0)
+
+    def two_at_once():
+        with contextlib.suppress(psycopg2.OperationalError), proxy.session() as one, proxy.session() as other:
+            for session in (one, other):
+                session.run("BEGIN")
+                session.run("SELECT count(*) FROM t")
+            return True  # neither met the connection that was lost
+
+    eventually(two_at_once)
     for _ in range(6):
         assert seen_by(proxy.connect()) == direct(shards, dbname)
 

@@ -77,36 +77,17 @@ const uint8_t reply_table[REPLY_STATES][256] = {
 };
 /* clang-format on */
 
-static enum reply_state of_copy(enum expect_copy copy, enum reply_state none, enum reply_state out,
-                                enum reply_state in)
-{
-    return copy == EXPECT_NO_COPY ? none : copy == EXPECT_COPY_OUT ? out : in;
-}
-
-enum reply_state reply_first(enum expect_kind kind, enum expect_copy copy)
-{
-    switch (kind) {
-    case EXPECT_QUERY:
-        return of_copy(copy, REPLY_QUERY, REPLY_QUERY_OUT, REPLY_QUERY_IN);
-    case EXPECT_PARSE:
-        return REPLY_PARSE;
-    case EXPECT_BIND:
-        return REPLY_BIND;
-    case EXPECT_DESCRIBE_STATEMENT:
-        return REPLY_DESCRIBE_STATEMENT;
-    case EXPECT_DESCRIBE_PORTAL:
-        return REPLY_DESCRIBE_ROWS;
-    case EXPECT_EXECUTE:
-        return of_copy(copy, REPLY_EXECUTE, REPLY_EXECUTE_OUT, REPLY_EXECUTE_IN);
-    case EXPECT_CLOSE:
-        return REPLY_CLOSE;
-    case EXPECT_SYNC:
-        return REPLY_SYNC;
-    case EXPECT_TURN:
-        return REPLY_NONE; /* nothing is read meanwhile */
-    }
-    return REPLY_NONE;
-}
+const uint8_t reply_firsts[EXPECT_TURN + 1][3] = {
+    [EXPECT_QUERY] = {REPLY_QUERY, REPLY_QUERY_OUT, REPLY_QUERY_IN},
+    [EXPECT_PARSE] = {REPLY_PARSE},
+    [EXPECT_BIND] = {REPLY_BIND},
+    [EXPECT_DESCRIBE_STATEMENT] = {REPLY_DESCRIBE_STATEMENT},
+    [EXPECT_DESCRIBE_PORTAL] = {REPLY_DESCRIBE_ROWS},
+    [EXPECT_EXECUTE] = {REPLY_EXECUTE, REPLY_EXECUTE_OUT, REPLY_EXECUTE_IN},
+    [EXPECT_CLOSE] = {REPLY_CLOSE},
+    [EXPECT_SYNC] = {REPLY_SYNC},
+    [EXPECT_TURN] = {REPLY_NONE}, /* nothing is read meanwhile */
+};
 
 /* --- content ---------------------------------------------------------------------------------- */
 
@@ -156,7 +137,7 @@ static void take_columns(struct rest *r)
     }
 }
 
-bool reply_well_formed(const struct frame *f)
+bool reply_content_fits(const struct frame *f)
 {
     struct rest r = {.at = f->body.data, .left = f->body.len};
     switch (f->type) {
@@ -187,9 +168,6 @@ bool reply_well_formed(const struct frame *f)
     case MSG_COMMAND_COMPLETE:
         take_string(&r);
         break;
-    case MSG_READY:
-        (void)take(&r, 1);
-        return !r.bad && strchr("ITE", f->body.data[0]) && f->body.data[0] != 0;
     default:
         return true;
     }

@@ -51,8 +51,13 @@ enum reply_state {
 extern const uint8_t reply_table[REPLY_STATES][256];
 extern const uint32_t reply_limits[256];
 
+extern const uint8_t reply_firsts[EXPECT_TURN + 1][3];
+
 /* With what an expectation begins. */
-enum reply_state reply_first(enum expect_kind kind, enum expect_copy copy);
+static inline uint8_t reply_first(unsigned kind, enum expect_copy copy)
+{
+    return reply_firsts[kind][copy];
+}
 
 static inline uint8_t reply_next(uint8_t state, uint8_t type)
 {
@@ -67,7 +72,14 @@ static inline bool reply_length_fits(uint8_t type, uint32_t len)
 
 /* Lengths, counts and terminators within the body; true of types that are not read here (DataRow: whoever reads it
    does; those without a body). */
-bool reply_well_formed(const struct frame *f);
+bool reply_content_fits(const struct frame *f);
+static inline bool reply_well_formed(const struct frame *f)
+{
+    if (f->type != 'Z')
+        return reply_content_fits(f);
+    char status = f->body.len == 1 ? (char)f->body.data[0] : 0;
+    return status == 'I' || status == 'T' || status == 'E';
+}
 
 /* "DataRow ('D')" and the like, for people. */
 void reply_name(uint8_t type, char *name_r, size_t size);

@@ -129,7 +129,7 @@ const struct shard_def *server_shard(const struct server *s)
 
 /* --- expectations ----------------------------------------------------------------------------- */
 
-static void ring_grow(struct server *s)
+__attribute__((cold, noinline)) static void ring_grow(struct server *s)
 {
     uint32_t cap = s->ring_cap ? s->ring_cap * 2 : 16;
     struct expect *ring = xmalloc(cap * sizeof *ring);
@@ -149,16 +149,13 @@ static void begin_reply(struct server *s)
 
 void server_expect(struct server *s, enum expect_kind kind, enum expect_sink sink, uint16_t tag, void *arg)
 {
-    if (s->ring_count == s->ring_cap)
+    if (__builtin_expect(s->ring_count == s->ring_cap, 0))
         ring_grow(s);
-    s->ring[(s->ring_head + s->ring_count) & (s->ring_cap - 1)] =
-        (struct expect){.kind = (uint8_t)kind,
-                        .sink = (uint8_t)sink,
-                        .tag = tag,
-                        .first_state = (uint8_t)reply_first(kind, EXPECT_NO_COPY),
-                        .arg = arg};
+    uint8_t first = reply_first(kind, EXPECT_NO_COPY);
+    s->ring[(s->ring_head + s->ring_count) & (s->ring_cap - 1)] = (struct expect){
+        .kind = (uint8_t)kind, .sink = (uint8_t)sink, .tag = tag, .first_state = first, .arg = arg};
     if (s->ring_count++ == 0)
-        begin_reply(s);
+        s->reply_state = first;
     if (kind == EXPECT_QUERY)
         s->unnamed_statement = 0; /* a simple Query drops it */
 }
@@ -166,7 +163,7 @@ void server_expect(struct server *s, enum expect_kind kind, enum expect_sink sin
 void server_expect_copy(struct server *s, enum expect_copy copy)
 {
     struct expect *last = server_expectation(s, s->ring_count - 1);
-    last->first_state = (uint8_t)reply_first(last->kind, copy);
+    last->first_state = reply_first(last->kind, copy);
     if (s->ring_count == 1)
         begin_reply(s);
 }
@@ -176,19 +173,24 @@ static struct expect *ring_first(struct server *s)
     return s->ring_count ? &s->ring[s->ring_head] : NULL;
 }
 
-static void ring_pop(struct server *s)
+__attribute__((cold, noinline)) static void ring_shrink(struct server *s)
 {
-    s->ring_head = (s->ring_head + 1) & (s->ring_cap - 1);
-    s->ring_count--;
-    begin_reply(s);
-    if (s->ring_count == 0) {
-        s->ring_head = 0;
-        if (s->ring_cap > RING_KEEP) {
-            free(s->ring);
-            s->ring = NULL;
-            s->ring_cap = 0;
-        }
+    free(s->ring);
+    s->ring = NULL;
+    s->ring_cap = 0;
+}
+
+static inline __attribute__((always_inline)) void ring_pop(struct server *s)
+{
+    if (--s->ring_count > 0) {
+        s->ring_head = (s->ring_head + 1) & (s->ring_cap - 1);
+        s->reply_state = s->ring[s->ring_head].first_state;
+        return;
     }
+    s->ring_head = 0;
+    s->reply_state = REPLY_NONE;
+    if (__builtin_expect(s->ring_cap > RING_KEEP, 0))
+        ring_shrink(s);
 }
 
 bool server_sync_due(const struct server *s)
@@ -306,7 +308,7 @@ static void server_behind(void *arg)
 
 /* After ErrorResponse in the extended protocol nothing is answered until Sync. The expectation at the head
    failed, the others up to Sync are reported; a copy of the head has been handed to message() by then. */
-static void skip_to_sync(struct server *s)
+__attribute__((cold, noinline)) static void skip_to_sync(struct server *s)
 {
     struct expect *e = ring_first(s);
     if (!e || e->kind == EXPECT_QUERY || e->kind == EXPECT_SYNC)
@@ -322,7 +324,7 @@ static void skip_to_sync(struct server *s)
         s->reply_state = REPLY_FAILED; /* a Query is ignored as well: what ends it is the answer to a Sync */
 }
 
-void server_violation(struct server *s, uint8_t type, const char *what)
+__attribute__((cold, noinline)) void server_violation(struct server *s, uint8_t type, const char *what)
 {
     struct error e;
     char name[64];
@@ -334,7 +336,7 @@ void server_violation(struct server *s, uint8_t type, const char *what)
 }
 
 /* Nobody has asked, nobody is to be told: what the pool keeps is not to be given to anybody any more. */
-static void idle_message(struct server *s, const struct frame *f)
+__attribute__((cold, noinline)) static void idle_message(struct server *s, const struct frame *f)
 {
     struct error why, said, bad;
     if (f->type ==
@@ -362,22 +364,22 @@ static void note_tag(struct server *s, const uint8_t *whole, size_t total)
 
 /* Hands one whole message over, which may come now, and advances the expectations. False when the server died
    meanwhile. */
-static bool deliver(struct server *s, const struct frame *f)
+static bool deliver(struct server *s, const struct frame *f, uint8_t next)
 {
     struct expect *head = ring_first(s);
     struct expect e;
-    uint8_t before = s->reply_state, next = reply_next(before, f->type);
+    uint8_t before = s->reply_state;
     bool have = head != NULL && !is_asynchronous(f->type);
-    if (!reply_well_formed(f)) {
+    if (f->type != MSG_DATA_ROW && __builtin_expect(!reply_well_formed(f), 0)) {
         server_violation(s, f->type, "It is malformed.");
         return false;
     }
     if (have)
         e = *head;
-    if (f->type == MSG_COMMAND_COMPLETE)
-        note_tag(s, f->whole.data, f->whole.len);
-    else if (f->type == MSG_READY)
+    if (f->type == MSG_READY)
         s->txn_status = (char)f->body.data[0];
+    else if (f->type == MSG_COMMAND_COMPLETE)
+        note_tag(s, f->whole.data, f->whole.len);
     /* The expectation leaves the queue before the owner hears of its end: it may give the server back inside.
      */
     if (next == REPLY_END)
@@ -448,7 +450,8 @@ static size_t walk(struct server *s, const uint8_t *p, size_t n)
         size_t total = (size_t)len + 1, have = (size_t)(end - at);
         enum way way = way_of(s, *at);
         uint8_t next = reply_next(s->reply_state, *at);
-        if (!(next || way == WAY_HOLD) || !reply_length_fits(*at, len)) {
+        if (__builtin_expect(next == REPLY_VIOLATION && way != WAY_HOLD, 0) ||
+            __builtin_expect(!reply_length_fits(*at, len), 0)) {
             forward_run(s, run, at);
             if (!s->dead)
                 server_violation(s, *at, next ? "Its length cannot be." : "It cannot come now.");
@@ -502,7 +505,7 @@ static size_t walk(struct server *s, const uint8_t *p, size_t n)
         struct frame f = {.type = *at, .body = slice_of(at + 5, total - 5), .whole = slice_of(at, total)};
         at += total;
         run = at;
-        if (!deliver(s, &f))
+        if (!deliver(s, &f, next))
             return n;
     }
     if (!s->dead)

@@ -463,14 +463,6 @@ void link_mark(struct link *l, const struct plan *p)
 /* The key's class: "pgun" in ASCII. Two-part keys and one-part keys never meet. */
 #define COPIES_LOCK_CLASS 1885828462
 
-void link_expect_copy(struct link *l, const struct plan *p)
-{
-    if (p->verb == VERB_COPY_OUT)
-        server_expect_copy(l->server, EXPECT_COPY_OUT);
-    else if (p->verb == VERB_COPY_IN)
-        server_expect_copy(l->server, EXPECT_COPY_IN);
-}
-
 void link_lock_copies(struct link *l, const struct plan *p)
 {
     char sql[96];

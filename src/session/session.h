@@ -163,7 +163,7 @@ struct client_names {
 struct client_txn {
     enum txn_state state;
     struct transaction_modes modes;
-    struct list replay;         /* struct replay */
+    struct list replay; /* struct replay */
     size_t replay_bytes;
     struct varset *vars_before; /* the client's variables when it began */
     struct varset *guc_before;  /* ... and pgunison.* */
@@ -231,14 +231,15 @@ struct client {
     struct error *acquire_error; /* of a wait for a server, likewise */
     struct slice rest;           /* what follows the message that is being dispatched */
     size_t need_input;           /* bytes of the message under way, as far as they are known */
-    struct refused *refused;     /* that message is not taken: memory.c; its bytes, need_input more, are dropped */
+    struct refused
+        *refused; /* that message is not taken: memory.c; its bytes, need_input more, are dropped */
     size_t memory_own, memory_buffers; /* as of the last look */
     uint32_t held_blocks;              /* memory_holds(): has looked at so many */
-    struct buf in;               /* input that waits: of its own, or in in_blob */
-    struct blob *in_blob;        /* NULL: in's memory is its own */
-    struct txn_commit *commit;   /* two-phase commit under way: txn_port.c */
-    struct scatter *scatter;     /* RUN_MULTI */
-    struct ordered *ordered;     /* RUN_MULTI, RUN_COPY_IN: what shards have yet to be sent; NULL: nothing */
+    struct buf in;                     /* input that waits: of its own, or in in_blob */
+    struct blob *in_blob;              /* NULL: in's memory is its own */
+    struct txn_commit *commit;         /* two-phase commit under way: txn_port.c */
+    struct scatter *scatter;           /* RUN_MULTI */
+    struct ordered *ordered; /* RUN_MULTI, RUN_COPY_IN: what shards have yet to be sent; NULL: nothing */
     uint64_t request_us;
     struct client_names *names;                /* NULL: none */
     struct client_statement unnamed_statement; /* def NULL: none */
@@ -276,7 +277,7 @@ struct client {
 
     struct catalog_load *loading;
     struct plan_scope
-        *loading_scope; /* keeps the catalog that is being loaded into; NULL: nothing is loaded */
+        *loading_scope;       /* keeps the catalog that is being loaded into; NULL: nothing is loaded */
     struct load_queue *loads; /* what the router asked for and the catalog has yet to learn; NULL: nothing */
     bool saw_missing;         /* the router asked for a relation that does not exist */
     bool freed;
@@ -471,7 +472,11 @@ void link_cancel_all(struct client *c);
 void link_append_modes(struct buf *b, const struct transaction_modes *m);
 void link_mark(struct link *l, const struct plan *p);
 /* The statement that was sent last is p: if it is a COPY of the client's, the shard may answer so. */
-void link_expect_copy(struct link *l, const struct plan *p);
+static inline void link_expect_copy(struct link *l, const struct plan *p)
+{
+    if (p->verb == VERB_COPY_OUT || p->verb == VERB_COPY_IN)
+        server_expect_copy(l->server, p->verb == VERB_COPY_OUT ? EXPECT_COPY_OUT : EXPECT_COPY_IN);
+}
 /* Whether the shard was lost for what it said, and what the client hears of a loss. */
 bool link_violated(const struct error *why);
 void link_lost_error(const struct link *l, const struct error *why, struct error *e_r);

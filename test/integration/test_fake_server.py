@@ -275,6 +275,37 @@ def test_a_commit_over_shards_tells_the_truth(world):
     assert committed <= a - after_a <= committed + unknown
 
 
+# --- between answers ---------------------------------------------------------------------------------------
+
+
+def test_a_server_that_speaks_unasked(world):
+    """In a transaction, while nothing is asked: its session ends, unless that is what may come at any time."""
+    for label, (kind, data) in well_formed().items():
+        with victim(world) as wire:
+            got, closed = converse(wire, (q("BEGIN"), q("SELECT v FROM items WHERE id = %d" % world.here)))
+            assert not closed and not errors(got), label
+            world.liars[0].say(data)
+            if kind in ASYNC + "E":  # an error: of a server that is about to close, as a rule
+                got, closed = converse(wire, (q("COMMIT"),))
+                assert not closed and ("C", b"COMMIT\0") in got, label
+            else:
+                assert violated(errors(wire.until_closed()), "s0"), label
+        world.fine()
+    world.proxy.check()
+
+
+def test_what_comes_behind_the_end_is_nobodys_answer(world):
+    """A whole answer that nobody has asked for, of a server in the pool: it does not go to who asks next."""
+    lie = b"".join(data for kind, data in (well_formed()["type %r" % k] for k in "TDCZ"))
+    for _ in range(20):
+        with victim(world) as wire:
+            assert not errors(converse(wire, (q("SELECT v FROM items WHERE id = %d" % world.here),))[0])
+        h.eventually(lambda: world.liars[0].pooled())
+        world.liars[0].say(lie)
+        h.eventually(lambda: not world.liars[0].pooled())
+        world.fine()
+
+
 # --- the proxy's own ---------------------------------------------------------------------------------------
 
 
@@ -299,6 +330,22 @@ def test_every_message_at_a_login(world):
                 if pattern != "^$" and kind in ("G", "H", "W"):
                     assert violated(found, "s0") or found[0]["C"] == "08P01", (pattern, at, label, found)
                 h.eventually(lambda: is_fine(world))
+    world.proxy.check()
+
+
+def test_every_message_in_front_of_the_catalogs(world):
+    """A name that nobody has used is asked for."""
+    said = list(well_formed().items()) + [(label, (None, data)) for label, data in MALFORMED.items()]
+    for number, (label, (kind, data)) in enumerate(said):
+        at = ("T", "C", "Z")[number % 3]
+        lie = Lie("pg_class", at, data)
+        world.tell(lie)
+        with victim(world) as wire:
+            got, _ = converse(wire, (q("SELECT * FROM unheard_of_%d" % number),))
+        world.tell(None)
+        assert lie.told.is_set(), label
+        assert [e["C"] for e in errors(got)] in (["42P01"], ["22012"], ["08P01"]), (label, at, errors(got))
+        h.eventually(lambda: is_fine(world))
     world.proxy.check()
 
 

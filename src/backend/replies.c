@@ -165,9 +165,6 @@ bool reply_content_fits(const struct frame *f)
     case MSG_PARAMETER_DESCRIPTION:
         (void)take(&r, take_count(&r) * 4);
         break;
-    case MSG_COMMAND_COMPLETE:
-        take_string(&r);
-        break;
     default:
         return true;
     }

@@ -17,6 +17,7 @@
 #define PGUNISON_SRC_BACKEND_REPLIES_H
 
 #include "backend/server.h"
+#include "wire/message.h"
 
 enum reply_state {
     REPLY_VIOLATION, /* not a state: what the table says of messages that may not come */
@@ -75,9 +76,12 @@ static inline bool reply_length_fits(uint8_t type, uint32_t len)
 bool reply_content_fits(const struct frame *f);
 static inline bool reply_well_formed(const struct frame *f)
 {
-    if (f->type != 'Z')
+    const struct slice *body = &f->body;
+    if (f->type == MSG_COMMAND_COMPLETE)
+        return body->len > 0 && body->data[body->len - 1] == 0; /* message_read_tag() reads the rest */
+    if (f->type != MSG_READY)
         return reply_content_fits(f);
-    char status = f->body.len == 1 ? (char)f->body.data[0] : 0;
+    char status = body->len == 1 ? (char)body->data[0] : 0;
     return status == 'I' || status == 'T' || status == 'E';
 }
 

@@ -211,6 +211,8 @@ bool txn_may_span(const struct client *c, struct error *error_r)
     if (!set)
         set = varset_get(c->began, "default_transaction_isolation");
     int level = c->txn.state == TXN_NONE ? -1 : c->txn.modes.isolation;
+    if (level < 0 && set && strcmp(set, "read committed") == 0)
+        return true;
     for (int i = 0; level < 0 && set && i < 2; i++)
         if (strcasestr(set, names[i]))
             level = 2 + i;

@@ -176,8 +176,7 @@ void client_close(struct client *c)
         env->console->gone(env->console->arg, c);
     (void)stream_flush(c->stream);
     stream_destroy(&c->stream);
-    if (c->loading)
-        plan_catalog_abort(c);
+    plan_catalog_abort(c);
     copy_in_free(c);
     ordered_free(c);
     if (c->scatter)

@@ -187,6 +187,7 @@ static void end_send(struct client *c, struct link *l, const char *sql)
     if (l->open_pipeline)
         link_sync(l);
     link_query(l, slice_str(sql), SINK_MESSAGE, TAG_END);
+    l->ended = false;
     c->control_due++;
 }
 
@@ -339,10 +340,15 @@ void txn_message(struct client *c, struct link *l, const struct expect *e, const
     (void)e;
     switch (f->type) {
     case MSG_ERROR:
+        if (l->ended) {
+            server_violation(l->server, f->type, "It comes behind the end of a transaction.");
+            return;
+        }
         if (decides_outcome(c, l) && message_read_error(f, &why, &bad) == STATUS_OK)
             commit_fails(c, &why);
         return;
     case MSG_COMMAND_COMPLETE:
+        l->ended = true;
         if (decides_outcome(c, l) && message_read_tag(f, &tag, &rows, &bad) == STATUS_OK &&
             strcmp(tag, c->committing_tag) != 0 && !c->commit_failed) {
             error_set(&why, SQLSTATE_SERIALIZATION_FAILURE,

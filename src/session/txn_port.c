@@ -397,6 +397,16 @@ static void note_value(struct part *part, const struct frame *f)
     }
 }
 
+/* Nothing can fail behind these: a server that says so is not believed in either. The coordinator finds out. */
+static bool is_final(const char *tag)
+{
+    static const char *const tags[] = {"COMMIT", "PREPARE TRANSACTION", "COMMIT PREPARED", "ROLLBACK PREPARED"};
+    for (size_t i = 0; i < sizeof tags / sizeof tags[0]; i++)
+        if (strcmp(tag, tags[i]) == 0)
+            return true;
+    return false;
+}
+
 void txn_commit_message(struct client *c, struct link *l, const struct expect *e, const struct frame *f)
 {
     struct error why, bad;
@@ -407,6 +417,10 @@ void txn_commit_message(struct client *c, struct link *l, const struct expect *e
     struct part *part = part_of(c, l);
     switch (f->type) {
     case MSG_ERROR:
+        if (is_final(part->tag)) {
+            server_violation(l->server, f->type, "It comes behind the end of a transaction.");
+            return;
+        }
         part->failed = true;
         error_keep(&part->error, message_read_error(f, &why, &bad) == STATUS_OK ? &why : &bad);
         decide_failed(l, e, part->error);

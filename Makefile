@@ -133,14 +133,15 @@ check-all: deps-all ## what `make test` has no time for: lint, both sanitizers, 
 STRESS_SECONDS ?= 600
 STRESS_SEED ?= 1
 .PHONY: check-stress stress stress-asan stress-tsan
-check-stress: deps ## DDL, losses and reloads beside statements, under both sanitizers for STRESS_SECONDS=600 each; STRESS_SEED=1
+check-stress: deps ## DDL, losses and reloads for STRESS_SECONDS=600, every lie of a server, clients without a protocol, under both sanitizers; STRESS_SEED=1
 	@MAKE="$(MAKE)" BUILD="$(BUILD)" JOBS="$(JOBS)" TARGETS= tools/test.sh stress-asan stress-tsan
 stress-asan:
 	@MAKE="$(UNDER) BUILD=build-asan SAN=-fsanitize=address,undefined" BUILD=build-asan JOBS="$(JOBS)" TARGETS=all tools/test.sh stress
 stress-tsan:
 	@MAKE="$(UNDER) BUILD=build-tsan SAN=-fsanitize=thread" BUILD=build-tsan JOBS="$(JOBS)" TARGETS=all tools/test.sh stress
 stress: $(BUILD)/pgunison
-	@BUILD="$(BUILD)" STRESS_SECONDS="$(STRESS_SECONDS)" STRESS_SEED="$(STRESS_SEED)" tools/integration.sh test/integration/test_ddl_stress.py
+	@BUILD="$(BUILD)" STRESS_SECONDS="$(STRESS_SECONDS)" STRESS_SEED="$(STRESS_SEED)" EVERY_LIE=1 FUZZ_SECONDS=60 FUZZ_SEED="$(STRESS_SEED)" \
+	    tools/integration.sh $(addprefix test/integration/,test_ddl_stress.py test_fake_server.py test_client_fuzz.py)
 
 FUZZ_SECONDS ?= 60
 FUZZ_BINS := $(patsubst test/fuzz/%.c,$(BUILD)/fuzz/%,$(sort $(wildcard test/fuzz/fuzz_*.c)))
@@ -148,7 +149,7 @@ FUZZ ?= $(FUZZ_BINS)
 .PHONY: fuzz fuzz-bins
 fuzz: deps-lint ## each target of test/fuzz for FUZZ_SECONDS (60), in build-fuzz
 	@$(MAKE) -j$(JOBS) BUILD=build-fuzz CC=clang LTO= WARN= OPT="-O1 -g" SAN=-fsanitize=fuzzer-no-link,address,undefined fuzz-bins
-	@BUILD=build-fuzz tools/fuzz.sh $(FUZZ_SECONDS)
+	@BUILD=build-fuzz JOBS="$(JOBS)" tools/fuzz.sh $(FUZZ_SECONDS)
 fuzz-bins: $(FUZZ_BINS)
 $(BUILD)/fuzz/fuzz_%: test/fuzz/fuzz_%.c $(ALL_LIBS)
 	@mkdir -p $(@D)

@@ -352,6 +352,8 @@ def test_every_message_at_a_login(world):
     with world.proxy.console() as console:
         for number, (label, (kind, data)) in enumerate(said):
             for pattern, at in places[number % 2 :: 2]:
+                if kind == "t" and pattern != "^$":
+                    continue  # libpq forgets to free what it has, then
                 console.run("RECONNECT")
                 h.eventually(lambda: not world.liars[0].pooled())
                 lie = Lie(pattern, at, data)

@@ -31,8 +31,8 @@ struct begun {
 void defaults_begin(const char *shard, const char *user, struct begun *begun_r);
 /* The connection began with these, of which `found` is a hash; place: of several hosts each may have defaults of its own. */
 void defaults_compare(struct begun *begun, const char *place, uint64_t found);
-/* Any of them may have changed. */
-void defaults_renew(void);
+/* Those of this user of the shards may have changed; NULL: anybody's. */
+void defaults_renew(const char *user);
 /* Moves whenever a generation does. */
 uint64_t defaults_version(void);
 

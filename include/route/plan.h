@@ -10,6 +10,7 @@
 #include "base/bitset.h"
 #include "conf/topology.h"
 #include "sql/rewrite.h"
+#include "sql/statement.h"
 
 /* What the session does with the statement. */
 enum plan_verb {
@@ -163,8 +164,10 @@ struct plan {
     bool sets_config;    /* calls set_config(): a SET that nobody can follow */
     bool pins_session; /* leaves state in the server session (temp table, LISTEN, PREPARE, WITH HOLD, session
                           advisory lock): the server stays with this client until it disconnects */
-    bool changes_catalog; /* DDL: catalog caches are void afterwards */
-    uint16_t effects;     /* enum effect: what may be left in the session of its server, or be ended there */
+    bool changes_catalog;      /* DDL: catalog caches are void afterwards */
+    enum sql_role defaults_of; /* EFFECT_DEFAULTS */
+    const char *defaults_role; /* SQL_ROLE_NAMED */
+    uint16_t effects; /* enum effect: what may be left in the session of its server, or be ended there */
     /* BROADCAST: the command tag of one shard is the answer (DDL, reference tables); else counts are summed
      */
     bool tag_of_one;

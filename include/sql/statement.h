@@ -242,6 +242,8 @@ struct sql_copy {
     struct sql_expr *where;
 };
 
+enum sql_role { SQL_ROLE_ALL, SQL_ROLE_NAMED, SQL_ROLE_CURRENT, SQL_ROLE_SESSION };
+
 struct sql_statement {
     enum sql_statement_kind kind;
     const char *command; /* "SELECT", "CREATE TABLE", ... */
@@ -260,6 +262,8 @@ struct sql_statement {
     bool of_a_part; /* maintenance that makes sense for one shard's part of the rows alone */
     bool changes_catalog;
     bool changes_defaults;   /* ALTER ROLE ... SET and its like: what sessions begin with */
+    enum sql_role defaults_of; /* ... of whom */
+    const char *defaults_role; /* SQL_ROLE_NAMED */
     bool is_rule;            /* CREATE RULE: rewrites statements on the relation */
     bool changes_partitions; /* relations[1] becomes a child of relations[0] */
     /* CREATE TABLE, ALTER TABLE, CREATE INDEX. relations[0]: the table; CREATE TABLE: further ones are

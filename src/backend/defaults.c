@@ -73,14 +73,22 @@ void defaults_compare(struct begun *begun, const char *place, uint64_t found)
     pthread_mutex_unlock(&all.lock);
 }
 
-void defaults_renew(void)
+static bool is_of_user(struct slice key, const char *user)
+{
+    size_t len = strlen(user);
+    return key.len > len && key.data[key.len - len - 1] == 0 &&
+           memcmp(key.data + key.len - len, user, len) == 0;
+}
+
+void defaults_renew(const char *user)
 {
     struct hashmap_iter it;
     struct slice key;
     void *value;
     pthread_mutex_lock(&all.lock);
     for (hashmap_iter_init(&all.logins, &it); hashmap_next(&all.logins, &it, &key, &value);)
-        move(value);
+        if (!user || is_of_user(key, user))
+            move(value);
     pthread_mutex_unlock(&all.lock);
 }
 

@@ -73,8 +73,12 @@ static bool is_ddl(const struct sql_statement *stmt)
 void plan_effects(struct router *r, const struct sql_statement *stmt)
 {
     uint16_t effects = (uint16_t)(r->own_effects | effects_of_kind(stmt));
-    if (stmt->changes_defaults)
+    if (stmt->changes_defaults) {
         effects |= EFFECT_DEFAULTS;
+        r->plan->defaults_of = stmt->defaults_of;
+        if (stmt->defaults_role)
+            r->plan->defaults_role = arena_strdup(&r->plan->arena, stmt->defaults_role);
+    }
     for (const struct sql_statement *s = stmt->inner; s; s = s->inner)
         effects |= effects_of_kind(s);
     for (uint32_t i = 0; i < stmt->n_functions; i++)

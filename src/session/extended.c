@@ -826,6 +826,8 @@ static void end_cycle(struct client *c)
     c->order = ORDER_ONE;
     if (c->txn.state == TXN_NONE) {
         extended_forget_portals(c);
+        if (c->run_failed)
+            plan_defaults_kept(c);
         plan_txn_ended(c, true);
         links_put_idle(c);
     }

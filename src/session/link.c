@@ -19,6 +19,8 @@
  */
 #include "session.h"
 
+#include "sql/effects.h"
+
 #include "base/log.h"
 
 #include <assert.h>
@@ -458,6 +460,8 @@ void link_mark(struct link *l, const struct plan *p)
     l->cannot_prepare |= p->cannot_prepare;
     if (p->effects)
         state_mark(l, p->effects);
+    if (p->effects & EFFECT_DEFAULTS)
+        plan_defaults_change(l, p);
 }
 
 /* The key's class: "pgun" in ASCII. Two-part keys and one-part keys never meet. */

@@ -508,13 +508,46 @@ void plan_catalog_free(struct client *c)
         catalog_destroy(&c->txn.catalog);
 }
 
+/* Its name, as the shard knows it; NULL: anybody. */
+static const char *role_of_defaults(const struct link *l, const struct plan *p)
+{
+    const char *role = p->defaults_of == SQL_ROLE_CURRENT ? varset_get(l->client->vars, "role") : NULL;
+    if (p->defaults_of == SQL_ROLE_NAMED)
+        return p->defaults_role;
+    if (p->defaults_of == SQL_ROLE_ALL)
+        return NULL;
+    if (!role || strcmp(role, "none") == 0)
+        role = varset_get(l->client->vars, "session_authorization");
+    return role ? role : backend_conn_user(l->server->conn);
+}
+
+void plan_defaults_change(struct link *l, const struct plan *p)
+{
+    struct client_txn *t = &l->client->txn;
+    const char *role = role_of_defaults(l, p);
+    if (t->defaults_changed && (!role || !t->defaults_role || strcmp(role, t->defaults_role) != 0))
+        role = NULL; /* of several */
+    role = role ? xstrdup(role) : NULL;
+    free(t->defaults_role);
+    t->defaults_role = (char *)role;
+    t->defaults_changed = true;
+}
+
+void plan_defaults_kept(struct client *c)
+{
+    free(c->txn.defaults_role);
+    c->txn.defaults_role = NULL;
+    c->txn.defaults_changed = false;
+}
+
 void plan_txn_ended(struct client *c, bool committed)
 {
     plan_catalog_free(c);
     bool changed = c->txn.catalog_changed;
     if (c->txn.defaults_changed && committed)
-        defaults_renew();
-    c->txn.catalog_changed = c->txn.defaults_changed = false;
+        defaults_renew(c->txn.defaults_role);
+    plan_defaults_kept(c);
+    c->txn.catalog_changed = false;
     if (changed && committed)
         atomic_fetch_add_explicit(&c->env->shared->catalog_version, 1, memory_order_acq_rel);
 }

@@ -86,6 +86,8 @@ void run_statement_done(struct client *c, bool ok)
         scatter_destroy(&c->scatter);
     bool catalog = c->plan && c->plan->changes_catalog;
     session_unplan(c, &c->plan);
+    if (!ok && c->txn.state == TXN_NONE)
+        plan_defaults_kept(c);
     if ((catalog || c->txn.defaults_changed) && c->txn.state == TXN_NONE)
         plan_txn_ended(c, true);
     if (c->simple_open)

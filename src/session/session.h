@@ -170,6 +170,7 @@ struct client_txn {
     struct varset *guc_before;  /* ... and pgunison.* */
     bool lost_untold; /* it failed because an idle shard was lost: the client has yet to hear of it */
     bool catalog_changed, defaults_changed;
+    char *defaults_role; /* of whom; NULL: of everybody */
     struct catalog *catalog; /* private, once names mean something else than to others */
     struct catalog **old_catalogs;
     unsigned n_old;
@@ -413,6 +414,9 @@ void plan_catalog_abort(struct client *c);
 void plan_catalog_changed(struct client *c); /* DDL was sent */
 void plan_names_changed(struct client *c);   /* names may mean other relations, for this transaction alone */
 void plan_txn_ended(struct client *c, bool committed);
+/* The statement p is to be sent, after which sessions begin with something else (EFFECT_DEFAULTS); it has failed. */
+void plan_defaults_change(struct link *l, const struct plan *p);
+void plan_defaults_kept(struct client *c);
 void plan_catalog_free(struct client *c);                 /* the transaction's own */
 const char *plan_custom_name(struct client *c, size_t i); /* catalog_custom_name() of its database */
 void session_unplan(struct client *c, struct plan **plan);

@@ -83,7 +83,6 @@ void state_mark(struct link *l, uint16_t effects)
     s->pinned_state |= (effects & (EFFECTS_ASKED | EFFECT_HIDDEN)) != 0;
     s->closes_after |= (effects & EFFECT_HIDDEN) != 0;
     l->kept |= (effects & EFFECT_KEPT) != 0;
-    l->client->txn.defaults_changed |= (effects & EFFECT_DEFAULTS) != 0;
     l->pinned |= l->kept;
     if (effects & (EFFECT_SEQUENCE | EFFECT_SEQUENCE_READ | EFFECT_SEQUENCE_END))
         sequences_mark(l, effects);

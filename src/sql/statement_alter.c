@@ -319,14 +319,31 @@ static const struct {
     {PG_QUERY__NODE__NODE_ALTER_STATS_STMT, "ALTER STATISTICS", false},
 };
 
-static bool convert_everywhere(const PgQuery__Node *node, struct sql_statement *stmt)
+static void convert_defaults(struct convert *c, const PgQuery__Node *node, struct sql_statement *stmt)
+{
+    bool database = node->node_case == PG_QUERY__NODE__NODE_ALTER_DATABASE_SET_STMT;
+    const PgQuery__RoleSpec *role =
+        node->node_case == PG_QUERY__NODE__NODE_ALTER_ROLE_SET_STMT ? node->alter_role_set_stmt->role : NULL;
+    stmt->changes_defaults = database || node->node_case == PG_QUERY__NODE__NODE_ALTER_ROLE_SET_STMT;
+    if (!role) /* ALTER ROLE ALL, ALTER DATABASE */
+        return;
+    if (role->roletype == PG_QUERY__ROLE_SPEC_TYPE__ROLESPEC_CSTRING) {
+        stmt->defaults_of = SQL_ROLE_NAMED;
+        stmt->defaults_role = arena_strdup(c->arena, role->rolename);
+    } else {
+        stmt->defaults_of = role->roletype == PG_QUERY__ROLE_SPEC_TYPE__ROLESPEC_SESSION_USER
+                                ? SQL_ROLE_SESSION
+                                : SQL_ROLE_CURRENT;
+    }
+}
+
+static bool convert_everywhere(struct convert *c, const PgQuery__Node *node, struct sql_statement *stmt)
 {
     for (size_t i = 0; i < sizeof(everywhere) / sizeof(everywhere[0]); i++)
         if (everywhere[i].node == node->node_case) {
             set_kind(stmt, SQL_STMT_EVERYWHERE, everywhere[i].command, true);
             stmt->outside_transaction = everywhere[i].outside;
-            stmt->changes_defaults = node->node_case == PG_QUERY__NODE__NODE_ALTER_ROLE_SET_STMT ||
-                                     node->node_case == PG_QUERY__NODE__NODE_ALTER_DATABASE_SET_STMT;
+            convert_defaults(c, node, stmt);
             return true;
         }
     return false;
@@ -395,6 +412,6 @@ bool convert_alter(struct convert *c, const PgQuery__Node *node, struct sql_stat
         convert_one(c, stmt, node->refresh_mat_view_stmt->relation);
         return true;
     default:
-        return convert_everywhere(node, stmt);
+        return convert_everywhere(c, node, stmt);
     }
 }

@@ -20,6 +20,9 @@ ASKED = NAMES + ["default_transaction_isolation", "search_path", "work_mem", "st
 def schema(proxy):
     with proxy.session() as db:
         db.run("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    for shard in proxy.cluster:
+        with shard.session(dbname="postgres") as db:
+            db.run("DROP ROLE IF EXISTS evil; CREATE ROLE evil LOGIN")
 
 
 @pytest.fixture(autouse=True)
@@ -313,3 +316,29 @@ def test_encodings_that_hide_ascii_are_refused_in_both_protocols(proxy):
         with proxy.wire(client_encoding=encoding) as w:
             assert kinds(w, h.query("SELECT 1")) == [("E", "0A000")]
             assert kinds(w, h.parse("SELECT 1"), h.bind(), h.execute(), h.SYNC) == [("E", "0A000")]
+
+
+OF_OTHERS = [
+    ("ALTER ROLE nosuchrole SET work_mem = '5MB'", "42704"),
+    ("ALTER ROLE evil SET nosuch.setting.at = '5MB'", "42501"),
+    ("ALTER ROLE app SET work_mem = '5MB'", "42501"),
+    ("ALTER ROLE evil SET work_mem = '5MB'", None),
+    ("ALTER ROLE CURRENT_USER SET work_mem = '6MB'", None),
+    ("ALTER ROLE SESSION_USER RESET ALL", None),
+]
+
+
+@pytest.mark.parametrize("sql, sqlstate", OF_OTHERS)
+@pytest.mark.parametrize("protocol", ["simple", "extended", "block"])
+def test_connections_of_others_stay(proxy, shards, sql, sqlstate, protocol):
+    """What fails, and what is another role's, makes nobody's connections old."""
+    with proxy.session() as app, proxy.wire(user="evil") as evil:
+        pid = app.one("SELECT pg_backend_pid()")
+        for _ in range(3):
+            if protocol == "extended":
+                answer = evil.ask(h.parse(sql), h.bind(), h.execute(), h.SYNC)
+            else:
+                answer = evil.ask(h.query(sql if protocol == "simple" else "BEGIN; %s; COMMIT" % sql))
+                evil.ask(h.query("ROLLBACK"))
+            assert [m[2] for m in answer if m[0] == "E"] == ([sqlstate] if sqlstate else []), answer
+            assert app.one("SELECT pg_backend_pid()") == pid

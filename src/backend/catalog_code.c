@@ -11,7 +11,8 @@
  * Compiled expressions name what they call by OID (pg_node_tree as text). Bodies of SQL and PL/pgSQL are read as text: every
  * word that is a function's or a relation's name, in any schema, counts as a use of it; EXECUTE, and languages that are not
  * known, count as code that nobody has seen. C functions that are not volatile are trusted, and so are those of extensions
- * that are known to leave nothing. So what is missed are names that a text does not spell, such as U&"..." (which counts as
+ * that are known to leave nothing. Every other volatile function counts as one that may write: PostgreSQL lets no other kind
+ * of function do so, but those may call volatile ones. So what is missed are names that a text does not spell, such as U&"..." (which counts as
  * unseen), and event triggers.
  */
 #include "backend/catalog.h"
@@ -37,7 +38,8 @@ static const char sql_code[] =
     " WHERE q.proname OPERATOR(pg_catalog.=) ANY (w.words) AND q.proname OPERATOR(pg_catalog.<>) 'set_config'"
     " AND (q.pronamespace OPERATOR(pg_catalog.<>) 'pg_catalog'::pg_catalog.regnamespace OR q.proname "
     "OPERATOR(pg_catalog.=) ANY (SELECT flagged.name FROM "
-    "flagged))"
+    "flagged) OR (q.provolatile OPERATOR(pg_catalog.=) 'v' AND q.proname OPERATOR(pg_catalog.<>) ALL (SELECT "
+    "quiet.name FROM quiet)))"
     " UNION ALL SELECT 'r', y.oid FROM pg_catalog.pg_class y"
     " WHERE y.relname OPERATOR(pg_catalog.=) ANY (w.words) AND y.relkind OPERATOR(pg_catalog.=) ANY "
     "('{r,p,v,m,f}') AND y.relnamespace OPERATOR(pg_catalog.<>)"
@@ -170,6 +172,9 @@ static const char sql_bits_format[] =
     "'(^|/)(pgcrypto|uuid-ossp|plpgsql)') THEN"
     " CASE WHEN b.provolatile OPERATOR(pg_catalog.=) 'v' THEN %u ELSE 0 END"
     " WHEN b.lanname OPERATOR(pg_catalog.=) ANY ('{c,sql,plpgsql}') THEN 0 ELSE %u END FROM body b"
+    " UNION ALL SELECT b.mode, %u FROM body b WHERE b.provolatile OPERATOR(pg_catalog.=) 'v' AND NOT "
+    "(b.builtin AND b.proname OPERATOR(pg_catalog.=) ANY (SELECT quiet.name FROM quiet)) AND NOT (b.lanname "
+    "OPERATOR(pg_catalog.=) 'c' AND b.probin OPERATOR(pg_catalog.~) '(^|/)(pgcrypto|uuid-ossp|plpgsql)')"
     " UNION ALL SELECT b.mode, f.bits FROM seen_in b JOIN (VALUES"
     " (%u, false, E'\\\\mexecute\\\\M|u&\"'),"
     " (%u, true, E'(?:set|reset)\\\\M'), (%u, false, E'\\\\mset_config\\\\M'),"
@@ -206,6 +211,9 @@ static void append_flagged(struct buf *sql)
     buf_str(sql, "flagged(name, bits) AS (VALUES ");
     for (size_t i = 0; (name = effects_builtin(i, &effects)); i++)
         buf_printf(sql, "%s('%s'::pg_catalog.name, %u)", i ? "," : "", name, (unsigned)effects);
+    buf_str(sql, "),quiet(name) AS (VALUES ");
+    for (size_t i = 0; (name = effects_quiet(i)); i++)
+        buf_printf(sql, "%s('%s'::pg_catalog.name)", i ? "," : "", name);
     buf_str(sql, "),");
 }
 
@@ -276,7 +284,8 @@ static void append_code(struct buf *sql, const char *rows)
 {
     buf_str(sql, sql_code);
     buf_printf(sql, sql_bits_format, (unsigned)EFFECT_HIDDEN, (unsigned)(EFFECTS_UNSEEN),
-               (unsigned)(EFFECTS_UNSEEN), (unsigned)(EFFECTS_UNSEEN), (unsigned)EFFECT_VARIABLE,
+               (unsigned)(EFFECTS_UNSEEN), (unsigned)EFFECT_WRITES, (unsigned)(EFFECTS_UNSEEN),
+               (unsigned)EFFECT_VARIABLE,
                (unsigned)EFFECT_VARIABLE, (unsigned)EFFECT_HIDDEN, (unsigned)(EFFECT_HIDDEN | EFFECT_KEPT),
                (unsigned)EFFECT_LISTEN, (unsigned)(EFFECTS_ASKED | EFFECT_SEQUENCE),
                (unsigned)EFFECT_PREPARED, (unsigned)EFFECT_TEMPORARY, (unsigned)EFFECT_TEMPORARY,

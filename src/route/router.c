@@ -134,7 +134,8 @@ static void plan_explain(struct router *r, const struct sql_statement *stmt)
     require_one_shard(r, "EXPLAIN",
                       "EXPLAIN (ROUTE) shows what the proxy does; give the key for one shard's plan.");
     if (!stmt->explain_analyze) {
-        r->plan->writes = r->plan->assigns_xid = false;
+        r->plan->writes = code_writes(r) || statement_calls_unknown(r); /* planning runs what is immutable */
+        r->plan->assigns_xid = false;
         r->plan->changes_catalog = r->plan->cannot_prepare = r->plan->pins_session = false;
         r->plan->stores_keys = false;
     }

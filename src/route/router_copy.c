@@ -149,6 +149,7 @@ void plan_copy(struct router *r, const struct sql_statement *stmt)
         p->writes = stmt->copy.from;
         if (r->needs_catalog)
             return;
+        p->writes |= code_writes(r);
         if (!plan_obstacles(r))
             plan_copy_table(r, stmt, leaf);
         hint_copy(r, stmt->copy.from);

@@ -2,6 +2,7 @@
  * What a statement may leave behind in its server's session (sql/effects.h): by its kind, by the functions that it calls,
  * and by the code behind the relations that it names (views, triggers, defaults, checks, policies). What functions and
  * relations do stands in the catalog; a function that nobody knows may do anything.
+ * A statement that only reads may write as well, by the same code: then its shard takes part in the commit.
  * Operators, casts and types of the application's own: router_own.c.
  */
 #include "router_private.h"
@@ -70,6 +71,15 @@ static bool is_ddl(const struct sql_statement *stmt)
     return effects_of_kind(stmt) == (EFFECTS_ASKED | EFFECT_SEQUENCE);
 }
 
+bool code_writes(const struct router *r)
+{
+    uint16_t effects = r->own_effects;
+    for (uint32_t i = 0; i < r->n_leaves; i++)
+        if (r->leaves[i]->info)
+            effects |= r->leaves[i]->info->effects_read;
+    return (effects & EFFECT_WRITES) != 0;
+}
+
 void plan_effects(struct router *r, const struct sql_statement *stmt)
 {
     uint16_t effects = (uint16_t)(r->own_effects | effects_of_kind(stmt));
@@ -94,5 +104,5 @@ void plan_effects(struct router *r, const struct sql_statement *stmt)
     if (r->plan->kind == PLAN_REFUSE || r->too_many)
         effects =
             EFFECTS_UNSEEN; /* it may yet run, on a shard named by hand, and not all of it was looked at */
-    r->plan->effects = effects;
+    r->plan->effects = (uint16_t)(effects & ~(unsigned)EFFECT_WRITES);
 }

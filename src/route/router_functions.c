@@ -112,6 +112,14 @@ bool statement_writes_by_function(const struct router *r, struct plan *plan)
     return writes;
 }
 
+bool statement_calls_unknown(const struct router *r)
+{
+    for (uint32_t i = 0; i < r->stmt->n_functions; i++)
+        if (function_class(r->stmt->functions[i]) == FUNCTION_UNKNOWN)
+            return true;
+    return false;
+}
+
 const char *statement_not_immutable(const struct router *r)
 {
     for (uint32_t i = 0; i < r->stmt->n_functions; i++)

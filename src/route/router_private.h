@@ -284,6 +284,7 @@ bool function_is_aggregate(const struct sql_expr *call); /* a built-in one */
 bool function_reads_only(const struct sql_expr *call);
 const char *function_name(const struct sql_expr *call);
 bool statement_writes_by_function(const struct router *r, struct plan *plan); /* and what else they do */
+bool statement_calls_unknown(const struct router *r);                         /* functions that are not built in */
 const char *
 statement_not_immutable(const struct router *r); /* the function to blame; NULL: all is immutable */
 const char *
@@ -370,6 +371,8 @@ void finish_edits(struct router *r); /* to plan->rewrite */
 
 /* router_effects.c: plan->effects, when the statement is planned. */
 void plan_effects(struct router *r, const struct sql_statement *stmt);
+/* What the statement reads, or uses of the application's own, has code behind it that may write. When it is bound. */
+bool code_writes(const struct router *r);
 
 /* router_own.c: before anything is asked about functions. */
 void plan_own(struct router *r, const struct sql_statement *stmt);

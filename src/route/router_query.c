@@ -8,7 +8,8 @@ struct block *bind_statement(struct router *r, const struct sql_query *query)
     struct block *b = bind_query(r, query, NULL);
     if (r->needs_catalog)
         return NULL;
-    r->plan->writes = r->writes || r->locks_rows || statement_writes_by_function(r, r->plan);
+    r->plan->writes =
+        statement_writes_by_function(r, r->plan) || r->writes || r->locks_rows || code_writes(r);
     r->plan->assigns_xid = (r->writes && query->conflict != SQL_CONFLICT_NOTHING) || r->locks_rows;
     for (uint32_t i = 0; i < r->n_leaves; i++)
         if (r->leaves[i]->info && r->leaves[i]->info->temporary)

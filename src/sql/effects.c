@@ -61,6 +61,36 @@ uint16_t effects_of_builtin(const char *name)
     return b ? b->effects : 0;
 }
 
+/* The class "r" of route/builtin_functions.sql; and methods of TABLESAMPLE, whose names are words of the grammar. */
+static const char *const quiet[] = {
+    "random",
+    "clock_timestamp",
+    "timeofday",
+    "gen_random_uuid",
+    "pg_sleep",
+    "pg_sleep_for",
+    "pg_sleep_until",
+    "currval",
+    "lastval",
+    "pg_is_in_recovery",
+    "pg_database_size",
+    "pg_relation_size",
+    "pg_table_size",
+    "pg_indexes_size",
+    "pg_total_relation_size",
+    "pg_tablespace_size",
+    "pg_blocking_pids",
+    "pg_lock_status",
+    "pg_column_size",
+    "bernoulli",
+    "system",
+};
+
+const char *effects_quiet(size_t i)
+{
+    return i < sizeof quiet / sizeof quiet[0] ? quiet[i] : NULL;
+}
+
 const char *effects_builtin(size_t i, uint16_t *effects_r)
 {
     if (i >= sizeof builtins / sizeof builtins[0])

@@ -448,12 +448,40 @@ static void functions_are_read(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         snprintf(name, sizeof name, "f%zu", i);
         uint16_t effects = effects_of_function(name);
-        if (effects != cases[i].effects)
+        if (effects != (cases[i].effects | EFFECT_WRITES)) /* volatile */
             fail_msg("%s: 0x%x", cases[i].body, (unsigned)effects);
     }
     assert_string_equal(catalog_custom_name(catalog, 0), "my.name");
     assert_null(catalog_custom_name(catalog, 1));
     assert_int_equal(effects_of_function("no_such_function"), 0);
+}
+
+static void functions_may_write(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *made_as;
+        bool writes;
+    } cases[] = {
+        {"LANGUAGE sql AS 'SELECT 1'", true},
+        {"STABLE LANGUAGE sql AS 'SELECT 1, random(), pg_is_in_recovery()'", false},
+        {"IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN; END'", false},
+        {"STABLE LANGUAGE sql AS 'SELECT w0()'", true},
+        {"IMMUTABLE LANGUAGE plpgsql AS 'BEGIN PERFORM W3(); END'", true},
+        {"STABLE LANGUAGE sql AS 'SELECT lo_create(0)'", true},
+        {"STABLE LANGUAGE plpgsql AS 'BEGIN EXECUTE ''SELECT 1''; END'", true},
+        {"STABLE LANGUAGE plpgsql AS 'BEGIN PERFORM * FROM countries; END'", false},
+    };
+    char sql[512], name[16];
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        snprintf(sql, sizeof sql, "CREATE FUNCTION w%zu() RETURNS void %s", i, cases[i].made_as);
+        pg_query(conn, sql);
+    }
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        snprintf(name, sizeof name, "w%zu", i);
+        if (((effects_of_function(name) & EFFECT_WRITES) != 0) != cases[i].writes)
+            fail_msg("%s", cases[i].made_as);
+    }
 }
 
 static void relations_tell_what_their_code_does(void **state)
@@ -470,16 +498,16 @@ static void relations_tell_what_their_code_does(void **state)
     pg_query(conn, "CREATE VIEW c_view_of_view AS SELECT * FROM c_view");
     const struct catalog_relation *r = load("", "c_default");
     assert_int_equal(r->effects_read, 0);
-    assert_int_equal(r->effects_written, EFFECT_LOCK);
+    assert_int_equal(r->effects_written, EFFECT_LOCK | EFFECT_WRITES);
     r = load("", "c_serial");
     assert_int_equal(r->effects_read, 0);
-    assert_int_equal(r->effects_written, EFFECT_SEQUENCE);
+    assert_int_equal(r->effects_written, EFFECT_SEQUENCE | EFFECT_WRITES);
     r = load("", "c_trigger");
     assert_int_equal(r->effects_read, 0);
-    assert_int_equal(r->effects_written, EFFECT_LOCK);
+    assert_int_equal(r->effects_written, EFFECT_LOCK | EFFECT_WRITES);
     r = load("", "c_view_of_view");
-    assert_int_equal(r->effects_read, EFFECT_LOCK);
-    assert_int_equal(r->effects_written, EFFECT_LOCK | EFFECT_SEQUENCE);
+    assert_int_equal(r->effects_read, EFFECT_LOCK | EFFECT_WRITES);
+    assert_int_equal(r->effects_written, EFFECT_LOCK | EFFECT_SEQUENCE | EFFECT_WRITES);
 }
 
 static int group_setup(void **state)
@@ -520,6 +548,7 @@ int main(void)
         CATALOG_TEST(uncommitted_ddl_is_the_clients),
         CATALOG_TEST(foreign_answers_are_refused),
         CATALOG_TEST(functions_are_read),
+        CATALOG_TEST(functions_may_write),
         CATALOG_TEST(relations_tell_what_their_code_does),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);

@@ -38,7 +38,8 @@ struct catalog_relation {
     uint16_t n_columns;
     /* enum effect of the code behind it, when it is only read, and when it is written */
     uint16_t effects_read, effects_written;
-    void *extra; /* the session's: the router's view of it */
+    const void *wanted_by; /* who asked for it last: the session's */
+    void *extra;           /* the session's: the router's view of it */
     void (*free_extra)(void *extra);
 };
 
@@ -46,9 +47,9 @@ struct catalog;
 struct catalog *catalog_create(const struct database_def *db);
 void catalog_destroy(struct catalog **c);
 void catalog_clear(struct catalog *c);
-/* Entries of relations that did not exist: others may make them at any moment. They die, and what plans keep
- * of them. */
-void catalog_forget_missing(struct catalog *c);
+/* Entries of relations that did not exist, of those that he asked for last: others may make them at any moment. They die,
+ * and what plans keep of them. */
+void catalog_forget_missing(struct catalog *c, const void *wanted_by);
 /* clients choose the names: clear it, with the plans, when there are too many */
 /* What it takes of memory; catalog_derived() adds what its owner keeps in `extra`. */
 size_t catalog_bytes(const struct catalog *c);

@@ -96,14 +96,14 @@ void catalog_clear(struct catalog *c)
     c->own = NULL;
 }
 
-void catalog_forget_missing(struct catalog *c)
+void catalog_forget_missing(struct catalog *c, const void *wanted_by)
 {
     struct hashmap_iter it;
     struct slice key;
     void *value;
     for (hashmap_iter_init(&c->relations, &it); hashmap_next(&c->relations, &it, &key, &value);) {
         struct entry *e = value;
-        if (e->relation.exists)
+        if (e->relation.exists || e->relation.wanted_by != wanted_by)
             continue;
         c->bytes -= entry_bytes(e, key.len);
         hashmap_remove(&c->relations, key);

@@ -307,6 +307,8 @@ void client_ready(struct client *c)
     count_request(c, now);
     c->request_us = now;
     c->simple_open = false;
+    if (c->txn.catalog_apart && c->txn.state == TXN_NONE)
+        plan_catalog_free(c);
     if (c->txn.state == TXN_NONE && c->config != c->env->config && c->state == CLIENT_READY)
         client_reconfigure(c);
 }
@@ -380,7 +382,8 @@ static __attribute__((noinline, cold)) enum dispatch function_call(struct client
     struct error e;
     if (c->extended_open && c->skip_till_sync)
         return DISPATCH_DONE;
-    if (c->sync_pending || (c->extended_open && !extended_close_pipeline(c)) || c->run != RUN_NONE || c->multi)
+    if (c->sync_pending || (c->extended_open && !extended_close_pipeline(c)) || c->run != RUN_NONE ||
+        c->multi)
         return DISPATCH_AGAIN;
     error_set(&e, SQLSTATE_FEATURE_NOT_SUPPORTED,
               "function calls by the fast-path interface are not supported");
@@ -473,8 +476,8 @@ static __attribute__((noinline)) size_t input_skip(struct client *c, size_t n, b
 }
 
 /* A message is not whole yet, or cannot be. How many bytes of it are done with. */
-static __attribute__((noinline)) size_t input_stops(struct client *c, struct slice input,
-                                                    enum frame_result r, uint32_t max, size_t need)
+static __attribute__((noinline)) size_t input_stops(struct client *c, struct slice input, enum frame_result r,
+                                                    uint32_t max, size_t need)
 {
     struct error e;
     if (refuse_type(c, input.data[0]))

@@ -24,6 +24,8 @@
 #define NUMBERED_TEXTS 10000
 /* Names that are noted at once; more are asked for again. */
 #define LOADS_MAX 4096
+/* Planning is tried so often, as others' DDL makes what was learned old; then with a catalog of its own. */
+#define ROUNDS_MAX 4
 
 enum load_kind { LOAD_RELATION, LOAD_FUNCTION, LOAD_OWN /* what is the application's own: no name */ };
 struct load {
@@ -226,6 +228,13 @@ static void want(struct client *c, const char *schema, const char *name, enum lo
     q->items[q->n++] = (struct load){.schema = xstrdup(schema), .name = xstrdup(name), .kind = kind};
 }
 
+/* Until its statement is planned. Another client that plans with it meanwhile does not take it away. */
+static void note_missing(struct client *c, struct catalog_relation *r)
+{
+    r->wanted_by = c;
+    c->wants_missing = true;
+}
+
 static const struct table_info *lookup(void *arg, const char *schema, const char *name)
 {
     struct client *c = arg;
@@ -241,8 +250,10 @@ static const struct table_info *lookup(void *arg, const char *schema, const char
         catalog_derived(catalog_of(c), heap_bytes(sizeof(struct table_info)) +
                                            heap_bytes(r->n_columns * sizeof(struct table_column)));
     }
-    if (!r->exists)
+    if (!r->exists) {
         c->saw_missing = true;
+        note_missing(c, r);
+    }
     return r->extra;
 }
 
@@ -259,7 +270,8 @@ static bool lookup_function(void *arg, const char *schema, const char *name, uin
    own need not ask for it again. */
 static struct catalog *own_catalog(struct client *c)
 {
-    bool shared = c->txn.catalog && !c->txn.catalog_changed && c->config == c->env->scope->config;
+    bool shared = c->txn.catalog && !c->txn.catalog_changed && !c->txn.catalog_apart &&
+                  c->config == c->env->scope->config;
     return shared ? c->env->scope->catalogs[c->db->index] : catalog_of(c);
 }
 
@@ -313,6 +325,16 @@ static void load_forget(struct client *c)
     }
     free(q->items);
     free(q);
+}
+
+/* The statement is planned, or will not be. */
+static void load_end(struct client *c)
+{
+    load_forget(c);
+    if (c->wants_missing)
+        catalog_forget_missing(catalog_of(c), c);
+    c->wants_missing = false;
+    c->load_rounds = 0;
 }
 
 static bool is_known(struct client *c, const struct load *x)
@@ -381,7 +403,7 @@ void plan_catalog_abort(struct client *c)
 {
     if (c->loading)
         catalog_load_abort(&c->loading);
-    load_forget(c);
+    load_end(c);
 }
 
 /* Runs the catalog query on the shard that has the relation, within the client's transaction if it has one.
@@ -396,7 +418,7 @@ static enum plan_result load_start(struct client *c, const struct load *x, struc
     case ACQUIRE_WAIT:
         return PLAN_AGAIN;
     case ACQUIRE_FAILED:
-        load_forget(c);
+        load_end(c);
         return PLAN_FAILED;
     case ACQUIRE_READY:
         break;
@@ -463,13 +485,15 @@ void plan_catalog_message(struct client *c, struct link *l, const struct frame *
     if (l->in_txn && l->server->txn_status == 'I')
         l->lost = true; /* BEGIN failed there */
     if (error_take(&c->run_error, &why)) {
-        load_forget(c);
+        load_end(c);
         catalog_load_abort(&c->loading);
         error_keep(&c->plan_error, &why);
         if (l->in_txn)
             txn_fail(c);
     } else {
-        (void)catalog_load_finish(&c->loading);
+        struct catalog_relation *r = catalog_load_finish(&c->loading);
+        if (r && !r->exists)
+            note_missing(c, r);
         c->loading_scope->relations++;
         loading_ends(c);
     }
@@ -506,6 +530,7 @@ void plan_catalog_free(struct client *c)
     c->txn.old_catalogs = NULL;
     if (c->txn.catalog)
         catalog_destroy(&c->txn.catalog);
+    c->txn.catalog_apart = false;
 }
 
 /* Its name, as the shard knows it; NULL: anybody. */
@@ -619,6 +644,14 @@ static enum plan_result load_or_fail(struct client *c, const struct load *x, str
     return txn_failed_error(c, error_r), PLAN_FAILED;
 }
 
+/* Until the statement, or its transaction, ends: as if it had been planned before the DDL of others. */
+static void plan_apart(struct client *c)
+{
+    c->txn.catalog = catalog_create(c->db);
+    c->txn.catalog_context = ++c->env->next_context;
+    c->txn.catalog_apart = true;
+}
+
 enum plan_result session_plan(struct client *c, const struct template *t, uint32_t n_types,
                               const uint32_t *types, struct plan **plan_r, struct error *error_r)
 {
@@ -643,20 +676,23 @@ enum plan_result session_plan(struct client *c, const struct template *t, uint32
         c->saw_missing = false;
         enum router_result result = make_plan(c, t, n_types, types, &p, error_r);
         if (result == ROUTER_NEEDS_CATALOG && c->loads) {
+            if (++c->load_rounds == ROUNDS_MAX && !c->txn.catalog)
+                plan_apart(c);
             c->loads->statement = hash_bytes64(t->statement.data, t->statement.len);
             return load_or_fail(c, &c->loads->items[0], error_r);
         }
         load_forget(c);
-        if (result != ROUTER_OK)
+        if (result != ROUTER_OK) {
+            load_end(c);
             return PLAN_FAILED;
+        }
         /* A relation that does not exist may be made by others at any moment: neither the plan nor the
          * knowledge is kept. */
         if (c->saw_missing)
             context.numbers[CONTEXT_CATALOG] = ++env->next_context;
         plan_cache_put(env->plans, t, &context, p->pinned, p->n_pinned, p,
                        arena_bytes(&p->arena) + heap_bytes(sizeof *p));
-        if (c->saw_missing)
-            catalog_forget_missing(catalog_of(c));
+        load_end(c);
         p->scope = env->scope;
     }
     env->scope->refs++;

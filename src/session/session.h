@@ -169,9 +169,9 @@ struct client_txn {
     struct varset *vars_before; /* the client's variables when it began */
     struct varset *guc_before;  /* ... and pgunison.* */
     bool lost_untold; /* it failed because an idle shard was lost: the client has yet to hear of it */
-    bool catalog_changed, defaults_changed;
+    bool catalog_changed, defaults_changed, catalog_apart;
     char *defaults_role; /* of whom; NULL: of everybody */
-    struct catalog *catalog; /* private, once names mean something else than to others */
+    struct catalog *catalog; /* private, once names mean something else than to others; apart: theirs is renewed too often */
     struct catalog **old_catalogs;
     unsigned n_old;
     uint64_t catalog_context;
@@ -282,6 +282,8 @@ struct client {
         *loading_scope;       /* keeps the catalog that is being loaded into; NULL: nothing is loaded */
     struct load_queue *loads; /* what the router asked for and the catalog has yet to learn; NULL: nothing */
     bool saw_missing;         /* the router asked for a relation that does not exist */
+    bool wants_missing;       /* such are in the catalog on its account */
+    uint8_t load_rounds;      /* of the statement that is planned */
     bool freed;
     uint32_t
         told; /* struct begun.told of its welcome, or of the last server that was made to fit that; 0: none yet */

@@ -275,3 +275,28 @@ def test_unknown_names_are_planned_once(proxy):
     cost(10)
     few, many = cost(100), cost(400)
     assert many < few * 4 * 1.9, (few, many)
+
+
+def test_unknown_names_of_others_do_not_start_it_again(proxy):
+    """What is learned of a name that does not exist is forgotten by whoever asked, when his statement is planned: not by all."""
+    done, rounds = threading.Event(), []
+
+    def disturb():
+        with proxy.session() as s:
+            while not done.is_set():
+                s.run("DROP TABLE IF EXISTS nothere")
+                rounds.append(1)
+
+    disturber = threading.Thread(target=disturb)
+    disturber.start()
+    try:
+        with proxy.session() as s:
+            began = time.monotonic()
+            s.run("DROP TABLE IF EXISTS " + ", ".join("nowhere%d" % i for i in range(20)))
+            once = time.monotonic() - began
+            s.run("DROP TABLE IF EXISTS nothere, " + ", ".join("nowhere%d" % i for i in range(40)))
+            assert time.monotonic() - began < 10, once
+        assert rounds
+    finally:
+        done.set()
+        disturber.join()

@@ -28,22 +28,28 @@ enum budget_part {
 struct budget {
     atomic_size_t parts[BUDGET_PARTS];
     atomic_size_t largest[BUDGET_OWNERS]; /* the most that one taker of this owner has */
+    atomic_size_t leaving;                /* of the parts: what goes without anybody's doing more */
 };
 
 struct budget_share { /* its owner's thread */
     struct budget *budget;
     unsigned owner;
-    size_t parts[BUDGET_PARTS];
+    size_t parts[BUDGET_PARTS], leaving;
 };
 
 void budget_init(struct budget *b);
 const char *budget_part_name(enum budget_part part);
 size_t budget_used(struct budget *b, enum budget_part part);
 size_t budget_total(struct budget *b);
+size_t budget_total_without(struct budget *b, enum budget_part part);
+size_t budget_leaving(struct budget *b);
+size_t budget_largest(struct budget *b); /* of all owners' takers */
 /* owner: below BUDGET_OWNERS, one share each */
 void budget_share_init(struct budget_share *s, struct budget *b, unsigned owner);
 /* Returns how much less it is than before; 0: as much, or more. */
 size_t budget_share_set(struct budget_share *s, enum budget_part part, size_t bytes);
+size_t budget_share_total(const struct budget_share *s);
+void budget_share_leaving(struct budget_share *s, size_t bytes);
 void budget_share_largest(struct budget_share *s, size_t bytes);
 /* No other owner has a larger one: of equal ones, the first owner's is. */
 bool budget_share_is_largest(const struct budget_share *s, size_t bytes);

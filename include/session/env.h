@@ -93,8 +93,10 @@ struct session_memory {
     struct budget_share share;
     size_t sessions, buffers; /* sums over its clients, as of the last look */
     size_t largest;           /* its largest client, likewise */
-    size_t freed;             /* since malloc_trim(), as far as was seen: the heap may keep it */
-    uint64_t trimmed_us, evicted_us, warned_us;
+    size_t leaving;           /* of those: of clients that are gone and wait for their shards */
+    size_t peak;              /* the most of all that it had since malloc_trim(), as far as was seen */
+    size_t peak_texts;        /* ... and of prepared statements, their number */
+    uint64_t looked_us, trimmed_us, evicted_us, warned_us;
 };
 
 struct client;

@@ -17,6 +17,7 @@ void budget_init(struct budget *b)
         atomic_init(&b->parts[i], 0);
     for (size_t i = 0; i < BUDGET_OWNERS; i++)
         atomic_init(&b->largest[i], 0);
+    atomic_init(&b->leaving, 0);
 }
 
 const char *budget_part_name(enum budget_part part)
@@ -33,10 +34,31 @@ size_t budget_used(struct budget *b, enum budget_part part)
 
 size_t budget_total(struct budget *b)
 {
+    return budget_total_without(b, BUDGET_PARTS);
+}
+
+/* Each part is read once: a difference of two readings could be of two moments, and below 0. */
+size_t budget_total_without(struct budget *b, enum budget_part part)
+{
     size_t n = 0;
     for (unsigned i = 0; i < BUDGET_PARTS; i++)
-        n += budget_used(b, (enum budget_part)i);
+        n += i == (unsigned)part ? 0 : budget_used(b, (enum budget_part)i);
     return n;
+}
+
+size_t budget_leaving(struct budget *b)
+{
+    return atomic_load_explicit(&b->leaving, memory_order_relaxed);
+}
+
+size_t budget_largest(struct budget *b)
+{
+    size_t most = 0;
+    for (unsigned i = 0; i < BUDGET_OWNERS; i++) {
+        size_t n = atomic_load_explicit(&b->largest[i], memory_order_relaxed);
+        most = n > most ? n : most;
+    }
+    return most;
 }
 
 void budget_share_init(struct budget_share *s, struct budget *b, unsigned owner)
@@ -53,6 +75,20 @@ size_t budget_share_set(struct budget_share *s, enum budget_part part, size_t by
     s->parts[part] = bytes;
     atomic_fetch_add_explicit(&s->budget->parts[part], bytes - before, memory_order_relaxed);
     return bytes < before ? before - bytes : 0;
+}
+
+size_t budget_share_total(const struct budget_share *s)
+{
+    size_t n = 0;
+    for (unsigned i = 0; i < BUDGET_PARTS; i++)
+        n += s->parts[i];
+    return n;
+}
+
+void budget_share_leaving(struct budget_share *s, size_t bytes)
+{
+    atomic_fetch_add_explicit(&s->budget->leaving, bytes - s->leaving, memory_order_relaxed);
+    s->leaving = bytes;
 }
 
 void budget_share_largest(struct budget_share *s, size_t bytes)

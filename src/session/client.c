@@ -114,11 +114,25 @@ static void input_consume(struct client *c, size_t n)
         input_leave_blob(c, 0); /* the rest is small: it does not keep the large message */
 }
 
+void client_drop_memory(struct client *c)
+{
+    extended_deinit(c);
+    session_replay_clear(c);
+    plan_catalog_free(c);
+    input_drop(c);
+    buf_free(&c->held);
+    memory_refused_free(c);
+    free((void *)(uintptr_t)c->query_rest.data);
+    c->query_rest = slice_of(NULL, 0);
+    free(c->part_ends);
+    c->part_ends = NULL;
+    memory_left(c);
+}
+
 static void client_free(void *arg)
 {
     struct client *c = arg;
-    extended_deinit(c);
-    session_replay_clear(c);
+    client_drop_memory(c);
     varset_unref(&c->vars);
     varset_unref(&c->reported);
     varset_unref(&c->began);
@@ -128,12 +142,8 @@ static void client_free(void *arg)
     varset_unref(&c->vars_startup);
     vars_set_free(c);
     varset_unref(&c->txn.vars_before);
-    plan_catalog_free(c);
     if (c->auth)
         auth_destroy(&c->auth);
-    input_drop(c);
-    buf_free(&c->held);
-    memory_refused_free(c);
     memory_forget(c);
     free(c->user);
     free(c->database);
@@ -144,8 +154,6 @@ static void client_free(void *arg)
     error_drop(&c->run_error);
     free(c->links);
     free(c->pools);
-    free(c->part_ends);
-    free((void *)(uintptr_t)c->query_rest.data);
     config_unref(&c->config);
     free(c);
 }
@@ -168,6 +176,7 @@ void client_close(struct client *c)
         log_info("client %s:%d pid %u user \"%s\" database \"%s\" disconnected", c->peer.host, c->peer.port,
                  c->pid, c->user ? c->user : "", c->database ? c->database : "");
     c->state = CLIENT_CLOSING;
+    memory_leaves(c);
     list_remove(&env->clients, &c->node);
     atomic_fetch_sub_explicit(&env->stats.clients, 1, memory_order_relaxed);
     atomic_fetch_sub_explicit(&env->shared->clients, 1, memory_order_relaxed);
@@ -186,6 +195,8 @@ void client_close(struct client *c)
         txn_commit_client_gone(c);
     links_abandon(c);
     client_free_if_done(c);
+    if (!c->freed)
+        loop_defer(env->loop, &c->pump); /* client_drop_memory(), once nobody looks at its input */
 }
 
 void client_fatal(struct client *c, const struct error *e)
@@ -575,8 +586,10 @@ static void client_pump(struct client *c)
 static void pump_run(void *arg)
 {
     struct client *c = arg;
-    if (c->state == CLIENT_CLOSING)
+    if (c->state == CLIENT_CLOSING) {
+        client_drop_memory(c);
         return;
+    }
     if (!c->resumed || !input_waits(c)) {
         client_finish_batch(c);
         return;

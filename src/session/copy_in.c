@@ -338,11 +338,13 @@ enum dispatch copy_in_message(struct client *c, const struct frame *f)
 
 enum dispatch copy_in_refused(struct client *c, const struct error *e)
 {
-    if (c->run == RUN_PIPELINE) { /* the shard takes its data, and would wait for the rest of this */
-        client_fatal(c, e);
+    if (c->run == RUN_PIPELINE && c->copy_pass == COPY_PASS_STARTING)
+        return DISPATCH_AGAIN;
+    if (c->run == RUN_PIPELINE && c->copy_pass == COPY_PASS_DATA) {
+        client_fatal(c, e); /* the shard takes its data, and would wait for the rest of this */
         return DISPATCH_DONE;
     }
-    if (c->run != RUN_COPY_IN)
+    if (c->run != RUN_COPY_IN) /* left over after a COPY that failed: it is of no use to anybody */
         return c->query_rest.data ? DISPATCH_AGAIN : DISPATCH_DONE;
     switch (c->copy->state) {
     case COPY_STARTING:
@@ -353,6 +355,11 @@ enum dispatch copy_in_refused(struct client *c, const struct error *e)
         copy_fail(c, e);
     }
     return DISPATCH_DONE;
+}
+
+bool copy_in_takes_data(const struct client *c)
+{
+    return c->copy && c->copy->state != COPY_ENDING;
 }
 
 size_t copy_in_memory(const struct client *c)

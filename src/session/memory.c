@@ -8,14 +8,18 @@
  *                 bytes are dropped as they come (memory_refuse), and answered when it is its turn (memory_refused)
  *     relieved    above memory_limit every worker first gives up what can be made again: plans, texts that nobody refers
  *                 to, what was read out of texts; then the worker that has the largest client of all ends it
- *     given back  what was freed to the heap, which keeps it otherwise, by malloc_trim() once a second at most
+ *     given back  what was freed to the heap, which keeps it otherwise, by malloc_trim(), when the sum has fallen by
+ *                 much, and once a second at most
  *
  * A client that grew to one and a half of its limit without being asked (rows of shards, variables) is ended by the
  * janitor.
  *
  * Who is largest is known to a quarter of a second, the janitor's period: each worker tells how large its largest
- * client is. Two workers end one client each only if both were told of as the largest within that time; a client whose
- * two-phase commit is under way is passed by, as its outcome must be told.
+ * client is. Two workers end one client each only if both were told of as the largest within that time. Nobody is ended
+ *     whose COMMIT is under way: how it ends must be told
+ *     while those who were ended, and wait for their shards, account for what is too much
+ *     who has so little that it would not help: what is too much is not clients'
+ * Who is ended while a write outside a transaction is under way hears that its outcome is not known.
  *
  * Not accounted: the parser's own memory while it reads a statement, libpq's and OpenSSL's of connections.
  */
@@ -26,14 +30,16 @@
 #include <malloc.h>
 #include <stdlib.h>
 
-/* Freed at once in smaller pieces than are mappings of their own. */
-#define TRIM_BYTES      ((size_t)1 << 20)
-/* So much in small pieces: what survived among them, to be found again soon, would keep their pages. */
-#define TRIM_MANY_BYTES ((size_t)8 << 20)
+/* The sum has fallen by so much from its peak: what comes and goes by less is the heap's to keep. */
+#define TRIM_BYTES      ((size_t)8 << 20)
+/* So many texts have gone: what survived among them, to be found again soon, would keep their pages. */
+#define TRIM_TEXTS      ((size_t)16384)
 #define TRIM_PERIOD_US  UINT64_C(1000000)
+#define LOOK_AGAIN_US   UINT64_C(10000) /* memory_admits() hurries the janitor no more often */
 #define EVICT_PERIOD_US UINT64_C(1000000)
-/* Nobody is ended for less: it would not help. */
+/* Nobody is ended for less, nor for less than this part of what is too much: it would not help. */
 #define OFFENDER_BYTES   ((size_t)64 * 1024)
+#define OFFENDER_PART    8
 #define WARN_PERIOD_US   UINT64_C(60000000)
 #define IDLE_LOOK_US     UINT64_C(2000000)
 #define REGISTRY_DERIVED 4 /* what was read out of prepared statements may take this part of plan_cache_bytes */
@@ -42,8 +48,8 @@
 
 static size_t text_bytes(const struct client *c)
 {
-    const struct statement_def *unnamed = c->unnamed_statement.def;
-    return (c->names ? c->names->text_bytes : 0) + (unnamed ? statement_bytes(unnamed) : 0);
+    const struct client_statement *unnamed = &c->unnamed_statement;
+    return (c->names ? c->names->text_bytes : 0) + (unnamed->def ? unnamed->text_bytes : 0);
 }
 
 static size_t own_bytes(const struct client *c)
@@ -56,6 +62,8 @@ static size_t own_bytes(const struct client *c)
         n += c->vars->bytes;
     if (c->txn.catalog)
         n += catalog_bytes(c->txn.catalog);
+    for (unsigned i = 0; i < c->txn.n_old; i++)
+        n += sizeof(struct catalog *) + catalog_bytes(c->txn.old_catalogs[i]);
     if (c->part_ends)
         n += 2 * c->n_parts * sizeof *c->part_ends;
     if (c->unnamed_portal)
@@ -94,7 +102,10 @@ size_t memory_of(const struct client *c)
 
 static void publish(struct session_env *env, enum budget_part part, size_t bytes)
 {
-    env->memory.freed += budget_share_set(&env->memory.share, part, bytes);
+    struct session_memory *m = &env->memory;
+    (void)budget_share_set(&m->share, part, bytes);
+    size_t all = budget_share_total(&m->share);
+    m->peak = all > m->peak ? all : m->peak;
 }
 
 static void sum(struct session_env *env, enum budget_part part, size_t *sum_of, size_t before, size_t now)
@@ -110,6 +121,10 @@ static void set_bytes(struct client *c, size_t own, size_t buffers)
         sum(c->env, BUDGET_SESSIONS, &m->sessions, c->memory_own, own);
     if (buffers != c->memory_buffers)
         sum(c->env, BUDGET_BUFFERS, &m->buffers, c->memory_buffers, buffers);
+    if (c->state == CLIENT_CLOSING) {
+        m->leaving += own + buffers - c->memory_own - c->memory_buffers;
+        budget_share_leaving(&m->share, m->leaving);
+    }
     c->memory_own = own;
     c->memory_buffers = buffers;
 }
@@ -130,6 +145,18 @@ static void look_at(struct client *c)
 void memory_forget(struct client *c)
 {
     set_bytes(c, 0, 0);
+}
+
+void memory_leaves(struct client *c)
+{
+    struct session_memory *m = &c->env->memory;
+    m->leaving += c->memory_own + c->memory_buffers;
+    budget_share_leaving(&m->share, m->leaving);
+}
+
+void memory_left(struct client *c)
+{
+    look_at(c);
 }
 
 /* --- limits ----------------------------------------------------------------------------------- */
@@ -158,12 +185,32 @@ static void say_process(struct error *e, const struct session_env *env, size_t b
     error_hint(e, "Send less at once and close statements that are not needed, or raise memory_limit.");
 }
 
-/* Plans go before anybody is refused anything. */
-static bool process_full(const struct session_env *env, size_t more)
+static void say_full(struct error *e, const struct session_env *env)
 {
-    struct budget *b = &env->shared->budget;
-    size_t limit = process_limit(env);
-    return more > limit || budget_total(b) - budget_used(b, BUDGET_PLANS) > limit - more;
+    error_set(e, SQLSTATE_OUT_OF_MEMORY, "out of memory");
+    error_detail(e, "The proxy's memory is above memory_limit, %zu kB, and no client takes much of it.",
+                 process_limit(env) >> 10);
+    error_hint(e, "Raise memory_limit, or let fewer clients and servers connect.");
+}
+
+/* How much is too much. Plans go before anybody is refused anything; `leaving` goes by itself. */
+static size_t process_excess(const struct session_env *env, size_t more, size_t leaving)
+{
+    size_t used = budget_total_without(&env->shared->budget, BUDGET_PLANS) + more;
+    size_t left = used > leaving ? used - leaving : 0, limit = process_limit(env);
+    return left > limit ? left - limit : 0;
+}
+
+static bool helps(size_t bytes, size_t excess)
+{
+    return bytes >= OFFENDER_BYTES && bytes >= excess / OFFENDER_PART;
+}
+
+/* The janitor is to end who has most. */
+static void hurry(struct session_env *env)
+{
+    uint64_t now = loop_now_us(env->loop), next = env->memory.looked_us + LOOK_AGAIN_US;
+    loop_timer_start(env->janitor, next > now ? next - now : 1);
 }
 
 enum status memory_admits(struct client *c, size_t more, struct error *error_r)
@@ -176,7 +223,8 @@ enum status memory_admits(struct client *c, size_t more, struct error *error_r)
         say_client(error_r, c, bytes);
         return STATUS_ERROR;
     }
-    if (!process_full(c->env, more))
+    size_t excess = process_excess(c->env, more, 0);
+    if (excess == 0)
         return STATUS_OK;
     if (more > process_limit(c->env) ||
         (bytes >= OFFENDER_BYTES && bytes >= c->env->memory.largest &&
@@ -184,7 +232,11 @@ enum status memory_admits(struct client *c, size_t more, struct error *error_r)
         say_process(error_r, c->env, bytes);
         return STATUS_ERROR;
     }
-    loop_timer_start(c->env->janitor, 1); /* somebody else has more */
+    if (bytes >= OFFENDER_BYTES && !helps(budget_largest(&c->env->shared->budget), excess)) {
+        say_full(error_r, c->env); /* nobody will be ended who makes room for it */
+        return STATUS_ERROR;
+    }
+    hurry(c->env); /* somebody else has more */
     return STATUS_OK;
 }
 
@@ -285,7 +337,7 @@ static void look_at_caches(struct session_env *env)
 static bool is_unchanged(const struct client *c, uint64_t now)
 {
     return c->memory_own && c->memory_buffers == 0 && !c->in_request && c->txn.state == TXN_NONE &&
-           c->request_us + IDLE_LOOK_US < now;
+           c->request_us + IDLE_LOOK_US < now && stream_queued(c->stream) == 0; /* notifications come unasked */
 }
 
 static struct client *look_at_clients(struct session_env *env)
@@ -297,7 +349,7 @@ static struct client *look_at_clients(struct session_env *env)
         struct client *c = list_entry(node, struct client, node);
         if (!is_unchanged(c, now))
             look_at(c);
-        if (!c->commit && (!most || memory_of(c) > memory_of(most)))
+        if (!txn_commits(c) && (!most || memory_of(c) > memory_of(most)))
             most = c;
     }
     env->memory.largest = most ? memory_of(most) : 0;
@@ -311,15 +363,16 @@ void memory_measure(struct session_env *env)
     look_at_caches(env);
 }
 
-/* What can be made again. */
-static void evict(struct session_env *env, uint64_t now)
+/* What can be made again; not if it would not help. */
+static void evict(struct session_env *env, uint64_t now, size_t excess)
 {
     struct session_memory *m = &env->memory;
+    struct budget *b = &env->shared->budget;
     struct statement_registry *texts = pool_manager_statements(env->pools);
-    if (now - m->evicted_us < EVICT_PERIOD_US)
+    if (now - m->evicted_us < EVICT_PERIOD_US ||
+        budget_used(b, BUDGET_PLANS) + budget_used(b, BUDGET_STATEMENTS) < excess / OFFENDER_PART)
         return;
     m->evicted_us = now;
-    m->freed += TRIM_BYTES;
     plan_cache_limit(env->plans, 0);
     plan_cache_limit(env->plans, (size_t)env->config->settings.plan_cache_bytes);
     statement_registry_trim(texts, 0);
@@ -327,23 +380,35 @@ static void evict(struct session_env *env, uint64_t now)
     look_at_caches(env);
 }
 
-static void end_client(struct client *c, const struct error *e)
+static void end_client(struct client *c, const struct error *why)
 {
+    struct session_env *env = c->env;
+    struct error open, *e = &open;
+    *e = *why;
+    if (txn_write_is_open(c)) {
+        error_set(e, SQLSTATE_OUTCOME_UNKNOWN, "out of memory before the answer to a write came");
+        error_detail(e, "%s It is not known whether the statement took effect.", why->detail);
+        error_hint(e, "Look whether it did before it is sent again.");
+    }
     log_warning("client %s:%d pid %u user \"%s\" database \"%s\" is ended: it takes %zu kB", c->peer.host,
                 c->peer.port, c->pid, c->user ? c->user : "", c->database ? c->database : "",
                 memory_of(c) >> 10);
     link_cancel_all(c);
     client_fatal(c, e);
+    /* What it had is gone at once, lest another one is ended for it. */
+    client_drop_memory(c);
+    statement_registry_forget_idle(pool_manager_statements(env->pools));
+    look_at_caches(env);
 }
 
-static void end_largest(struct session_env *env, struct client *most, uint64_t now)
+static void end_largest(struct session_env *env, struct client *most, size_t excess, uint64_t now)
 {
     struct error e;
     struct session_memory *m = &env->memory;
     size_t bytes = most ? memory_of(most) : 0;
     if (!budget_share_is_largest(&m->share, bytes))
         return;
-    if (bytes >= OFFENDER_BYTES) {
+    if (helps(bytes, excess)) {
         say_process(&e, env, bytes);
         end_client(most, &e);
     } else if (!m->warned_us || now - m->warned_us >= WARN_PERIOD_US) {
@@ -363,7 +428,7 @@ static void enforce_client_limit(struct session_env *env)
     list_foreach(&env->clients, node, next)
     {
         struct client *c = list_entry(node, struct client, node);
-        if (c->commit || memory_of(c) <= limit)
+        if (txn_commits(c) || memory_of(c) <= limit)
             continue;
         say_client(&e, c, memory_of(c));
         end_client(c, &e);
@@ -373,13 +438,17 @@ static void enforce_client_limit(struct session_env *env)
 static void trim(struct session_env *env, uint64_t now)
 {
     struct session_memory *m = &env->memory;
-    if (m->freed < TRIM_BYTES || now - m->trimmed_us < TRIM_PERIOD_US)
+    struct statement_registry *registry = pool_manager_statements(env->pools);
+    size_t all = budget_share_total(&m->share), texts = statement_registry_count(registry);
+    m->peak_texts = texts > m->peak_texts ? texts : m->peak_texts;
+    if (m->peak < all + TRIM_BYTES || now - m->trimmed_us < TRIM_PERIOD_US)
         return;
-    if (m->freed >= TRIM_MANY_BYTES) {
-        statement_registry_trim(pool_manager_statements(env->pools), 0);
-        statement_registry_forget_idle(pool_manager_statements(env->pools));
+    if (m->peak_texts >= texts + TRIM_TEXTS) {
+        statement_registry_trim(registry, 0);
+        statement_registry_forget_idle(registry);
     }
-    m->freed = 0;
+    m->peak = all;
+    m->peak_texts = texts;
     m->trimmed_us = now;
 #ifdef __GLIBC__
     malloc_trim(0);
@@ -388,16 +457,20 @@ static void trim(struct session_env *env, uint64_t now)
 
 void memory_look(struct session_env *env)
 {
+    struct budget *b = &env->shared->budget;
     uint64_t now = loop_now_us(env->loop);
+    env->memory.looked_us = now;
     struct client *most = look_at_clients(env);
     statement_registry_trim(pool_manager_statements(env->pools),
                             (size_t)env->config->settings.plan_cache_bytes / REGISTRY_DERIVED);
     look_at_caches(env);
     enforce_client_limit(env);
-    if (budget_total(&env->shared->budget) > process_limit(env)) {
-        evict(env, now);
-        if (process_full(env, 0) && (!most || most->state != CLIENT_CLOSING))
-            end_largest(env, most, now);
+    size_t all = budget_total(b);
+    if (all > process_limit(env)) {
+        evict(env, now, all - process_limit(env));
+        size_t excess = process_excess(env, 0, budget_leaving(b));
+        if (excess > 0 && (!most || most->state != CLIENT_CLOSING))
+            end_largest(env, most, excess, now);
     }
     trim(env, now);
 }

@@ -134,9 +134,10 @@ struct replay {
 
 struct client_statement { /* of Parse */
     struct statement_def *def;
-    uint32_t name_bytes;
-    bool acknowledged; /* ParseComplete has been sent, or is on its way with a real Parse */
-    bool unnamed;
+    uint32_t name_bytes : 31;
+    bool acknowledged : 1;    /* ParseComplete has been sent, or is on its way with a real Parse */
+    uint32_t text_bytes : 31; /* what it counts for of def's */
+    bool unnamed : 1;
 };
 
 struct client_portal {
@@ -325,6 +326,8 @@ void client_send_warning(struct client *c, const struct error *e);
 void client_ready(struct client *c); /* ReadyForQuery, and everything that ends with a cycle */
 char client_txn_status(const struct client *c);
 void client_free_if_done(struct client *c);
+/* What a client that is gone will not need while it waits for its shards. Not while its input is dispatched. */
+void client_drop_memory(struct client *c);
 struct buf *client_scratch(struct client *c); /* emptied; for one message to be built and sent */
 void client_reconfigure(struct client *c);
 static inline void stats_add(atomic_uint_fast64_t *counter, uint64_t n)
@@ -351,6 +354,8 @@ static inline void client_request_begins(struct client *c)
 #define MEMORY_BLOCK_BYTES ((size_t)64 * 1024)
 void memory_look(struct session_env *env); /* at everybody: the janitor's */
 void memory_forget(struct client *c);
+void memory_leaves(struct client *c); /* it is CLIENT_CLOSING from now on */
+void memory_left(struct client *c);   /* ... and has dropped what it could */
 size_t memory_of(const struct client *c);
 /* 53200: the client cannot have so much more. May be called at any time; ends nobody. */
 enum status memory_admits(struct client *c, size_t more, struct error *error_r) MUST_CHECK;
@@ -565,6 +570,10 @@ enum dispatch txn_verb(struct client *c, struct plan *p,
                        const struct template *t); /* BEGIN ... ROLLBACK TO */
 void txn_ended(struct client *c, bool committed, const struct error *error);
 void txn_add_replay(struct client *c, const char *savepoint, struct slice sql);
+/* COMMIT is under way: how it ends must be told. */
+bool txn_commits(const struct client *c);
+/* A statement that writes, outside a transaction: its answer is due, and it may stand. */
+bool txn_write_is_open(const struct client *c);
 bool txn_in_block(const struct client *c);
 
 /* txn_port.c */
@@ -692,6 +701,7 @@ void copy_in_reply(struct client *c, struct link *l, const struct expect *e, con
 void copy_in_link_lost(struct client *c, struct link *l, const struct error *why);
 enum dispatch copy_in_refused(struct client *c, const struct error *e); /* CopyData that is not taken */
 size_t copy_in_memory(const struct client *c);
+bool copy_in_takes_data(const struct client *c); /* it has not ended: nothing of it stands */
 void copy_in_free(struct client *c);
 
 #endif

@@ -33,6 +33,7 @@ static struct statement_registry *registry(struct client *c)
     return pool_manager_statements(c->env->pools);
 }
 
+#define COUNTED_BYTES    UINT32_C(0x7fffffff) /* a message is shorter: LONGEST_MESSAGE_BYTES */
 #define MAP_ENTRY_BYTES  ((size_t)40) /* what a map adds to a name */
 #define MAP_BUCKETS_KEPT ((size_t)64)
 
@@ -64,7 +65,7 @@ struct client_statement *statement_find(struct client *c, const char *name)
 static void statement_free(struct client *c, struct client_statement *st)
 {
     c->names->bytes -= st->name_bytes;
-    c->names->text_bytes -= statement_bytes(st->def);
+    c->names->text_bytes -= st->text_bytes;
     statement_unref(registry(c), &st->def);
     free(st);
 }
@@ -74,6 +75,12 @@ static void unnamed_drop(struct client *c)
     statement_unref(registry(c), &c->unnamed_statement.def);
 }
 
+/* A text that others have, too, counts for each by how many have it as it comes: ending one of them frees nothing. */
+static uint32_t text_share(const struct statement_def *def)
+{
+    return (uint32_t)(statement_bytes(def) / def->refs);
+}
+
 struct client_statement *statement_put(struct client *c, const char *name, struct slice sql, uint16_t n_oids,
                                        const uint32_t *oids)
 {
@@ -81,13 +88,16 @@ struct client_statement *statement_put(struct client *c, const char *name, struc
     struct statement_def *def = statement_intern(registry(c), sql, n_oids, oids);
     if (!*name) {
         unnamed_drop(c);
-        c->unnamed_statement = (struct client_statement){.def = def, .unnamed = true};
+        c->unnamed_statement =
+            (struct client_statement){.def = def, .unnamed = true, .text_bytes = text_share(def) & COUNTED_BYTES};
         return &c->unnamed_statement;
     }
     struct client_statement *st = xmalloc(sizeof *st);
-    *st = (struct client_statement){.def = def, .name_bytes = (uint32_t)statement_name_bytes(name)};
+    *st = (struct client_statement){.def = def,
+                                    .name_bytes = statement_name_bytes(name) & COUNTED_BYTES,
+                                    .text_bytes = text_share(def) & COUNTED_BYTES};
     client_names(c)->bytes += st->name_bytes;
-    c->names->text_bytes += statement_bytes(def);
+    c->names->text_bytes += st->text_bytes;
     struct client_statement *old = hashmap_put(&client_names(c)->statements, slice_str(name), st);
     if (old)
         statement_free(c, old);

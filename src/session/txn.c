@@ -40,6 +40,25 @@ bool txn_in_block(const struct client *c)
     return c->txn.state != TXN_NONE;
 }
 
+bool txn_commits(const struct client *c)
+{
+    return c->commit || (c->run == RUN_ENDING && c->committing);
+}
+
+bool txn_write_is_open(const struct client *c)
+{
+    if (c->txn.state != TXN_NONE || copy_in_takes_data(c))
+        return false;
+    for (unsigned i = 0; i < c->n_links; i++) {
+        const struct link *l = c->links[i];
+        /* What no Sync follows is rolled back with the connection. */
+        if (l->writer && l->server && !l->lost && server_outstanding(l->server) > 0 &&
+            (!l->open_pipeline || server_sync_due(l->server)))
+            return true;
+    }
+    return false;
+}
+
 /* --- replay ----------------------------------------------------------------------------------- */
 
 static void replay_free(struct client *c, struct replay *r)
@@ -59,15 +78,32 @@ void session_replay_clear(struct client *c)
         replay_free(c, list_entry(list_pop_front(&c->txn.replay), struct replay, node));
 }
 
+/* What a savepoint that is set now keeps of variables, beyond what the one before it does. */
+static size_t savepoint_vars_bytes(const struct client *c)
+{
+    const struct varset *before = c->txn.vars_before;
+    for (const struct list_node *n = list_last(&c->txn.replay); n && n != &c->txn.replay.head; n = n->prev) {
+        const struct replay *r = list_entry((struct list_node *)(uintptr_t)n, struct replay, node);
+        if (r->savepoint) {
+            before = r->vars;
+            break;
+        }
+    }
+    return c->vars && c->vars != before ? c->vars->bytes : 0;
+}
+
 void txn_add_replay(struct client *c, const char *savepoint, struct slice sql)
 {
     struct replay *r = xcalloc(1, sizeof *r);
     r->savepoint = savepoint != NULL;
     r->name = savepoint ? xstrdup(savepoint) : NULL;
     r->sql = xstrndup(sql.data, sql.len);
-    r->vars = c->vars ? varset_ref(c->vars) : NULL;
-    vars_own_savepoint(c, r);
     r->bytes = heap_bytes(sizeof *r) + heap_bytes(sql.len) + (savepoint ? heap_bytes(strlen(savepoint)) : 0);
+    if (savepoint) {
+        r->bytes += savepoint_vars_bytes(c);
+        r->vars = c->vars ? varset_ref(c->vars) : NULL;
+        vars_own_savepoint(c, r);
+    }
     c->txn.replay_bytes += r->bytes;
     list_push_back(&c->txn.replay, &r->node);
 }
@@ -669,7 +705,8 @@ static enum dispatch verb_savepoint(struct client *c, struct plan *p, struct sli
                 return refuse(c, &e);
             }
     }
-    if (p->verb == VERB_SAVEPOINT && memory_holds(c, sql.len, &e) != STATUS_OK)
+    if (p->verb == VERB_SAVEPOINT &&
+        memory_holds(c, sql.len + savepoint_vars_bytes(c), &e) != STATUS_OK)
         return refuse(c, &e);
     const char *tag = p->verb == VERB_SAVEPOINT ? "SAVEPOINT"
                       : p->verb == VERB_RELEASE ? "RELEASE"

@@ -137,6 +137,7 @@ void msg_bind_values_get(struct msg_bind_values *v, uint16_t i, struct slice *va
 int16_t msg_bind_result_format(const struct msg_bind *m, uint16_t i);
 
 /* Fields of ErrorResponse / NoticeResponse that matter here; texts are cut to struct error's sizes. */
+bool message_is_fatal(const struct frame *f); /* an ErrorResponse: the connection ends behind it */
 enum status message_read_error(const struct frame *f, struct error *e_r, struct error *error_r) MUST_CHECK;
 /* Appends the shard's ErrorResponse (or Notice) to b as it came, with `context` added: to its CONTEXT field
    if it has one (after a newline), else as one. */

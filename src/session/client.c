@@ -392,7 +392,7 @@ static __attribute__((noinline, cold)) enum dispatch function_call(struct client
 {
     struct error e;
     if (c->extended_open && c->skip_till_sync)
-        return DISPATCH_DONE;
+        return extended_skips_query(c);
     if (c->sync_pending || (c->extended_open && !extended_close_pipeline(c)) || c->run != RUN_NONE ||
         c->multi)
         return DISPATCH_AGAIN;

@@ -812,6 +812,8 @@ static enum dispatch on_flush(struct client *c)
 {
     if (c->run == RUN_PIPELINE && !c->sync_pending)
         (void)pipeline_drained(c);
+    else if (c->run == RUN_NONE)
+        pipeline_flush(c);
     return DISPATCH_DONE;
 }
 
@@ -880,7 +882,12 @@ static enum dispatch on_sync(struct client *c)
 /* A simple Query after extended messages without Sync: what they did stands as it would after one. */
 bool extended_close_pipeline(struct client *c)
 {
-    if (!pipeline_drained(c) || !pipelines_join(c))
+    bool flushed = c->run_link && c->run_link->flush_sent;
+    if (!pipeline_drained(c)) {
+        c->query_flushes |= !flushed && c->run_link && c->run_link->flush_sent;
+        return false;
+    }
+    if (!pipelines_join(c))
         return false;
     for (unsigned i = 0; i < c->n_links; i++)
         if (c->links[i]->open_pipeline)
@@ -889,11 +896,16 @@ bool extended_close_pipeline(struct client *c)
     return true;
 }
 
+enum dispatch extended_skips_query(struct client *c)
+{
+    return c->query_syncs ? on_sync(c) : DISPATCH_DONE;
+}
+
 static inline void begin_cycle(struct client *c)
 {
     c->extended_open = true;
     c->reads_only = c->config->settings.pipeline_ahead;
-    c->run_failed = false;
+    c->run_failed = c->query_flushes = c->query_syncs = false;
     client_request_begins(c);
 }
 

@@ -548,6 +548,41 @@ static void note_demotion(struct link *l, const struct frame *f)
         l->server->closes_after = true;
 }
 
+/* A Sync of the proxy's own, ahead of what is to run now, met a timer that had run out: see error_between(). */
+static void inner_sync_failed(struct link *l, const struct frame *f)
+{
+    struct client *c = l->client;
+    if (c->run == RUN_ENDING) {
+        txn_end_failed(c, l, f);
+        return;
+    }
+    run_preamble_error(c, l, f);
+    if (c->run != RUN_NONE)
+        run_failed_by_shard(c);
+}
+
+/* Nothing is awaited, and the shard says that something failed. What is due to PostgreSQL itself is told where
+ *
+ *     Flush was what it read last: a timer had run out meanwhile (statement_timeout runs from Parse and Bind on, and while
+ *     a portal is suspended), and it says so as it reads the next message, whatever that is
+ *
+ * and it ignores everything from there on up to Sync. An error that cannot be told to be of the client's messages ends the
+ * connection: nobody knows what the shard has undone. So does a FATAL one, as the shard is about to close it. */
+static void error_between(struct link *l, const struct frame *f)
+{
+    struct client *c = l->client;
+    struct server *s = l->server;
+    struct error why, said, bad;
+    bool fatal = message_is_fatal(f);
+    if (!fatal && pipeline_error_between(c, l, f))
+        return;
+    bool read = message_read_error(f, &said, &bad) == STATUS_OK;
+    error_set(&why, SQLSTATE_CONNECTION_FAILURE,
+              fatal ? "shard \"%s\" ends the connection: %s" : "shard \"%s\" reports an error that no statement had: %s",
+              server_shard(s)->name, read ? said.message : bad.message);
+    server_fail(s, &why);
+}
+
 static void link_message(void *owner, struct server *s, const struct expect *e, const struct frame *f)
 {
     struct link *l = owner;
@@ -559,7 +594,9 @@ static void link_message(void *owner, struct server *s, const struct expect *e, 
             vars_parameter_status(c, l, f);
         else if (f->type == MSG_NOTIFICATION)
             client_write(c, f->whole.data, f->whole.len);
-        return; /* a FATAL before the connection ends is for nobody: lost() follows */
+        else if (f->type == MSG_ERROR && !l->lost)
+            error_between(l, f);
+        return;
     }
     if (f->type == MSG_ERROR)
         note_demotion(l, f);
@@ -602,9 +639,12 @@ static void link_message(void *owner, struct server *s, const struct expect *e, 
     case TAG_END:
         txn_message(c, l, e, f);
         return;
+    case TAG_SYNC_INNER:
+        if (f->type == MSG_ERROR && c->state != CLIENT_CLOSING)
+            inner_sync_failed(l, f);
+        return;
     case TAG_STATEMENT:
     case TAG_SYNC:
-    case TAG_SYNC_INNER:
     case TAG_PARSE:
     case TAG_PARSE_UNNAMED:
     case TAG_PARSE_AGAIN:

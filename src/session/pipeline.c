@@ -52,6 +52,13 @@ static void flush_all(struct client *c)
             flush_link(c->links[i]);
 }
 
+void pipeline_flush(struct client *c)
+{
+    for (unsigned i = 0; i < c->n_links; i++)
+        c->links[i]->flush_sent = false;
+    flush_all(c);
+}
+
 bool pipeline_drained(struct client *c)
 {
     if (c->run == RUN_NONE)
@@ -226,6 +233,27 @@ void pipeline_void(struct client *c, struct link *failed)
         for (uint32_t k = 0; k < server_outstanding(l->server); k++)
             extended_forget_answer(c, l, server_expectation(l->server, k));
     }
+}
+
+bool pipeline_error_between(struct client *c, struct link *l, const struct frame *f)
+{
+    bool speaks =
+        c->run == RUN_NONE || (c->run == RUN_PIPELINE && c->order == ORDER_ONE && c->run_link == l);
+    if (!c->extended_open || c->sync_pending || (!l->open_pipeline && !l->in_txn))
+        return false;
+    if (c->skip_till_sync) { /* an error has been told */
+        l->open_pipeline = true;
+        return true;
+    }
+    if (!speaks)
+        return false;
+    run_shard_error(c, l, f);
+    c->run_failed = c->skip_till_sync = true;
+    c->copy_pass = COPY_PASS_NONE;
+    c->query_syncs = c->query_flushes;
+    l->open_pipeline = true;
+    client_resume(c);
+    return true;
 }
 
 void pipeline_take_back(struct client *c)

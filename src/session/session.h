@@ -256,6 +256,7 @@ struct client {
     unsigned control_due;    /* RUN_CONTROL, RUN_ENDING, RUN_COPY_IN: answers still to come */
     struct error *run_error; /* of the catalog query, or of the COMMIT, that is under way; NULL: none yet */
     bool multi_cancelled, multi_final, multi_rows_done;
+    bool query_flushes; /* a Query waits for extended messages' answers: it has sent the Flush that brings them */
     unsigned speaker;         /* the shard whose notices the client hears where all do the same: notice.c */
     struct link *multi_first; /* the first shard that was through: does an aggregate's last step */
     struct buf held; /* what may be sent only after the commit: CommandComplete of an implicit transaction */
@@ -266,6 +267,7 @@ struct client {
     enum after_end after_end;
     bool commit_failed, committing;
     bool end_chain;
+    bool query_syncs; /* query_flushes, which brought an error: the Query has no other answer than ReadyForQuery */
     const char *end_tag, *committing_tag; /* the client's; what the shards answer when it worked */
     const char *last_commit;              /* SHOW pgunison.last_commit: its words, NULL: none yet */
     char *last_txid;                      /* ... of a two-phase one, else NULL */
@@ -408,6 +410,8 @@ void extended_deinit(struct client *c);
 void extended_parse_skipped(struct client *c, struct link *l, const struct expect *e);
 /* The client is not to hear the answer, nor to know of what was parsed: an error came before. */
 void extended_forget_answer(struct client *c, struct link *l, struct expect *e);
+/* A Query, or what else ends a pipeline, while everything up to Sync is skipped. */
+enum dispatch extended_skips_query(struct client *c);
 bool extended_close_pipeline(
     struct client *c); /* a Query comes without Sync before: false: not yet, client_resume() follows */
 void extended_deallocate(struct client *c, const char *name);
@@ -549,6 +553,11 @@ bool pipeline_alone(struct client *c);
 /* The link that messages for `shard` go to: acquired, joined. NULL: not yet (ACQUIRE_WAIT), or not at all. */
 struct link *pipeline_target(struct client *c, unsigned shard, enum acquire *result_r, struct error *error_r);
 void pipeline_void(struct client *c, struct link *failed); /* nothing that is outstanding is told */
+/* The client's Flush where everything has been answered: it brings errors that shards have had since. */
+void pipeline_flush(struct client *c);
+/* An error of a shard that has answered all that it was sent but Flush: told to the client, and everything up to Sync is
+   skipped. False: it cannot be the client's. */
+bool pipeline_error_between(struct client *c, struct link *l, const struct frame *f);
 /* The proxy's own error: Sync must not commit what a shard has done in its own implicit transaction, of which that
    shard knows no error. */
 void pipeline_take_back(struct client *c);
@@ -565,6 +574,7 @@ enum status txn_failed_error(struct client *c, struct error *error_r);
 void txn_fail_untold(struct client *c); /* without a word to the client: COMMIT will be an error */
 void txn_end(struct client *c, bool commit, enum after_end after, const char *tag, bool chain);
 void txn_message(struct client *c, struct link *l, const struct expect *e, const struct frame *f);
+void txn_end_failed(struct client *c, struct link *l, const struct frame *f); /* ahead of COMMIT or ROLLBACK */
 void txn_link_lost(struct client *c, struct link *l, const struct error *why);
 enum dispatch txn_verb(struct client *c, struct plan *p,
                        const struct template *t); /* BEGIN ... ROLLBACK TO */

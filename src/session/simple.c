@@ -209,7 +209,7 @@ void simple_go_on(struct client *c)
 enum dispatch simple_refused(struct client *c, const struct error *e)
 {
     if (c->extended_open && c->skip_till_sync)
-        return DISPATCH_DONE;
+        return extended_skips_query(c);
     if (c->query_rest.data || c->sync_pending || c->simple_open)
         return DISPATCH_AGAIN;
     if ((c->extended_open && !extended_close_pipeline(c)) || c->run != RUN_NONE)
@@ -229,7 +229,7 @@ enum dispatch simple_query(struct client *c, const struct frame *f)
         return DISPATCH_DONE;
     }
     if (c->extended_open && c->skip_till_sync)
-        return DISPATCH_DONE; /* as a server does */
+        return extended_skips_query(c); /* as a server does */
     if (c->query_rest.data || c->sync_pending || c->console_waiting ||
         (c->simple_open && !c->multi && !c->simple_retry))
         return DISPATCH_AGAIN;

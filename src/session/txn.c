@@ -404,6 +404,15 @@ void txn_message(struct client *c, struct link *l, const struct expect *e, const
         txn_ended(c, c->committing && !c->commit_failed, c->commit_failed ? c->run_error : NULL);
 }
 
+/* The Sync ahead of COMMIT or ROLLBACK: its error is why the shard will roll back. Two phases find that out themselves. */
+void txn_end_failed(struct client *c, struct link *l, const struct frame *f)
+{
+    struct error why, bad;
+    if (!l->coordinator_has && !l->ending && decides_outcome(c, l) && !c->commit_failed &&
+        message_read_error(f, &why, &bad) == STATUS_OK)
+        commit_fails(c, &why);
+}
+
 /* A shard was lost while COMMIT or ROLLBACK of one phase ran there. */
 void txn_link_lost(struct client *c, struct link *l, const struct error *why)
 {

@@ -47,6 +47,21 @@ enum status message_read_error(const struct frame *f, struct error *e_r, struct 
     return STATUS_OK;
 }
 
+bool message_is_fatal(const struct frame *f)
+{
+    struct reader r = reader_of(f->body);
+    bool fatal = false;
+    uint8_t code;
+
+    while ((code = reader_u8(&r)) != 0) {
+        const char *text = reader_cstr(&r);
+
+        if (code == 'V' && (strcmp(text, "FATAL") == 0 || strcmp(text, "PANIC") == 0))
+            fatal = true;
+    }
+    return fatal;
+}
+
 void message_error_with_context(struct buf *b, const struct frame *f, const char *context)
 {
     struct reader r = reader_of(f->body);

@@ -321,7 +321,10 @@ def test_a_server_that_speaks_unasked(world):
             got, closed = converse(wire, (q("BEGIN"), q("SELECT v FROM items WHERE id = %d" % world.here)))
             assert not closed and not errors(got), label
             world.liars[0].say(data)
-            if kind in ASYNC + "E":  # an error: of a server that is about to close, as a rule
+            if kind == "E":  # nobody knows what has been undone
+                got, closed = converse(wire, (q("COMMIT"),))
+                assert not closed and [e["C"] for e in errors(got)] == ["08006"] and got[-1] == ("Z", b"I"), label
+            elif kind in ASYNC:
                 got, closed = converse(wire, (q("COMMIT"),))
                 assert not closed and ("C", b"COMMIT\0") in got, label
             else:

@@ -287,6 +287,11 @@ struct sql_statement {
     /* Over the whole statement. */
     struct sql_expr **functions; /* every function call */
     uint32_t n_functions, cap_functions;
+    /* x.name, (x).name: a column, or a call of the function of that name. COLUMN with names; OTHER: each of its names. */
+    struct sql_expr **attributes;
+    uint32_t n_attributes, cap_attributes;
+    struct sql_from **from_functions; /* functions in FROM: the name of one may mean its bare value */
+    uint32_t n_from_functions, cap_from_functions;
     bool has_value_function;
     uint32_t n_params;    /* highest $n */
     uint32_t *param_uses; /* [n_params]: how often each stands in the text */

@@ -221,7 +221,7 @@ static void append_flagged(struct buf *sql)
  * What of the application's own a statement may use without any call of a function being in it:
  *
  *     n  a name that counts wherever it stands in the text: an operator; a type with code behind it, or made of such types;
- *        a function of a row, which may be written as if it were a column
+ *        a function of a row, or of what a row can be cast to, which may be written as if it were a column
  *     a  casts between types of PostgreSQL's: any statement may need one
  *     f  a function that bears the name of one of PostgreSQL's, and may do more than that one: which of them a call means
  *        depends on search_path and on the arguments' types
@@ -260,8 +260,10 @@ static const char sql_own[] =
     " UNION ALL SELECT pg_catalog.concat('n', q.oprname), 'p', q.oprcode::pg_catalog.oid FROM "
     "pg_catalog.pg_operator q WHERE q.oid OPERATOR(pg_catalog.>=) " FIRST_OF_USERS
     " UNION ALL SELECT pg_catalog.concat('n', p.proname), 'p', p.oid FROM pg_catalog.pg_proc p JOIN "
-    "pg_catalog.pg_type y ON y.oid OPERATOR(pg_catalog.=) p.proargtypes[0] AND y.typtype "
-    "OPERATOR(pg_catalog.=) ANY ('{c,p}') WHERE p.oid OPERATOR(pg_catalog.>=) " FIRST_OF_USERS
+    "pg_catalog.pg_type y ON y.oid OPERATOR(pg_catalog.=) p.proargtypes[0] AND (y.typtype "
+    "OPERATOR(pg_catalog.=) ANY ('{c,d,p}') OR EXISTS (SELECT FROM pg_catalog.pg_cast k JOIN pg_catalog.pg_type s "
+    "ON s.oid OPERATOR(pg_catalog.=) k.castsource AND s.typtype OPERATOR(pg_catalog.=) 'c' WHERE k.casttarget "
+    "OPERATOR(pg_catalog.=) y.oid AND k.castcontext OPERATOR(pg_catalog.=) 'i')) WHERE p.oid OPERATOR(pg_catalog.>=) " FIRST_OF_USERS
     " AND p.pronargs OPERATOR(pg_catalog.-) p.pronargdefaults OPERATOR(pg_catalog.<=) 1"
     " UNION ALL SELECT 'a', 'p', k.castfunc FROM pg_catalog.pg_cast k WHERE k.oid "
     "OPERATOR(pg_catalog.>=) " FIRST_OF_USERS

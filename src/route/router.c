@@ -371,6 +371,8 @@ static enum router_result make_plan(struct router *r, struct error *error_r)
     if (sql_parse(r->t, r->arena, &stmt, error_r) != STATUS_OK)
         return ROUTER_ERROR;
     r->stmt = stmt;
+    r->functions = stmt->functions;
+    r->n_functions = stmt->n_functions;
     r->param_good = arena_zalloc(r->arena, (stmt->n_params + 1U) * sizeof(*r->param_good));
     r->good_uses = arena_zalloc(r->arena, (stmt->n_param_exprs + 1U) * sizeof(*r->good_uses));
     r->sublinks = arena_zalloc(r->arena, (stmt->n_sublinks + 1U) * sizeof(struct sublink *));

@@ -91,8 +91,9 @@ void plan_effects(struct router *r, const struct sql_statement *stmt)
     }
     for (const struct sql_statement *s = stmt->inner; s; s = s->inner)
         effects |= effects_of_kind(s);
-    for (uint32_t i = 0; i < stmt->n_functions; i++)
-        effects |= effects_of_call(r, stmt->functions[i]);
+    plan_attributes(r);
+    for (uint32_t i = 0; i < r->n_functions; i++)
+        effects |= effects_of_call(r, r->functions[i]);
     for (uint32_t i = 0; i < r->n_leaves; i++) {
         const struct leaf *leaf = r->leaves[i];
         if (!leaf->info && leaf->written && leaf->relation &&

@@ -87,9 +87,9 @@ static bool is_home_function(const struct sql_expr *call)
 
 const char *statement_home_function(const struct router *r)
 {
-    for (uint32_t i = 0; i < r->stmt->n_functions; i++)
-        if (is_home_function(r->stmt->functions[i]))
-            return function_name(r->stmt->functions[i]);
+    for (uint32_t i = 0; i < r->n_functions; i++)
+        if (is_home_function(r->functions[i]))
+            return function_name(r->functions[i]);
     return NULL;
 }
 
@@ -102,8 +102,8 @@ static bool locks_session(const char *name)
 bool statement_writes_by_function(const struct router *r, struct plan *plan)
 {
     bool writes = false;
-    for (uint32_t i = 0; i < r->stmt->n_functions; i++) {
-        const struct sql_expr *call = r->stmt->functions[i];
+    for (uint32_t i = 0; i < r->n_functions; i++) {
+        const struct sql_expr *call = r->functions[i];
         writes |= !function_reads_only(call);
         plan->pins_session |= locks_session(function_name(call));
         plan->cannot_prepare |= strcmp(function_name(call), "pg_notify") == 0;
@@ -114,17 +114,17 @@ bool statement_writes_by_function(const struct router *r, struct plan *plan)
 
 bool statement_calls_unknown(const struct router *r)
 {
-    for (uint32_t i = 0; i < r->stmt->n_functions; i++)
-        if (function_class(r->stmt->functions[i]) == FUNCTION_UNKNOWN)
+    for (uint32_t i = 0; i < r->n_functions; i++)
+        if (function_class(r->functions[i]) == FUNCTION_UNKNOWN)
             return true;
     return false;
 }
 
 const char *statement_not_immutable(const struct router *r)
 {
-    for (uint32_t i = 0; i < r->stmt->n_functions; i++)
-        if (function_class(r->stmt->functions[i]) != FUNCTION_IMMUTABLE)
-            return function_name(r->stmt->functions[i]);
+    for (uint32_t i = 0; i < r->n_functions; i++)
+        if (function_class(r->functions[i]) != FUNCTION_IMMUTABLE)
+            return function_name(r->functions[i]);
     return r->stmt->has_value_function ? "CURRENT_TIMESTAMP" : NULL;
 }
 

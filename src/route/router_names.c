@@ -120,6 +120,12 @@ static bool term_of_leaf(struct leaf *leaf, const char *name, struct term *term_
     return true;
 }
 
+bool leaf_has_column(const struct leaf *leaf, const char *name)
+{
+    return names_have(leaf->relation->columns, leaf->relation->n_columns, name) ||
+           (leaf->info && find_column(leaf->info, name, NULL));
+}
+
 /* 1: found (the term's leaf is NULL if nothing is known of it); 0: this node has no such column; -1: it
  * might. */
 int column_of_node(const struct from_node *node, const char *name, struct term *term_r)

@@ -110,6 +110,16 @@ static void mark_calls(const struct sql_statement *stmt, const char *name)
     }
 }
 
+bool own_bears_name(const struct router *r, const char *name)
+{
+    struct own_code own = {0};
+    enum own_kind kind;
+    for (size_t i = 0; r->in->own && (kind = r->in->own(r->in->arg, i, &own)) > OWN_UNKNOWN; i++)
+        if (kind == OWN_FUNCTION && strcmp(own.name, name) == 0)
+            return true;
+    return false;
+}
+
 void plan_own(struct router *r, const struct sql_statement *stmt)
 {
     struct slice text = buf_slice(&r->t->text);

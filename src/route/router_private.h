@@ -189,6 +189,9 @@ struct router {
     const struct router_input *in;
     const struct template *t;
     const struct sql_statement *stmt;
+    struct sql_expr **functions; /* the statement's calls; once it is bound, those written as columns too */
+    uint32_t n_functions;
+    bool attributes_seen;
     struct arena *arena; /* of this call */
     struct plan *plan;
     struct arena *keep; /* the plan's */
@@ -228,6 +231,7 @@ void scope_add(struct router *r, struct scope *s, struct from_node *node);
 int column_of_node(const struct from_node *node, const char *name, struct term *term_r);
 struct term term_of_column(const struct leaf *leaf, uint32_t index); /* the relation's column */
 bool node_is_called(const struct from_node *node, const struct sql_expr *e);
+bool leaf_has_column(const struct leaf *leaf, const char *name); /* surely */
 
 /* router_bind.c */
 struct block *bind_query(struct router *r, const struct sql_query *query, struct scope *outer);
@@ -374,7 +378,10 @@ void plan_effects(struct router *r, const struct sql_statement *stmt);
 /* What the statement reads, or uses of the application's own, has code behind it that may write. When it is bound. */
 bool code_writes(const struct router *r);
 
+/* router_attributes.c: adds to r->functions what is written as a column and may be a call. When the statement is bound. */
+void plan_attributes(struct router *r);
 /* router_own.c: before anything is asked about functions. */
+bool own_bears_name(const struct router *r, const char *name); /* a function of the application's bears it */
 void plan_own(struct router *r, const struct sql_statement *stmt);
 
 /* router_limit.c */

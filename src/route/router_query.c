@@ -8,6 +8,7 @@ struct block *bind_statement(struct router *r, const struct sql_query *query)
     struct block *b = bind_query(r, query, NULL);
     if (r->needs_catalog)
         return NULL;
+    plan_attributes(r);
     r->plan->writes =
         statement_writes_by_function(r, r->plan) || r->writes || r->locks_rows || code_writes(r);
     r->plan->assigns_xid = (r->writes && query->conflict != SQL_CONFLICT_NOTHING) || r->locks_rows;

@@ -114,15 +114,10 @@ static void convert_command(struct convert *c, const PgQuery__AlterTableStmt *s,
     case PG_QUERY__ALTER_TABLE_TYPE__AT_AddIdentity:
         convert_add_generated(stmt, arena_strdup(c->arena, cmd->name));
         return;
-    case PG_QUERY__ALTER_TABLE_TYPE__AT_ColumnDefault: {
-        uint32_t before = c->stmt->n_functions;
-        convert_expr(c, def);
-        for (uint32_t i = before; i < c->stmt->n_functions; i++)
-            if (c->stmt->functions[i]->n_names &&
-                strcmp(c->stmt->functions[i]->names[c->stmt->functions[i]->n_names - 1], "nextval") == 0)
-                convert_add_generated(stmt, arena_strdup(c->arena, cmd->name));
+    case PG_QUERY__ALTER_TABLE_TYPE__AT_ColumnDefault:
+        if (convert_calls_nextval(c, def))
+            convert_add_generated(stmt, arena_strdup(c->arena, cmd->name));
         return;
-    }
     case PG_QUERY__ALTER_TABLE_TYPE__AT_DropColumn:
     case PG_QUERY__ALTER_TABLE_TYPE__AT_AlterColumnType:
         stmt->altered[stmt->n_altered++] = arena_strdup(c->arena, cmd->name);

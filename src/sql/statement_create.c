@@ -97,15 +97,19 @@ static void add_foreign(struct convert *c, struct sql_statement *stmt, const PgQ
     f->referenced = convert_names(c, k->pk_attrs, k->n_pk_attrs, &f->n_referenced);
 }
 
-static bool calls_nextval(struct convert *c, const PgQuery__Node *expr)
+bool convert_calls_nextval(struct convert *c, const PgQuery__Node *expr)
 {
-    uint32_t before = c->stmt->n_functions;
+    const struct sql_statement *s = c->stmt;
+    uint32_t functions = s->n_functions, attributes = s->n_attributes;
     convert_expr(c, expr);
-    for (uint32_t i = before; i < c->stmt->n_functions; i++) {
-        const struct sql_expr *call = c->stmt->functions[i];
-        if (call->n_names && strcmp(call->names[call->n_names - 1], "nextval") == 0)
+    for (uint32_t i = functions; i < s->n_functions; i++)
+        if (s->functions[i]->n_names &&
+            strcmp(s->functions[i]->names[s->functions[i]->n_names - 1], "nextval") == 0)
             return true;
-    }
+    for (uint32_t i = attributes; i < s->n_attributes; i++)
+        for (uint32_t k = 0; k < s->attributes[i]->n_names; k++)
+            if (strcmp(s->attributes[i]->names[k], "nextval") == 0)
+                return true;
     return false;
 }
 
@@ -140,7 +144,7 @@ void convert_constraint(struct convert *c, struct sql_statement *stmt, const PgQ
         convert_add_generated(stmt, column);
         return;
     case PG_QUERY__CONSTR_TYPE__CONSTR_DEFAULT:
-        if (calls_nextval(c, k->raw_expr))
+        if (convert_calls_nextval(c, k->raw_expr))
             convert_add_generated(stmt, column);
         return;
     default:

@@ -161,11 +161,31 @@ static struct sql_expr *convert_param(struct convert *c, const PgQuery__ParamRef
 
 /* --- the rest --------------------------------------------------------------------------------- */
 
+void *convert_room(struct convert *c, void *list, uint32_t n, uint32_t *cap)
+{
+    if (n < *cap)
+        return list;
+    *cap = *cap ? *cap * 2 : 8;
+    void *grown = arena_alloc(c->arena, *cap * sizeof(void *));
+    if (n)
+        memcpy(grown, list, n * sizeof(void *));
+    return grown;
+}
+
+static void remember_attribute(struct convert *c, struct sql_expr *e)
+{
+    struct sql_statement *s = c->stmt;
+    s->attributes = convert_room(c, s->attributes, s->n_attributes, &s->cap_attributes);
+    s->attributes[s->n_attributes++] = e;
+}
+
 static struct sql_expr *convert_column(struct convert *c, const PgQuery__ColumnRef *ref)
 {
     bool star = ref->n_fields > 0 && ref->fields[ref->n_fields - 1]->node_case == PG_QUERY__NODE__NODE_A_STAR;
     struct sql_expr *e = convert_new_expr(c, star ? SQL_EXPR_STAR : SQL_EXPR_COLUMN, ref->location);
     e->names = convert_names(c, ref->fields, ref->n_fields, &e->n_names);
+    if (!star && e->n_names > 1)
+        remember_attribute(c, e);
     return e;
 }
 
@@ -233,13 +253,7 @@ static struct sql_expr *convert_bool(struct convert *c, const PgQuery__BoolExpr 
 void convert_remember_function(struct convert *c, struct sql_expr *call)
 {
     struct sql_statement *s = c->stmt;
-    if (s->n_functions == s->cap_functions) {
-        s->cap_functions = s->cap_functions ? s->cap_functions * 2 : 8;
-        struct sql_expr **grown = arena_alloc(c->arena, s->cap_functions * sizeof(struct sql_expr *));
-        if (s->n_functions)
-            memcpy(grown, s->functions, s->n_functions * sizeof(struct sql_expr *));
-        s->functions = grown;
-    }
+    s->functions = convert_room(c, s->functions, s->n_functions, &s->cap_functions);
     s->functions[s->n_functions++] = call;
 }
 
@@ -418,6 +432,8 @@ struct sql_expr *convert_expr(struct convert *c, const PgQuery__Node *node)
         struct sql_expr *e = convert_message(c, &node->base);
         e->names = convert_names(c, node->a_indirection->indirection, node->a_indirection->n_indirection,
                                  &e->n_names);
+        if (e->n_names > 0)
+            remember_attribute(c, e);
         return e;
     }
     case PG_QUERY__NODE__NODE_STRING: /* a name inside something: no expression */

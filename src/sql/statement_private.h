@@ -33,6 +33,8 @@ const char *convert_name(struct convert *c,
 /* The Strings of a list; other nodes are left out. */
 const char **convert_names(struct convert *c, PgQuery__Node **nodes, size_t n, uint32_t *n_r);
 void convert_remember_function(struct convert *c, struct sql_expr *call);
+/* A list that holds n of cap pointers, with room for one more. */
+void *convert_room(struct convert *c, void *list, uint32_t n, uint32_t *cap);
 
 /* statement_query.c */
 struct sql_query *
@@ -48,6 +50,8 @@ void convert_add_generated(struct sql_statement *stmt, const char *column);
 void convert_constraint(struct convert *c, struct sql_statement *stmt, const PgQuery__Constraint *k,
                         const char *column);
 void convert_column_def(struct convert *c, struct sql_statement *stmt, const PgQuery__ColumnDef *d);
+
+bool convert_calls_nextval(struct convert *c, const PgQuery__Node *expr);
 
 /* statement.c, statement_create.c, statement_alter.c, statement_copy.c. False: not a statement of this file.
  */

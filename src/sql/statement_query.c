@@ -58,6 +58,14 @@ static void convert_join(struct convert *c, const PgQuery__JoinExpr *j, struct s
     convert_alias(c, j->alias, &f->relation);
 }
 
+static void remember_from_function(struct convert *c, struct sql_from *f)
+{
+    struct sql_statement *s = c->stmt;
+    s->from_functions =
+        convert_room(c, s->from_functions, s->n_from_functions, &s->cap_from_functions);
+    s->from_functions[s->n_from_functions++] = f;
+}
+
 static struct sql_from *convert_from(struct convert *c, const PgQuery__Node *node)
 {
     struct sql_from *f = arena_zalloc(c->arena, sizeof(*f));
@@ -87,6 +95,7 @@ static struct sql_from *convert_from(struct convert *c, const PgQuery__Node *nod
         f->lateral = node->range_function->lateral;
         f->expr = convert_message(c, &node->range_function->base);
         convert_alias(c, node->range_function->alias, &f->relation);
+        remember_from_function(c, f);
         return f;
     case PG_QUERY__NODE__NODE_RANGE_TABLE_FUNC:
         f->kind = SQL_FROM_FUNCTION;

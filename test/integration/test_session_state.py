@@ -238,6 +238,15 @@ CREATE FUNCTION hidden.lower(a text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS 
 CREATE FUNCTION public.upper(a varchar) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$BEGIN PERFORM set_config('role', 'boss', false); RETURN a; END$$;
 CREATE FUNCTION hidden.now() RETURNS timestamptz LANGUAGE plpgsql AS $$BEGIN PERFORM set_config('role', 'boss', false); RETURN NULL; END$$;
 CREATE FUNCTION hidden.nextval(a text) RETURNS int8 LANGUAGE plpgsql AS $$BEGIN PERFORM set_config('role', 'boss', false); RETURN 1; END$$;
+CREATE TYPE with_pair AS (p pair); CREATE PROCEDURE p_nothing(a int) LANGUAGE plpgsql AS 'BEGIN END';
+CREATE FUNCTION f_optional(a int, b int DEFAULT 1) RETURNS int IMMUTABLE LANGUAGE plpgsql AS $$BEGIN PERFORM set_config('role', 'boss', false); RETURN a; END$$;
+CREATE DOMAIN row_domain AS t_public;
+CREATE FUNCTION f_of_row_domain(a row_domain) RETURNS int LANGUAGE plpgsql AS $$BEGIN PERFORM set_config('role', 'boss', false); RETURN 1; END$$;
+CREATE TABLE lockable (a int); INSERT INTO lockable VALUES (4711);
+CREATE FUNCTION int4_of(l lockable) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT l.a';
+CREATE FUNCTION int8_of(l lockable) RETURNS int8 IMMUTABLE LANGUAGE sql AS 'SELECT l.a::int8';
+CREATE CAST (lockable AS int) WITH FUNCTION int4_of(lockable) AS IMPLICIT;
+CREATE CAST (lockable AS int8) WITH FUNCTION int8_of(lockable) AS IMPLICIT;
 CREATE TABLE with_own_default (a int DEFAULT 1 ### 2, b int); RESET ROLE;
 INSERT INTO t_public VALUES (1);
 """
@@ -278,6 +287,27 @@ OWN = {
     "operator_in_function": "SELECT f_operator(1)",
     "column_function": "SELECT t_public.f_column FROM t_public",
     "column_function_of_row": "SELECT (t).f_column FROM t_public t",
+    "notation": "SELECT (7).f_prefix",
+    "notation_of_column": "SELECT (t.a).f_prefix FROM t_public t",
+    "notation_nested": "SELECT ((ROW(1, 2)::pair).a).f_prefix",
+    "notation_chain": "SELECT (ROW(ROW(1, 2)::pair)::with_pair).p.a.f_prefix",
+    "notation_default": "SELECT (7).f_optional",
+    "notation_where": "DELETE FROM t_public WHERE (a).f_prefix = 7",
+    "notation_from": "SELECT x.f_prefix FROM generate_series(7, 7) x",
+    "notation_from_columns": "SELECT x.f_prefix FROM generate_series(7, 7) AS x(n)",
+    "notation_from_itself": "SELECT generate_series.f_prefix FROM generate_series(7, 7)",
+    "notation_from_value": "SELECT \"coalesce\".f_prefix FROM coalesce(7)",
+    "notation_from_update": "UPDATE t_public SET a = x.f_prefix FROM generate_series(7, 7) x",
+    "notation_domain": "SELECT t_public.f_of_row_domain FROM t_public",
+    "notation_cast": "SELECT lockable.f_prefix FROM lockable",
+    "notation_shadow": "SET search_path TO hidden, pg_catalog, public; SELECT ('X'::text).lower",
+    "notation_lock": "SELECT (4711::int8).pg_advisory_lock",
+    "notation_lock_from": "SELECT x.pg_advisory_lock FROM generate_series(4711::int8, 4711) x",
+    "notation_lock_cast": "SELECT lockable.pg_advisory_lock FROM lockable",
+    "notation_lock_hidden": "SELECT x.pg_advisory_lock FROM generate_series(4711::int8, 4711) x, (SELECT 1 AS pg_advisory_lock) y",
+    "notation_sequence": "SELECT ('sq'::regclass).nextval",
+    "notation_copy": "COPY (SELECT (7).f_prefix) TO STDOUT",
+    "notation_call": "CALL p_nothing((7).f_prefix)",
     "shadow": "SET search_path TO hidden, pg_catalog, public; SELECT lower('X')",
     "shadow_best": "SELECT upper('x'::varchar)",
     "shadow_stable": "SET search_path TO hidden, pg_catalog, public; SELECT now()",

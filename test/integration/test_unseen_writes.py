@@ -37,6 +37,8 @@ CREATE TYPE pair AS (a int, b int);
 CREATE FUNCTION from_pair(a pair) RETURNS text LANGUAGE plpgsql AS $$BEGIN INSERT INTO logged VALUES (a.a); RETURN 'x'; END$$;
 CREATE CAST (pair AS text) WITH FUNCTION from_pair(pair) AS IMPLICIT;
 CREATE FUNCTION abs(a pair) RETURNS int LANGUAGE plpgsql AS $$BEGIN INSERT INTO logged VALUES (a.a); RETURN 1; END$$;
+CREATE TYPE other_pair AS (a int, b int);
+CREATE FUNCTION twice(a int) RETURNS int IMMUTABLE LANGUAGE sql AS 'SELECT 2 * a';
 CREATE VIEW v_calls AS SELECT ins(id) AS called, id FROM docs WHERE ins(id) > 0;
 CREATE VIEW v_where AS SELECT id FROM docs WHERE id ### 1 > 0;
 CREATE VIEW v_of_view AS SELECT id FROM v_where;
@@ -71,6 +73,9 @@ WRITING = {
     "domain": "SELECT id::dom FROM docs WHERE {}",
     "domain_sublink": "SELECT (SELECT docs.id::dom) FROM docs WHERE {}",
     "column_of_row": "SELECT docs.ins_row FROM docs WHERE {}",
+    "notation": "SELECT (id).ins FROM docs WHERE {}",
+    "notation_explain": "EXPLAIN ANALYZE SELECT (id).ins FROM docs WHERE {}",
+    "notation_from": "SELECT x.ins FROM docs, generate_series(id, id) x WHERE {}",
     "cast": "SELECT lpad(p, 3) FROM typed WHERE {}",
     "shadow": "SELECT abs(p) FROM typed WHERE {}",
     "view": BY_HAND + "SELECT id FROM v_calls WHERE {}",
@@ -91,6 +96,9 @@ READING = {
     "view_quiet": BY_HAND + "SELECT * FROM v_quiet WHERE {}",
     "type": "SELECT a FROM checked WHERE {}",
     "view_home": "SELECT * FROM v_seven",
+    "field": "SELECT (ROW(id, 1)::other_pair).a FROM docs WHERE {}",
+    "field_from": "SELECT e.key, docs.note FROM docs, json_each('{{}}') e WHERE {}",
+    "notation": "SELECT (id).twice, (note).upper FROM docs WHERE {}",
 }
 
 

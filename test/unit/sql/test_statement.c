@@ -263,6 +263,36 @@ static void every_function_is_seen_wherever_it_stands(void **state)
     assert_true(parse(*state, "SELECT CASE WHEN true THEN CURRENT_TIMESTAMP END")->has_value_function);
 }
 
+static void attributes_are_noted(void **state)
+{
+    static const char *const texts[] = {
+        "SELECT (a).f FROM t",
+        "SELECT (a).f.g FROM t",
+        "SELECT (g(a)).f[1] FROM t",
+        "SELECT x.f FROM g() x",
+        "SELECT s.t.f FROM s.t",
+        "DELETE FROM t WHERE (a).f = 1",
+        "INSERT INTO t VALUES ((1).f)",
+        "EXPLAIN SELECT (a).f FROM t",
+        "COPY (SELECT (a).f FROM t) TO STDOUT",
+        "CALL p((1).f)",
+    };
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        struct sql_statement *s = parse(*state, texts[i]);
+        bool found = false;
+        for (uint32_t k = 0; k < s->n_attributes; k++)
+            for (uint32_t n = 0; n < s->attributes[k]->n_names; n++)
+                found |= strcmp(s->attributes[k]->names[n], "f") == 0;
+        if (!found)
+            fail_msg("attribute not seen: %s", texts[i]);
+    }
+    assert_int_equal(parse(*state, "SELECT a, t.*, (t).* FROM t")->n_attributes, 0);
+    assert_int_equal(parse(*state, "SELECT 1 FROM g() x, LATERAL (SELECT 1 FROM h()) y")->n_from_functions, 2);
+    assert_int_equal(parse(*state, "CREATE TABLE t (a int DEFAULT ('s'::regclass).nextval)")->n_generated, 1);
+    assert_int_equal(
+        parse(*state, "ALTER TABLE t ALTER a SET DEFAULT ('s'::regclass).nextval")->n_generated, 1);
+}
+
 static void conditions_keep_their_shape(void **state)
 {
     struct sql_expr *w =
@@ -459,6 +489,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(literals_are_known_by_their_number, setup, teardown),
         cmocka_unit_test_setup_teardown(parameters_are_counted, setup, teardown),
         cmocka_unit_test_setup_teardown(every_function_is_seen_wherever_it_stands, setup, teardown),
+        cmocka_unit_test_setup_teardown(attributes_are_noted, setup, teardown),
         cmocka_unit_test_setup_teardown(conditions_keep_their_shape, setup, teardown),
         cmocka_unit_test_setup_teardown(casts_with_modifiers_and_unknown_types_have_no_oid, setup, teardown),
         cmocka_unit_test_setup_teardown(transaction_modes_are_read, setup, teardown),

@@ -397,6 +397,11 @@ class Proxy:
         assert process.returncode == 0, "pgunison ended with %d:\n%s" % (process.returncode, self.tail(120))
         self.check()
 
+    def has_sanitizer(self):
+        """Or runs under valgrind: memory and stack are not what they are for users."""
+        with open("/proc/%d/maps" % self.process.pid, encoding="ascii") as f:
+            return any(library in line for line in f for library in ("libasan", "libtsan", "libubsan", "valgrind"))
+
     def check(self):
         """It is as healthy as it was: alive, and no sanitizer has spoken."""
         if self.process is not None:

@@ -20,11 +20,6 @@ def private_bytes(proxy):
         return next(int(line.split()[1]) * 1024 for line in f if line.startswith("Anonymous:"))
 
 
-def has_sanitizer(proxy):
-    with open("/proc/%d/maps" % proxy.process.pid, encoding="utf-8") as f:
-        return any(library in line for line in f for library in ("libasan", "libtsan", "libubsan", "valgrind"))
-
-
 def simple(client, i):
     answer = client.ask(h.query("SELECT %d" % i))
     assert [m[0] for m in answer] == ["T", "D", "C", "Z"], answer
@@ -67,7 +62,7 @@ def crowd(proxy):
 
 def test_memory_per_client(many_files, make_proxy):
     proxy = make_proxy()
-    if has_sanitizer(proxy):
+    if proxy.has_sanitizer():
         pytest.skip("a sanitizer has its own allocator")
     with proxy.wire() as first:  # plans, pools, buffers: what is there once
         for i in range(20):

@@ -14,16 +14,11 @@ FACTOR, EXTRA = 1.2, 4 * MB
 
 @pytest.fixture(scope="module", autouse=True)
 def schema(proxy):
-    if has_sanitizer(proxy):
+    if proxy.has_sanitizer():
         pytest.skip("a sanitizer has its own allocator")
     with proxy.session() as s:
         s.run("CREATE TABLE docs (id int PRIMARY KEY, n int, note text DEFAULT '')")
         s.run("INSERT INTO docs (id, n) VALUES (1, 0)")
-
-
-def has_sanitizer(proxy):
-    with open("/proc/%d/maps" % proxy.process.pid, encoding="utf-8") as f:
-        return any(library in line for line in f for library in ("libasan", "libtsan", "libubsan", "valgrind"))
 
 
 def status(proxy, field):

@@ -4,7 +4,7 @@ import subprocess
 import pytest
 
 import pgharness as h
-from test_memory_large import MB, has_sanitizer, status
+from test_memory_large import MB, status
 
 TABLES = {"docs": "hash(id)"}
 SHARDS = 2
@@ -336,7 +336,7 @@ def in_batches(wire, message_of, expected, n=STATEMENTS, batch=500):
 def test_a_hundred_thousand_statements(make_proxy):
     """They are kept as their texts, run again from there, and go when they are closed."""
     proxy = make_proxy(settings={"client_memory_limit": 0, "workers": 1})
-    if has_sanitizer(proxy):
+    if proxy.has_sanitizer():
         pytest.skip("a sanitizer has its own allocator")
     with proxy.wire() as w:
         answers(w)

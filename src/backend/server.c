@@ -527,7 +527,10 @@ static void process_read(struct server *s, const uint8_t *p, size_t n)
     if (buf_len(&s->in) >= FRAME_HEADER_BYTES) {
         const uint8_t *head = buf_head(&s->in);
         uint32_t len = load_u32(head + 1);
-        if (buf_len(&s->in) < (size_t)len + 1 && reply_length_fits(*head, len))
+        uint8_t next = reply_next(s->reply_state, *head);
+        bool whole_first = way_of(s, *head) == WAY_DELIVER || next == REPLY_END; /* as walk() has it */
+        if (buf_len(&s->in) < (size_t)len + 1 && reply_length_fits(*head, len) && next != REPLY_VIOLATION &&
+            whole_first)
             return; /* a large message in the making: do not walk it once a read */
     }
     /* The callbacks may destroy the server, and the buffer with it: walk bytes of our own. */

@@ -826,6 +826,7 @@ static void end_cycle(struct client *c)
     c->run = RUN_NONE;
     c->run_link = NULL;
     c->order = ORDER_ONE;
+    c->copy_pass = COPY_PASS_NONE;
     if (c->txn.state == TXN_NONE) {
         extended_forget_portals(c);
         if (c->run_failed)
@@ -1026,7 +1027,8 @@ void extended_reply(struct client *c, struct link *l, const struct expect *e, co
             end_cycle(c);
         return;
     case MSG_COPY_IN_RESPONSE:
-        c->copy_pass = COPY_PASS_DATA;
+        if (c->copy_pass == COPY_PASS_STARTING) /* else the client has sent all of its data already */
+            c->copy_pass = COPY_PASS_DATA;
         client_write(c, f->whole.data, f->whole.len);
         client_resume(c);
         return;

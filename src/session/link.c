@@ -21,6 +21,7 @@
 
 #include "sql/effects.h"
 
+#include "backend/dial.h"
 #include "base/log.h"
 
 #include <assert.h>
@@ -534,17 +535,35 @@ static void preamble_failed(struct link *l, const struct expect *e, const struct
 }
 
 /* The server cannot be written to: it was demoted, and this connection is from before, or its configuration says so now. It is
-   not used again; the next one is opened where writing is possible. Unless it is the client who wants to read only. */
+   not used again; the next one is opened where writing is possible. Unless it is the client who wants to read only, or it was
+   so when it was opened: by a default of the role, as a rule, which the next one has as well. */
+static bool reads_by_default(const struct link *l)
+{
+    const char *began = backend_conn_parameter(l->server->conn, "default_transaction_read_only");
+    return began && strcmp(began, "on") == 0;
+}
+
+static bool txn_reads_only(struct client *c)
+{
+    if (c->txn.state != TXN_NONE && c->txn.modes.read_only > 0)
+        return true;
+    list_foreach(&c->txn.replay, node, next)
+    {
+        const char *sql = list_entry(node, struct replay, node)->sql;
+        if (strcasestr(sql, "transaction_read_only") || strcasestr(sql, "read only"))
+            return true;
+    }
+    return false;
+}
+
 static void note_demotion(struct link *l, const struct frame *f)
 {
-    const struct client *c = l->client;
+    struct client *c = l->client;
     struct error why, bad;
     if (message_read_error(f, &why, &bad) != STATUS_OK || strcmp(why.sqlstate, SQLSTATE_READ_ONLY) != 0)
         return;
     const char *wanted = c->vars ? varset_get(c->vars, "default_transaction_read_only") : NULL;
-    bool asked =
-        (c->txn.state != TXN_NONE && c->txn.modes.read_only > 0) || (wanted && strcmp(wanted, "off") != 0);
-    if (!asked)
+    if (!txn_reads_only(c) && !reads_by_default(l) && !(wanted && strcmp(wanted, "off") != 0))
         l->server->closes_after = true;
 }
 

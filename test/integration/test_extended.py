@@ -365,3 +365,21 @@ def test_copy_that_the_client_gives_up(both):
         w.send(h.copy_data(b"8000\t1\n8001\t2\n8002\t3\n"), h.copy_fail("enough"))
     assert h.shape(both.proxy.until_ready()) == h.shape(both.oracle.until_ready())
     both.ask(h.query("SELECT count(*) FROM scratch WHERE id >= 8000"))
+
+
+def test_copy_whose_data_comes_with_it(proxy, oracle):
+    """The shard answers when the client has sent all there was to send; what follows is no part of the copy."""
+    for i, side in enumerate((oracle, proxy)):
+        with side.session() as s:
+            s.run("CREATE TABLE copied (id int)")
+    copy = h.parse("COPY copied FROM STDIN") + h.bind() + h.execute()
+    for end in (h.COPY_DONE, h.copy_fail("enough")):
+        both = Both(proxy, oracle)
+        both.ask(copy, h.copy_data(b"1\n"), end, h.SYNC)
+        both.ask(h.query("SELECT count(*) FROM copied"))
+        both.ask(copy, h.copy_data(b"2\n"), end, h.SYNC)
+        both.ask(h.parse("SELECT count(*) FROM copied"), h.bind(), h.execute(), h.SYNC)
+        both.ask(h.query("BEGIN"))
+        both.ask(copy, h.copy_data(b"3\n"), end, h.SYNC)
+        both.ask(h.query("ROLLBACK"))
+        both.close()

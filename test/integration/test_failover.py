@@ -325,3 +325,34 @@ def test_a_transaction_that_is_to_read_only_costs_no_connection(workspace, prima
                 assert s.one("SELECT pg_backend_pid()") == pid
     finally:
         proxy.stop()
+
+
+@pytest.mark.parametrize("setting", ["SET transaction_read_only = on", "SET TRANSACTION READ ONLY", "SELECT set_config('transaction_read_only', 'on', true)"])
+def test_a_transaction_that_is_set_to_read_only_costs_no_connection(workspace, primary, setting):
+    proxy = proxy_of(workspace, [primary])
+    try:
+        with proxy.session() as s:
+            pid = s.one("SELECT pg_backend_pid()")
+            s.run("BEGIN")
+            s.run(setting)
+            assert s.fails("INSERT INTO t VALUES (1)").pgcode == "25006"
+            s.run("ROLLBACK")
+            assert s.one("SELECT pg_backend_pid()") == pid
+    finally:
+        proxy.stop()
+
+
+def test_a_role_that_reads_only_by_default_costs_no_connection(workspace, primary):
+    with primary.session() as admin:
+        admin.run("ALTER ROLE app SET default_transaction_read_only = on")
+    proxy = proxy_of(workspace, [primary])
+    try:
+        with proxy.session() as s:
+            pid = s.one("SELECT pg_backend_pid()")
+            for _ in range(3):
+                assert s.fails("INSERT INTO t VALUES (1)").pgcode == "25006"
+                assert s.one("SELECT pg_backend_pid()") == pid
+    finally:
+        proxy.stop()
+        with primary.session() as admin:
+            admin.run("ALTER ROLE app RESET default_transaction_read_only")

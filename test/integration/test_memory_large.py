@@ -153,3 +153,17 @@ def test_a_large_row_of_copy(proxy, table, chunk, size):
 @pytest.mark.parametrize("way, where", [(simple, "one shard"), (unnamed_bind, "all shards")])
 def test_200_megabytes(proxy, way, where):
     test_a_large_text_costs_little_more_than_itself(proxy, way, where, 200 * MB)
+
+
+@pytest.mark.parametrize("first", range(8143, 8151))
+def test_a_large_row_passes_wherever_its_header_is_cut(proxy, first):
+    """A shard sends 8 kB at a time: the sizes of the row before put each byte of the header at the end of such a piece."""
+    large = 32 * MB
+    rows = "SELECT repeat('x', %d) UNION ALL SELECT repeat('y', %d) FROM generate_series(1, 2)" % (first, large)
+    with proxy.wire() as w:
+        done(w.ask(h.query("SELECT 1")))
+        w.send(h.query(rows))
+        with Peak(proxy) as peak:
+            got = [len(body) for kind, body in w.until_ready() if kind == "D"]
+    assert got == [first + 6, large + 6, large + 6]
+    assert peak.bytes <= EXTRA + 2 * MB, peak.bytes / MB

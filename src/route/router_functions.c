@@ -136,10 +136,49 @@ struct calls {
     bool column; /* a column outside of such functions and of aggregates */
 };
 
-static void look_for_calls(const struct sql_expr *e, struct calls *c, bool inside)
+static bool is_aggregate_name(const char *const *name)
+{
+    const struct sql_expr call = {.kind = SQL_EXPR_FUNCTION, .names = (const char **)name, .n_names = 1};
+    return builtin_kind(&call) == 'a';
+}
+
+/* A function in FROM may be its bare value, a row has no aggregates' names for columns that it does not have. */
+static bool is_column_of(const struct from_node *node, const char *name)
+{
+    const struct sql_relation *rel = &node->from->relation;
+    struct term term;
+    if (node->from->kind != SQL_FROM_FUNCTION)
+        return column_of_node(node, name, &term) != 0;
+    return rel->n_columns > 0 ? names_have(rel->columns, rel->n_columns, name)
+                              : rel->alias && strcmp(rel->alias, name) == 0;
+}
+
+/* (value).max, x.count: an aggregate, unless it is a field or column of that name. */
+static bool is_aggregate_attribute(const struct block *b, const struct sql_expr *e)
+{
+    if (e->kind == SQL_EXPR_OTHER) {
+        for (uint32_t i = 0; i < e->n_names; i++)
+            if (is_aggregate_name(&e->names[i]))
+                return true;
+        return false;
+    }
+    if (e->kind != SQL_EXPR_COLUMN || e->n_names < 2 || !is_aggregate_name(&e->names[e->n_names - 1]))
+        return false;
+    for (const struct scope *s = &b->scope; s; s = s->outer)
+        for (uint32_t i = 0; i < s->n_nodes; i++)
+            if (node_is_called(s->nodes[i], e))
+                return !is_column_of(s->nodes[i], e->names[e->n_names - 1]);
+    return true;
+}
+
+static void look_for_calls(const struct block *b, const struct sql_expr *e, struct calls *c, bool inside)
 {
     if (!e)
         return;
+    if (is_aggregate_attribute(b, e)) {
+        c->aggregate = true;
+        return;
+    }
     if (e->kind == SQL_EXPR_COLUMN || e->kind == SQL_EXPR_STAR)
         c->column |= !inside;
     if (e->kind == SQL_EXPR_FUNCTION) {
@@ -150,7 +189,7 @@ static void look_for_calls(const struct sql_expr *e, struct calls *c, bool insid
         inside |= unknown || function_is_aggregate(e);
     }
     for (uint32_t i = 0; i < e->n_args; i++)
-        look_for_calls(e->args[i], c, inside);
+        look_for_calls(b, e->args[i], c, inside);
 }
 
 /* A function that nobody knows may be an aggregate, unless a bare column stands beside it: without GROUP BY
@@ -160,13 +199,13 @@ void classify_functions(struct block *b)
     const struct sql_query *q = b->query;
     struct calls c = {0};
     for (uint32_t i = 0; i < q->n_targets; i++)
-        look_for_calls(q->targets[i].value, &c, false);
+        look_for_calls(b, q->targets[i].value, &c, false);
     for (uint32_t i = 0; i < q->n_sort; i++)
-        look_for_calls(q->sort[i].expr, &c, false);
+        look_for_calls(b, q->sort[i].expr, &c, false);
     for (uint32_t i = 0; i < q->n_distinct_on; i++)
-        look_for_calls(q->distinct_on[i], &c, false);
+        look_for_calls(b, q->distinct_on[i], &c, false);
     bool column = c.column;
-    look_for_calls(q->having, &c, false);
+    look_for_calls(b, q->having, &c, false);
     b->has_aggregates = c.aggregate || q->having || (c.maybe && !column);
     b->has_windows = c.window;
 }

@@ -212,6 +212,19 @@ void client_fatal(struct client *c, const struct error *e)
     client_close(c);
 }
 
+void client_end(struct client *c, const struct error *why)
+{
+    struct error e = *why;
+    const char *open = txn_open_outcome(c);
+    if (open) {
+        error_set(&e, SQLSTATE_OUTCOME_UNKNOWN, "%s", why->message);
+        error_detail(&e, "%s%sIt is not known %s.", why->detail, why->detail[0] ? " " : "", open);
+        error_hint(&e, "Look at what it wrote before it is tried again.");
+    }
+    link_cancel_all(c);
+    client_fatal(c, &e);
+}
+
 void client_fatal_torn(struct client *c, const struct error *e)
 {
     log_warning("client pid %u: closed within an answer: %s", c->pid, e->message);

@@ -142,8 +142,7 @@ static void janitor_client(struct client *c, uint64_t now)
         if (overdue(now, c->request_us, s->query_timeout_us)) {
             error_set(&e, SQLSTATE_QUERY_CANCELED,
                       "canceling statement and closing the connection due to query_timeout");
-            link_cancel_all(c);
-            client_fatal(c, &e);
+            client_end(c, &e);
         }
     } else if (c->txn.state == TXN_NONE) {
         if (overdue(now, c->request_us, s->client_idle_timeout_us)) {
@@ -159,7 +158,7 @@ static void janitor_client(struct client *c, uint64_t now)
     if (c->state == CLIENT_READY && c->txn.state != TXN_NONE &&
         overdue(now, c->txn.began_us, s->transaction_timeout_us)) {
         error_set(&e, "25P04", "terminating connection due to transaction_timeout");
-        client_fatal(c, &e);
+        client_end(c, &e);
     }
 }
 

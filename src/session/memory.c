@@ -380,21 +380,13 @@ static void evict(struct session_env *env, uint64_t now, size_t excess)
     look_at_caches(env);
 }
 
-static void end_client(struct client *c, const struct error *why)
+static void end_client(struct client *c, const struct error *e)
 {
     struct session_env *env = c->env;
-    struct error open, *e = &open;
-    *e = *why;
-    if (txn_write_is_open(c)) {
-        error_set(e, SQLSTATE_OUTCOME_UNKNOWN, "out of memory before the answer to a write came");
-        error_detail(e, "%s It is not known whether the statement took effect.", why->detail);
-        error_hint(e, "Look whether it did before it is sent again.");
-    }
     log_warning("client %s:%d pid %u user \"%s\" database \"%s\" is ended: it takes %zu kB", c->peer.host,
                 c->peer.port, c->pid, c->user ? c->user : "", c->database ? c->database : "",
                 memory_of(c) >> 10);
-    link_cancel_all(c);
-    client_fatal(c, e);
+    client_end(c, e);
     /* What it had is gone at once, lest another one is ended for it. */
     client_drop_memory(c);
     statement_registry_forget_idle(pool_manager_statements(env->pools));

@@ -314,6 +314,8 @@ static_assert(sizeof(struct client) <= 880, "an idle client is small");
 /* client.c */
 void client_close(struct client *c);
 void client_fatal(struct client *c, const struct error *e); /* tells the client, then closes */
+/* client_fatal() from outside, whatever it runs, which is cancelled: if that may have taken effect it is told so, 08007. */
+void client_end(struct client *c, const struct error *why);
 void client_fatal_torn(struct client *c,
                        const struct error *e); /* half a message has been sent: closes without a word */
 void client_write(struct client *c, const void *data, size_t len);
@@ -582,8 +584,9 @@ void txn_ended(struct client *c, bool committed, const struct error *error);
 void txn_add_replay(struct client *c, const char *savepoint, struct slice sql);
 /* COMMIT is under way: how it ends must be told. */
 bool txn_commits(const struct client *c);
-/* A statement that writes, outside a transaction: its answer is due, and it may stand. */
-bool txn_write_is_open(const struct client *c);
+/* What may stand although its answer has not come, in words: a COMMIT, or a statement that writes outside a
+   transaction; NULL: nothing. */
+const char *txn_open_outcome(const struct client *c);
 bool txn_in_block(const struct client *c);
 
 /* txn_port.c */

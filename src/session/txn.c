@@ -45,18 +45,19 @@ bool txn_commits(const struct client *c)
     return c->commit || (c->run == RUN_ENDING && c->committing);
 }
 
-bool txn_write_is_open(const struct client *c)
+const char *txn_open_outcome(const struct client *c)
 {
-    if (c->txn.state != TXN_NONE || copy_in_takes_data(c))
-        return false;
+    bool commits = txn_commits(c);
+    if (!commits && (c->txn.state != TXN_NONE || copy_in_takes_data(c)))
+        return NULL;
     for (unsigned i = 0; i < c->n_links; i++) {
         const struct link *l = c->links[i];
         /* What no Sync follows is rolled back with the connection. */
         if (l->writer && l->server && !l->lost && server_outstanding(l->server) > 0 &&
             (!l->open_pipeline || server_sync_due(l->server)))
-            return true;
+            return commits ? "whether the transaction was committed" : "whether the statement took effect";
     }
-    return false;
+    return NULL;
 }
 
 /* --- replay ----------------------------------------------------------------------------------- */

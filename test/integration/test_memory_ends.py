@@ -116,6 +116,34 @@ def test_a_write_without_a_transaction_has_an_unknown_outcome(proxy, shards, dbn
     assert note(shards, dbname, 2) == "autocommit %s" % extended
 
 
+@pytest.mark.parametrize(
+    "setting, transaction, extended",
+    [("query_timeout", True, False), ("query_timeout", False, False), ("query_timeout", False, True), ("transaction_timeout", True, False)],
+)
+def test_a_timeout_tells_that_the_outcome_is_not_known(make_proxy, shards, dbname, slow_commit, setting, transaction, extended):
+    impatient = make_proxy(settings={setting: "500ms", "workers": 1})
+    text = "%s %s %s" % (setting, transaction, extended)
+    sql = "UPDATE docs SET note = '%s' WHERE id = 4" % text
+    with impatient.wire() as w:
+        if transaction:
+            w.ask(h.query("BEGIN"))
+            w.ask(h.query(sql))
+            w.send(h.query("COMMIT"))
+        else:
+            w.send(h.parse(sql) + h.bind() + h.execute() + h.SYNC if extended else h.query(sql))
+        fields = error_of(w.until_closed())
+        assert (fields["S"], fields["C"]) == ("FATAL", "08007") and setting in fields["M"], fields
+        assert fields["D"] == "It is not known %s." % ("whether the transaction was committed" if transaction else "whether the statement took effect")
+    h.eventually(lambda: note(shards, dbname, 4) == text)
+
+
+def test_a_timeout_of_a_read_is_what_it_was(make_proxy):
+    impatient = make_proxy(settings={"query_timeout": "500ms", "workers": 1})
+    with impatient.wire() as w:
+        w.send(h.query("SELECT id, pg_sleep(20) FROM docs WHERE id = 3"))
+        assert error_of(w.until_closed())["C"] == "57014"
+
+
 def test_a_read_has_no_outcome(proxy, shards, dbname, limit):
     a = Hoarder(proxy, "r")
     assert a.take(30) == []

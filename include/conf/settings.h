@@ -29,9 +29,9 @@ struct settings {
     uint64_t reserve_pool_timeout_us;
     int max_client_conn, max_db_connections, max_user_connections;
     int max_prepared_statements;
-    uint64_t plan_cache_bytes;  /* per worker */
+    uint64_t plan_cache_bytes;                  /* per worker */
     uint64_t memory_limit, client_memory_limit; /* bytes; 0: of the machine; none */
-    uint64_t max_message_bytes; /* largest statement, Bind or copy line kept in memory */
+    uint64_t max_message_bytes;                 /* largest statement, Bind or copy line kept in memory */
     enum auth_type auth_type;
     const char *auth_file;
     const char *auth_user, *auth_query, *auth_dbname;

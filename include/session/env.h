@@ -140,7 +140,7 @@ struct session_env {
     struct client_portal *portals_free; /* a stack */
     unsigned n_portals_free;
     struct session_memory memory;
-    struct template scratch_template;   /* of the statement at hand: valid within one dispatch only */
+    struct template scratch_template; /* of the statement at hand: valid within one dispatch only */
     struct buf scratch, scratch2;
     struct statement_def decide[2]; /* decide.c */
     struct loop_timer *janitor;

@@ -22,13 +22,14 @@ enum effect {
     EFFECT_KEPT = 1 << 9,   /* surely leaves something hidden that the client may rely on: the seed, LOAD */
     EFFECT_SEQUENCE_END = 1 << 10, /* takes what lastval() and currval() answer away, and does nothing else */
     EFFECT_DEFAULTS = 1 << 11,     /* what new sessions begin with */
-    EFFECT_WRITES = 1 << 12        /* nothing of the session: may write, so its shard takes part in the commit */
+    EFFECT_WRITES = 1 << 12 /* nothing of the session: may write, so its shard takes part in the commit */
 };
 /* What a query can ask a server about. */
 #define EFFECTS_ASKED                                                                                        \
     (EFFECT_LOCK | EFFECT_LISTEN | EFFECT_TEMPORARY | EFFECT_PREPARED | EFFECT_CURSOR | EFFECT_VARIABLE)
 /* Code that nobody has looked into. */
-#define EFFECTS_UNSEEN (EFFECTS_ASKED | EFFECT_SEQUENCE | EFFECT_SEQUENCE_READ | EFFECT_HIDDEN | EFFECT_WRITES)
+#define EFFECTS_UNSEEN                                                                                       \
+    (EFFECTS_ASKED | EFFECT_SEQUENCE | EFFECT_SEQUENCE_READ | EFFECT_HIDDEN | EFFECT_WRITES)
 
 /* By the last part of its name: of the one in pg_catalog. 0: none. */
 uint16_t effects_of_builtin(const char *name);

@@ -48,7 +48,7 @@ struct sql_call {
     bool star; /* count(*) */
     bool distinct, ordered, within_group, variadic, over;
     bool filter; /* the condition is the last of args */
-    bool own;    /* the router's: it may be a function of the application's that bears a built-in one's name */
+    bool own; /* the router's: it may be a function of the application's that bears a built-in one's name */
 };
 
 struct sql_expr {
@@ -261,11 +261,11 @@ struct sql_statement {
     bool if_exists, drops, outside_transaction;
     bool of_a_part; /* maintenance that makes sense for one shard's part of the rows alone */
     bool changes_catalog;
-    bool changes_defaults;   /* ALTER ROLE ... SET and its like: what sessions begin with */
+    bool changes_defaults;     /* ALTER ROLE ... SET and its like: what sessions begin with */
     enum sql_role defaults_of; /* ... of whom */
     const char *defaults_role; /* SQL_ROLE_NAMED */
-    bool is_rule;            /* CREATE RULE: rewrites statements on the relation */
-    bool changes_partitions; /* relations[1] becomes a child of relations[0] */
+    bool is_rule;              /* CREATE RULE: rewrites statements on the relation */
+    bool changes_partitions;   /* relations[1] becomes a child of relations[0] */
     /* CREATE TABLE, ALTER TABLE, CREATE INDEX. relations[0]: the table; CREATE TABLE: further ones are
      * parents, then those of LIKE. */
     uint32_t n_parents;

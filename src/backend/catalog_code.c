@@ -261,9 +261,12 @@ static const char sql_own[] =
     "pg_catalog.pg_operator q WHERE q.oid OPERATOR(pg_catalog.>=) " FIRST_OF_USERS
     " UNION ALL SELECT pg_catalog.concat('n', p.proname), 'p', p.oid FROM pg_catalog.pg_proc p JOIN "
     "pg_catalog.pg_type y ON y.oid OPERATOR(pg_catalog.=) p.proargtypes[0] AND (y.typtype "
-    "OPERATOR(pg_catalog.=) ANY ('{c,d,p}') OR EXISTS (SELECT FROM pg_catalog.pg_cast k JOIN pg_catalog.pg_type s "
-    "ON s.oid OPERATOR(pg_catalog.=) k.castsource AND s.typtype OPERATOR(pg_catalog.=) 'c' WHERE k.casttarget "
-    "OPERATOR(pg_catalog.=) y.oid AND k.castcontext OPERATOR(pg_catalog.=) 'i')) WHERE p.oid OPERATOR(pg_catalog.>=) " FIRST_OF_USERS
+    "OPERATOR(pg_catalog.=) ANY ('{c,d,p}') OR EXISTS (SELECT FROM pg_catalog.pg_cast k JOIN "
+    "pg_catalog.pg_type s "
+    "ON s.oid OPERATOR(pg_catalog.=) k.castsource AND s.typtype OPERATOR(pg_catalog.=) 'c' WHERE "
+    "k.casttarget "
+    "OPERATOR(pg_catalog.=) y.oid AND k.castcontext OPERATOR(pg_catalog.=) 'i')) WHERE p.oid "
+    "OPERATOR(pg_catalog.>=) " FIRST_OF_USERS
     " AND p.pronargs OPERATOR(pg_catalog.-) p.pronargdefaults OPERATOR(pg_catalog.<=) 1"
     " UNION ALL SELECT 'a', 'p', k.castfunc FROM pg_catalog.pg_cast k WHERE k.oid "
     "OPERATOR(pg_catalog.>=) " FIRST_OF_USERS
@@ -287,11 +290,11 @@ static void append_code(struct buf *sql, const char *rows)
     buf_str(sql, sql_code);
     buf_printf(sql, sql_bits_format, (unsigned)EFFECT_HIDDEN, (unsigned)(EFFECTS_UNSEEN),
                (unsigned)(EFFECTS_UNSEEN), (unsigned)EFFECT_WRITES, (unsigned)(EFFECTS_UNSEEN),
-               (unsigned)EFFECT_VARIABLE,
-               (unsigned)EFFECT_VARIABLE, (unsigned)EFFECT_HIDDEN, (unsigned)(EFFECT_HIDDEN | EFFECT_KEPT),
-               (unsigned)EFFECT_LISTEN, (unsigned)(EFFECTS_ASKED | EFFECT_SEQUENCE),
-               (unsigned)EFFECT_PREPARED, (unsigned)EFFECT_TEMPORARY, (unsigned)EFFECT_TEMPORARY,
-               (unsigned)EFFECT_CURSOR, (unsigned)EFFECT_VARIABLE, (unsigned)EFFECT_SEQUENCE);
+               (unsigned)EFFECT_VARIABLE, (unsigned)EFFECT_VARIABLE, (unsigned)EFFECT_HIDDEN,
+               (unsigned)(EFFECT_HIDDEN | EFFECT_KEPT), (unsigned)EFFECT_LISTEN,
+               (unsigned)(EFFECTS_ASKED | EFFECT_SEQUENCE), (unsigned)EFFECT_PREPARED,
+               (unsigned)EFFECT_TEMPORARY, (unsigned)EFFECT_TEMPORARY, (unsigned)EFFECT_CURSOR,
+               (unsigned)EFFECT_VARIABLE, (unsigned)EFFECT_SEQUENCE);
     buf_str(sql, sql_names);
     buf_str(sql, rows);
 }

@@ -78,7 +78,8 @@ static inline bool reply_well_formed(const struct frame *f)
 {
     const struct slice *body = &f->body;
     if (f->type == MSG_COMMAND_COMPLETE)
-        return body->len > 1 && !body->data[body->len - 1] && body->data[body->len - 2]; /* message_read_tag() reads it */
+        return body->len > 1 && !body->data[body->len - 1] &&
+               body->data[body->len - 2]; /* message_read_tag() reads it */
     if (f->type != MSG_READY)
         return reply_content_fits(f);
     char status = body->len == 1 ? (char)body->data[0] : 0;

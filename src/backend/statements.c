@@ -173,6 +173,7 @@ static void forget_idle(struct statement_registry *r, size_t keep_bytes)
     struct list_node *node;
     while (r->idle_bytes > keep_bytes && (node = list_last(&r->idle))) {
         struct statement *s = list_entry(node, struct statement, node);
+        assert(!s->forgotten);
         idle_remove(r, s);
         forget(r, s);
     }

@@ -9,8 +9,8 @@
 static enum io read_plain(struct stream *s, void *buf, size_t cap, size_t *n_r, struct error *error_r);
 
 /* Apart, as below: what seldom happens needs registers that the usual case would have to save. */
-static __attribute__((noinline, cold)) enum io nothing_read(struct stream *s, void *buf, size_t cap, ssize_t n,
-                                                            size_t *n_r, struct error *error_r)
+static __attribute__((noinline, cold)) enum io nothing_read(struct stream *s, void *buf, size_t cap,
+                                                            ssize_t n, size_t *n_r, struct error *error_r)
 {
     if (n == 0)
         return IO_EOF;
@@ -44,8 +44,8 @@ static __attribute__((noinline, cold)) enum io not_all_sent(struct stream *s, ss
     return IO_AGAIN;
 }
 
-static __attribute__((noinline)) enum io send_two(struct stream *s, const struct slice parts[2], size_t *sent_r,
-                                                  struct error *error_r)
+static __attribute__((noinline)) enum io send_two(struct stream *s, const struct slice parts[2],
+                                                  size_t *sent_r, struct error *error_r)
 {
     struct iovec iov[2];
     for (int i = 0; i < 2; i++)

@@ -288,7 +288,7 @@ bool function_is_aggregate(const struct sql_expr *call); /* a built-in one */
 bool function_reads_only(const struct sql_expr *call);
 const char *function_name(const struct sql_expr *call);
 bool statement_writes_by_function(const struct router *r, struct plan *plan); /* and what else they do */
-bool statement_calls_unknown(const struct router *r);                         /* functions that are not built in */
+bool statement_calls_unknown(const struct router *r); /* functions that are not built in */
 const char *
 statement_not_immutable(const struct router *r); /* the function to blame; NULL: all is immutable */
 const char *

@@ -922,7 +922,8 @@ enum dispatch extended_refused(struct client *c, const struct error *e)
 }
 
 /* True: *d_r is what becomes of the message. */
-static __attribute__((noinline)) bool takes_no_message(struct client *c, const struct frame *f, enum dispatch *d_r)
+static __attribute__((noinline)) bool takes_no_message(struct client *c, const struct frame *f,
+                                                       enum dispatch *d_r)
 {
     if (c->sync_pending || c->console_waiting || ((c->simple_open || c->multi) && c->run != RUN_COPY_IN))
         *d_r = DISPATCH_AGAIN;

@@ -380,9 +380,9 @@ static void join_step(struct link *l, struct slice sql)
 {
     uint8_t parse[FRAME_HEADER_BYTES + 1] = {MSG_PARSE}; /* of the unnamed statement */
     static const uint8_t behind[] = {
-        0,           0, 0,                                   /* the text's end; no types */
+        0,           0, 0,                                /* the text's end; no types */
         MSG_BIND,    0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, /* of no parameters to the unnamed portal */
-        MSG_EXECUTE, 0, 0, 0, 9,  0, 0, 0, 0, 0,             /* all of it */
+        MSG_EXECUTE, 0, 0, 0, 9,  0, 0, 0, 0, 0,          /* all of it */
     };
     store_u32(parse + 1, (uint32_t)(4 + 1 + sql.len + 1 + 2));
     server_write(l->server, parse, sizeof parse);
@@ -597,7 +597,8 @@ static void error_between(struct link *l, const struct frame *f)
         return;
     bool read = message_read_error(f, &said, &bad) == STATUS_OK;
     error_set(&why, SQLSTATE_CONNECTION_FAILURE,
-              fatal ? "shard \"%s\" ends the connection: %s" : "shard \"%s\" reports an error that no statement had: %s",
+              fatal ? "shard \"%s\" ends the connection: %s"
+                    : "shard \"%s\" reports an error that no statement had: %s",
               server_shard(s)->name, read ? said.message : bad.message);
     server_fail(s, &why);
 }

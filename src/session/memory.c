@@ -31,18 +31,19 @@
 #include <stdlib.h>
 
 /* The sum has fallen by so much from its peak: what comes and goes by less is the heap's to keep. */
-#define TRIM_BYTES      ((size_t)8 << 20)
+#define TRIM_BYTES ((size_t)8 << 20)
 /* So many texts have gone: what survived among them, to be found again soon, would keep their pages. */
 #define TRIM_TEXTS      ((size_t)16384)
 #define TRIM_PERIOD_US  UINT64_C(1000000)
 #define LOOK_AGAIN_US   UINT64_C(10000) /* memory_admits() hurries the janitor no more often */
 #define EVICT_PERIOD_US UINT64_C(1000000)
 /* Nobody is ended for less, nor for less than this part of what is too much: it would not help. */
-#define OFFENDER_BYTES   ((size_t)64 * 1024)
-#define OFFENDER_PART    8
-#define WARN_PERIOD_US   UINT64_C(60000000)
-#define IDLE_LOOK_US     UINT64_C(2000000)
-#define REGISTRY_DERIVED 4 /* what was read out of prepared statements may take this part of plan_cache_bytes */
+#define OFFENDER_BYTES ((size_t)64 * 1024)
+#define OFFENDER_PART  8
+#define WARN_PERIOD_US UINT64_C(60000000)
+#define IDLE_LOOK_US   UINT64_C(2000000)
+#define REGISTRY_DERIVED                                                                                     \
+    4 /* what was read out of prepared statements may take this part of plan_cache_bytes */
 
 /* --- one client ------------------------------------------------------------------------------- */
 
@@ -179,9 +180,9 @@ static void say_client(struct error *e, const struct client *c, size_t bytes)
 static void say_process(struct error *e, const struct session_env *env, size_t bytes)
 {
     error_set(e, SQLSTATE_OUT_OF_MEMORY, "out of memory");
-    error_detail(e,
-                 "The proxy's memory is above memory_limit, %zu kB, and this client takes most of it: %zu kB.",
-                 process_limit(env) >> 10, bytes >> 10);
+    error_detail(
+        e, "The proxy's memory is above memory_limit, %zu kB, and this client takes most of it: %zu kB.",
+        process_limit(env) >> 10, bytes >> 10);
     error_hint(e, "Send less at once and close statements that are not needed, or raise memory_limit.");
 }
 
@@ -226,9 +227,8 @@ enum status memory_admits(struct client *c, size_t more, struct error *error_r)
     size_t excess = process_excess(c->env, more, 0);
     if (excess == 0)
         return STATUS_OK;
-    if (more > process_limit(c->env) ||
-        (bytes >= OFFENDER_BYTES && bytes >= c->env->memory.largest &&
-         budget_share_is_largest(&c->env->memory.share, bytes))) {
+    if (more > process_limit(c->env) || (bytes >= OFFENDER_BYTES && bytes >= c->env->memory.largest &&
+                                         budget_share_is_largest(&c->env->memory.share, bytes))) {
         say_process(error_r, c->env, bytes);
         return STATUS_ERROR;
     }
@@ -337,7 +337,8 @@ static void look_at_caches(struct session_env *env)
 static bool is_unchanged(const struct client *c, uint64_t now)
 {
     return c->memory_own && c->memory_buffers == 0 && !c->in_request && c->txn.state == TXN_NONE &&
-           c->request_us + IDLE_LOOK_US < now && stream_queued(c->stream) == 0; /* notifications come unasked */
+           c->request_us + IDLE_LOOK_US < now &&
+           stream_queued(c->stream) == 0; /* notifications come unasked */
 }
 
 static struct client *look_at_clients(struct session_env *env)

@@ -237,8 +237,7 @@ void pipeline_void(struct client *c, struct link *failed)
 
 bool pipeline_error_between(struct client *c, struct link *l, const struct frame *f)
 {
-    bool speaks =
-        c->run == RUN_NONE || (c->run == RUN_PIPELINE && c->order == ORDER_ONE && c->run_link == l);
+    bool speaks = c->run == RUN_NONE || (c->run == RUN_PIPELINE && c->order == ORDER_ONE && c->run_link == l);
     if (!c->extended_open || c->sync_pending || (!l->open_pipeline && !l->in_txn))
         return false;
     if (c->skip_till_sync) { /* an error has been told */

@@ -26,7 +26,8 @@ enum status vars_check_readable(const struct client *c, struct slice sql, struct
         return STATUS_OK;
     error_set(error_r, SQLSTATE_FEATURE_NOT_SUPPORTED,
               "a backslash in a statement is not supported while standard_conforming_strings is off");
-    error_hint(error_r, "SET standard_conforming_strings TO on, and write E'...' where backslashes are escapes.");
+    error_hint(error_r,
+               "SET standard_conforming_strings TO on, and write E'...' where backslashes are escapes.");
     return STATUS_ERROR;
 }
 

@@ -172,7 +172,8 @@ struct client_txn {
     bool lost_untold; /* it failed because an idle shard was lost: the client has yet to hear of it */
     bool catalog_changed, defaults_changed, catalog_apart;
     char *defaults_role; /* of whom; NULL: of everybody */
-    struct catalog *catalog; /* private, once names mean something else than to others; apart: theirs is renewed too often */
+    struct catalog *
+        catalog; /* private, once names mean something else than to others; apart: theirs is renewed too often */
     struct catalog **old_catalogs;
     unsigned n_old;
     uint64_t catalog_context;
@@ -256,7 +257,8 @@ struct client {
     unsigned control_due;    /* RUN_CONTROL, RUN_ENDING, RUN_COPY_IN: answers still to come */
     struct error *run_error; /* of the catalog query, or of the COMMIT, that is under way; NULL: none yet */
     bool multi_cancelled, multi_final, multi_rows_done;
-    bool query_flushes; /* a Query waits for extended messages' answers: it has sent the Flush that brings them */
+    bool
+        query_flushes; /* a Query waits for extended messages' answers: it has sent the Flush that brings them */
     unsigned speaker;         /* the shard whose notices the client hears where all do the same: notice.c */
     struct link *multi_first; /* the first shard that was through: does an aggregate's last step */
     struct buf held; /* what may be sent only after the commit: CommandComplete of an implicit transaction */
@@ -267,7 +269,8 @@ struct client {
     enum after_end after_end;
     bool commit_failed, committing;
     bool end_chain;
-    bool query_syncs; /* query_flushes, which brought an error: the Query has no other answer than ReadyForQuery */
+    bool
+        query_syncs; /* query_flushes, which brought an error: the Query has no other answer than ReadyForQuery */
     const char *end_tag, *committing_tag; /* the client's; what the shards answer when it worked */
     const char *last_commit;              /* SHOW pgunison.last_commit: its words, NULL: none yet */
     char *last_txid;                      /* ... of a two-phase one, else NULL */
@@ -576,7 +579,8 @@ enum status txn_failed_error(struct client *c, struct error *error_r);
 void txn_fail_untold(struct client *c); /* without a word to the client: COMMIT will be an error */
 void txn_end(struct client *c, bool commit, enum after_end after, const char *tag, bool chain);
 void txn_message(struct client *c, struct link *l, const struct expect *e, const struct frame *f);
-void txn_end_failed(struct client *c, struct link *l, const struct frame *f); /* ahead of COMMIT or ROLLBACK */
+void txn_end_failed(struct client *c, struct link *l,
+                    const struct frame *f); /* ahead of COMMIT or ROLLBACK */
 void txn_link_lost(struct client *c, struct link *l, const struct error *why);
 enum dispatch txn_verb(struct client *c, struct plan *p,
                        const struct template *t); /* BEGIN ... ROLLBACK TO */

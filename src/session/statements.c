@@ -34,7 +34,7 @@ static struct statement_registry *registry(struct client *c)
 }
 
 #define COUNTED_BYTES    UINT32_C(0x7fffffff) /* a message is shorter: LONGEST_MESSAGE_BYTES */
-#define MAP_ENTRY_BYTES  ((size_t)40) /* what a map adds to a name */
+#define MAP_ENTRY_BYTES  ((size_t)40)         /* what a map adds to a name */
 #define MAP_BUCKETS_KEPT ((size_t)64)
 
 size_t statement_name_bytes(const char *name)
@@ -88,8 +88,8 @@ struct client_statement *statement_put(struct client *c, const char *name, struc
     struct statement_def *def = statement_intern(registry(c), sql, n_oids, oids);
     if (!*name) {
         unnamed_drop(c);
-        c->unnamed_statement =
-            (struct client_statement){.def = def, .unnamed = true, .text_bytes = text_share(def) & COUNTED_BYTES};
+        c->unnamed_statement = (struct client_statement){
+            .def = def, .unnamed = true, .text_bytes = text_share(def) & COUNTED_BYTES};
         return &c->unnamed_statement;
     }
     struct client_statement *st = xmalloc(sizeof *st);

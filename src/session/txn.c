@@ -715,8 +715,7 @@ static enum dispatch verb_savepoint(struct client *c, struct plan *p, struct sli
                 return refuse(c, &e);
             }
     }
-    if (p->verb == VERB_SAVEPOINT &&
-        memory_holds(c, sql.len + savepoint_vars_bytes(c), &e) != STATUS_OK)
+    if (p->verb == VERB_SAVEPOINT && memory_holds(c, sql.len + savepoint_vars_bytes(c), &e) != STATUS_OK)
         return refuse(c, &e);
     const char *tag = p->verb == VERB_SAVEPOINT ? "SAVEPOINT"
                       : p->verb == VERB_RELEASE ? "RELEASE"

@@ -400,7 +400,8 @@ static void note_value(struct part *part, const struct frame *f)
 /* Nothing can fail behind these: a server that says so is not believed in either. The coordinator finds out. */
 static bool is_final(const char *tag)
 {
-    static const char *const tags[] = {"COMMIT", "PREPARE TRANSACTION", "COMMIT PREPARED", "ROLLBACK PREPARED"};
+    static const char *const tags[] = {"COMMIT", "PREPARE TRANSACTION", "COMMIT PREPARED",
+                                       "ROLLBACK PREPARED"};
     for (size_t i = 0; i < sizeof tags / sizeof tags[0]; i++)
         if (strcmp(tag, tags[i]) == 0)
             return true;

@@ -136,8 +136,9 @@ struct plan_cache {
     void (*destroy_plan)(void *plan);
     struct table families, by_values, by_plan;
     struct list idle;
-    struct entry *last; /* the one found last, whose plan most likely is the next to be unpinned; NULL: none */
-    size_t tables;                 /* bytes of the three tables */
+    struct entry
+        *last;     /* the one found last, whose plan most likely is the next to be unpinned; NULL: none */
+    size_t tables; /* bytes of the three tables */
     struct plan_cache_stats stats; /* bytes: without the tables */
 };
 

@@ -61,8 +61,7 @@ static void convert_join(struct convert *c, const PgQuery__JoinExpr *j, struct s
 static void remember_from_function(struct convert *c, struct sql_from *f)
 {
     struct sql_statement *s = c->stmt;
-    s->from_functions =
-        convert_room(c, s->from_functions, s->n_from_functions, &s->cap_from_functions);
+    s->from_functions = convert_room(c, s->from_functions, s->n_from_functions, &s->cap_from_functions);
     s->from_functions[s->n_from_functions++] = f;
 }
 

@@ -39,9 +39,9 @@ static void a_backslash_that_is_half_a_character_leaves_no_escape(void **state)
    still end where the quoting ends. A pair whose second byte is a quote is in none of them; the server refuses it. */
 static void no_encoding_hides_the_end(void **state)
 {
-    static const char *const encodings[] = {"SJIS",   "SHIFT_JIS_2004", "BIG5",   "GBK",    "UHC",          "GB18030",
-                                            "JOHAB",  "EUC_JP",         "EUC_CN", "EUC_KR", "EUC_JIS_2004", "EUC_TW",
-                                            "LATIN1", "MULE_INTERNAL",  "UTF8"};
+    static const char *const encodings[] = {
+        "SJIS",   "SHIFT_JIS_2004", "BIG5",         "GBK",    "UHC",    "GB18030",       "JOHAB", "EUC_JP",
+        "EUC_CN", "EUC_KR",         "EUC_JIS_2004", "EUC_TW", "LATIN1", "MULE_INTERNAL", "UTF8"};
     struct buf b;
     (void)state;
     buf_init(&b);

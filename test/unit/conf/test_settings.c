@@ -91,7 +91,8 @@ static void value_errors_name_setting_value_and_what_is_allowed(void **state)
     one_error(SET("resolve_interval = 0"), 8, "allowed is a time from 10ms");
     one_error(SET("query_timeout = 4000d"), 8, "to 3650d");
     one_error(SET("two_phase_commit = maybe"), 8, "allowed is on, off");
-    one_error(SET("memory_limit = 1MB"), 8, "setting \"memory_limit\" cannot be less than 16MB; or 0, the default");
+    one_error(SET("memory_limit = 1MB"), 8,
+              "setting \"memory_limit\" cannot be less than 16MB; or 0, the default");
     one_error(SET("client_memory_limit = 100kB"), 8,
               "setting \"client_memory_limit\" cannot be less than 1MB; or 0, the default");
     one_error(SET("plan_cache_bytes = 1"), 8, "allowed is a size from 64kB");

@@ -287,10 +287,11 @@ static void attributes_are_noted(void **state)
             fail_msg("attribute not seen: %s", texts[i]);
     }
     assert_int_equal(parse(*state, "SELECT a, t.*, (t).* FROM t")->n_attributes, 0);
-    assert_int_equal(parse(*state, "SELECT 1 FROM g() x, LATERAL (SELECT 1 FROM h()) y")->n_from_functions, 2);
+    assert_int_equal(parse(*state, "SELECT 1 FROM g() x, LATERAL (SELECT 1 FROM h()) y")->n_from_functions,
+                     2);
     assert_int_equal(parse(*state, "CREATE TABLE t (a int DEFAULT ('s'::regclass).nextval)")->n_generated, 1);
-    assert_int_equal(
-        parse(*state, "ALTER TABLE t ALTER a SET DEFAULT ('s'::regclass).nextval")->n_generated, 1);
+    assert_int_equal(parse(*state, "ALTER TABLE t ALTER a SET DEFAULT ('s'::regclass).nextval")->n_generated,
+                     1);
 }
 
 static void conditions_keep_their_shape(void **state)

@@ -7,7 +7,7 @@ import time
 import pytest
 
 import pgharness as h
-from test_memory_large import MB, has_sanitizer, status
+from test_memory_large import MB, status
 from test_memory_limits import Hoarder, answers, ask, error_of, is_out_of_memory, kinds, mem
 
 TABLES = {"docs": "hash(id)"}
@@ -235,7 +235,7 @@ def test_notifications_that_are_not_read(make_proxy):
                 if "is ended: it takes" in proxy.tail(100_000):
                     break
         h.eventually(lambda: "is ended: it takes" in proxy.tail(100_000))
-        if not has_sanitizer(proxy):
+        if not proxy.has_sanitizer():
             assert status(proxy, "VmRSS") < before + 40 * MB
         h.eventually(lambda: mem(proxy)["buffers"] < MB)
         answers(bystander)

@@ -141,6 +141,7 @@ static void client_free(void *arg)
     varset_unref(&c->txn.guc_before);
     varset_unref(&c->vars_startup);
     vars_set_free(c);
+    plan_defaults_kept(c);
     varset_unref(&c->txn.vars_before);
     if (c->auth)
         auth_destroy(&c->auth);

@@ -552,9 +552,9 @@ void plan_defaults_change(struct link *l, const struct plan *p)
     const char *role = role_of_defaults(l, p);
     if (t->defaults_changed && (!role || !t->defaults_role || strcmp(role, t->defaults_role) != 0))
         role = NULL; /* of several */
-    role = role ? xstrdup(role) : NULL;
+    char *kept = role ? xstrdup(role) : NULL;
     free(t->defaults_role);
-    t->defaults_role = (char *)role;
+    t->defaults_role = kept;
     t->defaults_changed = true;
 }
 
@@ -681,7 +681,6 @@ enum plan_result session_plan(struct client *c, const struct template *t, uint32
             c->loads->statement = hash_bytes64(t->statement.data, t->statement.len);
             return load_or_fail(c, &c->loads->items[0], error_r);
         }
-        load_forget(c);
         if (result != ROUTER_OK) {
             load_end(c);
             return PLAN_FAILED;

@@ -348,6 +348,9 @@ def test_what_comes_behind_the_end_is_nobodys_answer(world):
 # --- the proxy's own ---------------------------------------------------------------------------------------
 
 
+LIBPQ_LEAKS = (b"t", b"G", b"H", b"W")  # behind a RowDescription: libpq 15 makes a result of each, and forgets to free the one that it had
+
+
 def test_every_message_at_a_login(world):
     """libpq is who reads them there. Some end the attempt, some are passed over; none ends the process, or keeps it busy."""
     said = list(well_formed().items()) + [(label, (None, data)) for label, data in MALFORMED.items()]
@@ -355,8 +358,8 @@ def test_every_message_at_a_login(world):
     with world.proxy.console() as console:
         for number, (label, (kind, data)) in enumerate(said):
             for pattern, at in places[number % 2 :: 2]:
-                if kind == "t" and pattern != "^$":
-                    continue  # libpq forgets to free what it has, then
+                if data[:1] in LIBPQ_LEAKS and at not in "RT":
+                    continue
                 console.run("RECONNECT")
                 h.eventually(lambda: not world.liars[0].pooled())
                 lie = Lie(pattern, at, data)
@@ -403,7 +406,7 @@ def test_every_message_in_front_of_the_resolver(world):
     said = [data for _, data in well_formed().values()] + list(MALFORMED.values())
     said.remove(MALFORMED["a huge notification"])  # libpq waits for it, as long as the query may take
     for number, data in enumerate(said):
-        lie = Lie("pg_prepared_xacts", "TCZ"[number % 3], data)
+        lie = Lie("pg_prepared_xacts", "T" if data[:1] in LIBPQ_LEAKS else "TCZ"[number % 3], data)
         world.liars[1].lie = lie
         assert lie.told.wait(10), data
     world.tell(None)

@@ -320,8 +320,12 @@ __attribute__((cold, noinline)) static void skip_to_sync(struct server *s)
         if (s->ops && s->ops->skipped)
             s->ops->skipped(s->owner, s, &skipped);
     }
-    if (e)
-        s->reply_state = REPLY_FAILED; /* a Query is ignored as well: what ends it is the answer to a Sync */
+    if (!e)
+        return;
+    s->reply_state = REPLY_FAILED; /* a Query is ignored as well: what ends it is the answer to a Sync */
+    for (uint32_t i = 0; i < s->ring_count; i++) /* ... and so are those that were sent behind it */
+        if (server_expectation(s, i)->kind == EXPECT_QUERY)
+            server_expectation(s, i)->first_state = REPLY_FAILED;
 }
 
 __attribute__((cold, noinline)) void server_violation(struct server *s, uint8_t type, const char *what)

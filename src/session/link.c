@@ -162,7 +162,11 @@ void links_abandon(struct client *c)
         if (l->coordinator_has || l->ending)
             continue;
         if (l->looking)
-            continue; /* goes back when it has answered */
+            continue;       /* goes back when it has answered */
+        if (l->committed) { /* it has answered COMMIT, others have not */
+            link_note_variables(l, c->vars);
+            l->in_txn = false;
+        }
         if (l->server && !l->lost && server_outstanding(l->server) == 0 && l->in_txn && !l->open_pipeline) {
             link_query(l, slice_str("ROLLBACK"), SINK_DROP, TAG_CLEANUP);
             continue; /* goes back when ReadyForQuery says so */
@@ -503,15 +507,18 @@ void link_cancel_all(struct client *c)
 
 /* --- answers ---------------------------------------------------------------------------------- */
 
-/* Whether a Query is what ends the messages that are due; else it is a Sync, sent or to come. */
-static bool query_follows(const struct server *s)
+/* How many Queries are due. If the first message that ends what is due is a Sync, sent or to come, they are none of those that
+   the server ignores. */
+static unsigned queries_ignored(const struct server *s)
 {
-    for (uint32_t i = 0; i < s->ring_count; i++) {
-        const struct expect *e = &s->ring[(s->ring_head + i) & (s->ring_cap - 1)];
-        if (e->kind == EXPECT_QUERY || e->kind == EXPECT_SYNC)
-            return e->kind == EXPECT_QUERY;
+    unsigned n = 0;
+    for (uint32_t i = 0; i < server_outstanding(s); i++) {
+        const struct expect *e = server_expectation(s, i);
+        if (e->kind == EXPECT_SYNC && n == 0)
+            return 0;
+        n += e->kind == EXPECT_QUERY;
     }
-    return false;
+    return n;
 }
 
 /* The proxy's own words before the statement failed on the shard. */
@@ -526,9 +533,11 @@ static void preamble_failed(struct link *l, const struct expect *e, const struct
         return;
     }
     run_preamble_error(c, l, f);
-    if (query_follows(l->server)) {
-        /* The Query behind it is ignored: the answer to this Sync ends it. */
-        server_write(l->server, sync_message, sizeof sync_message);
+    unsigned queries = queries_ignored(l->server);
+    if (queries) {
+        /* What is behind it is ignored: the answer to a Sync ends each Query. */
+        for (unsigned i = 0; i < queries; i++)
+            server_write(l->server, sync_message, sizeof sync_message);
     } else if (!server_sync_due(l->server)) {
         l->open_pipeline = true; /* whatever comes next is ignored without a Sync before it */
     }
@@ -629,6 +638,8 @@ static void link_message(void *owner, struct server *s, const struct expect *e, 
             link_put(l, true), client_free_if_done(c);
         return;
     case TAG_READER:
+        if (f->type == MSG_ERROR)
+            server_forget_variables(s); /* it was taken for one that has what the transaction has SET */
         if (f->type == MSG_READY) {
             l->ending = false;
             if (c->txn.state != TXN_ENDING || c->state == CLIENT_CLOSING)

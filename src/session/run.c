@@ -71,6 +71,12 @@ void run_preamble_error(struct client *c, struct link *l, const struct frame *f)
         struct error why, bad;
         error_keep(&c->run_error, message_read_error(f, &why, &bad) == STATUS_OK ? &why : &bad);
         txn_fail(c);
+    } else if (c->run == RUN_NONE && c->extended_open && !c->sync_pending && !c->skip_till_sync) {
+        /* The pipeline's first shard could not become part of a block: the message that led to it is still to come. */
+        forward_error(c, l, f);
+        c->skip_till_sync = true;
+        txn_fail(c);
+        client_resume(c);
     } else {
         txn_fail_untold(c);
     }

@@ -112,6 +112,7 @@ struct link {
     bool flush_sent;      /* ... and Flush after the last of them */
     bool ending;          /* a reader's COMMIT beside a two-phase commit is under way */
     bool ended;           /* CommandComplete of COMMIT or ROLLBACK has come */
+    bool committed;       /* ... of the COMMIT: what was SET stays on this server, whatever others say */
     bool coordinator_has; /* belongs to the coordinator: a participant of a two-phase commit */
     bool lost;
     struct varset *vars_before; /* of the server, until its SET is answered */

@@ -224,7 +224,7 @@ static void end_send(struct client *c, struct link *l, const char *sql)
     if (l->open_pipeline)
         link_sync(l);
     link_query(l, slice_str(sql), SINK_MESSAGE, TAG_END);
-    l->ended = false;
+    l->ended = l->committed = false;
     c->control_due++;
 }
 
@@ -386,8 +386,9 @@ void txn_message(struct client *c, struct link *l, const struct expect *e, const
         return;
     case MSG_COMMAND_COMPLETE:
         l->ended = true;
-        if (decides_outcome(c, l) && message_read_tag(f, &tag, &rows, &bad) == STATUS_OK &&
-            strcmp(tag, c->committing_tag) != 0 && !c->commit_failed) {
+        l->committed =
+            message_read_tag(f, &tag, &rows, &bad) == STATUS_OK && strcmp(tag, c->committing_tag) == 0;
+        if (decides_outcome(c, l) && !l->committed && !c->commit_failed) {
             error_set(&why, SQLSTATE_SERIALIZATION_FAILURE,
                       "shard \"%s\" rolled the transaction back at COMMIT", c->db->shards[l->shard]->name);
             commit_fails(c, &why);
@@ -456,7 +457,8 @@ void txn_ended(struct client *c, bool committed, const struct error *error)
         }
         if (!l->in_txn || !l->server || (c->commit && l->writer))
             continue;
-        link_note_variables(l, committed ? c->vars : c->txn.vars_before);
+        link_note_variables(l, l->committed ? c->vars : c->txn.vars_before);
+        l->committed = false;
     }
     if (!committed) {
         varset_unref(&c->vars);

@@ -30,7 +30,7 @@ all: $(BUILD)/pgunison ## build build/pgunison (release, -O2 -g)
 .PHONY: help
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { sub(/:.*/, "", $$1); printf "  make %-18s %s\n", $$1, $$2 }' \
-	    $(firstword $(MAKEFILE_LIST)) $(wildcard test/sim/rules.mk)
+	    $(firstword $(MAKEFILE_LIST)) $(wildcard test/*/rules.mk)
 
 define LAYER_RULES
 $(call lib,$(1)): $(call objs,$(1))
@@ -70,7 +70,7 @@ deps-all: ## the same for every target, bench and lint too
 
 # --- tests -----------------------------------------------------------------------------------------------
 # Every suite ends with a line "N passed, N failed"; tools/test.sh adds them up.
-SUITES ?= layers check-docs check-unit $(if $(wildcard test/sim/rules.mk),check-sim) check-integration $(if $(shell command -v valgrind),check-instructions)
+SUITES ?= layers check-docs check-unit $(if $(wildcard test/sim/rules.mk),check-sim) check-conversation check-integration $(if $(shell command -v valgrind),check-instructions)
 JOBS ?= $(shell nproc)
 
 .PHONY: test
@@ -105,6 +105,7 @@ check-unit: $(or $(UNIT),$(UNIT_BINS)) ## unit tests; UNIT="build/unit/wire/test
 
 # The simulator of the commit protocol brings its own rules, check-sim among them.
 -include test/sim/rules.mk
+-include test/conversation/rules.mk
 
 # What integration tests run beside the proxy: test/integration/<name>.c.
 PROBES := $(patsubst test/integration/%.c,$(BUILD)/integration/%,$(wildcard test/integration/*.c))

@@ -7,7 +7,7 @@ import sys
 
 os.chdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 TESTS = {os.path.basename(p) for p in glob.glob("test/**/*", recursive=True)}
-MAKEFILES = "".join(open(p, encoding="utf-8").read() for p in ("Makefile", "test/sim/rules.mk"))
+MAKEFILES = "".join(open(p, encoding="utf-8").read() for p in ("Makefile", *sorted(glob.glob("test/*/rules.mk"))))
 TARGETS = set(re.findall(r"^([a-z][a-z-]*)[a-z -]*:(?!=)", MAKEFILES, re.M))
 
 

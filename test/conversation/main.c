@@ -1,0 +1,109 @@
+/*
+ * Which runs to make.
+ *
+ *   conversation [SHARE SHARES]         every script, with every fault at every step, and by chance; or the SHARE-th (from 0
+ *                                       on) of SHARES parts of that
+ *   conversation --script NAME [step:fault]   one run, with its trace
+ *   conversation --chance NAME SEED [step:fault]   the same with latencies and sizes of reads by chance
+ *
+ * Every failure prints the command that replays it.
+ */
+#include "world.h"
+
+#include "base/log.h"
+
+enum { SEEDS = 50, ENOUGH = 10 };
+
+static unsigned long runs, failed, units, share, shares = 1;
+
+static bool mine(void)
+{
+    return units++ % shares == share;
+}
+
+static unsigned one(const struct script *s, uint64_t seed, const struct fault *faults, unsigned n,
+                    bool by_chance, bool trace)
+{
+    run_script(s, seed, faults, n, by_chance, trace);
+    runs++;
+    if (world.failed) {
+        failed++;
+        printf("%s: %s\n  replay: conversation %s %s", s->name, world.why,
+               by_chance ? "--chance" : "--script", s->name);
+        if (by_chance)
+            printf(" %llu", (unsigned long long)seed);
+        for (unsigned i = 0; i < n; i++)
+            printf(" %u:%s", faults[i].step, fault_name(faults[i].kind));
+        putchar('\n');
+        fflush(stdout);
+    }
+    return world.steps;
+}
+
+static bool parse_fault(const char *text, struct fault *f)
+{
+    char name[32];
+    if (sscanf(text, "%u:%31[a-z_]", &f->step, name) != 2)
+        return false;
+    for (unsigned k = 1; k < N_FAULTS; k++)
+        if (strcmp(name, fault_name((enum fault_kind)k)) == 0) {
+            f->kind = (enum fault_kind)k;
+            return true;
+        }
+    return false;
+}
+
+static const struct script *script_by_name(const char *name)
+{
+    for (size_t i = 0; i < n_scripts; i++)
+        if (strcmp(scripts[i].name, name) == 0)
+            return &scripts[i];
+    return NULL;
+}
+
+static void everything(void)
+{
+    for (size_t i = 0; i < n_scripts; i++) {
+        unsigned steps = one(&scripts[i], 1, NULL, 0, false, false); /* every share needs to know how many */
+        for (uint64_t seed = 1; seed <= SEEDS && failed < ENOUGH; seed++)
+            if (mine())
+                (void)one(&scripts[i], seed, NULL, 0, true, false);
+        for (unsigned step = 0; step < steps; step++)
+            for (unsigned k = 1; k < N_FAULTS && failed < ENOUGH; k++) {
+                struct fault f = {(enum fault_kind)k, step};
+                if (!mine())
+                    continue;
+                (void)one(&scripts[i], 1, &f, 1, false, false);
+                (void)one(&scripts[i], step * N_FAULTS + k, &f, 1, true, false);
+            }
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct fault faults[2];
+    unsigned n = 0;
+    log_set_level(LOG_LEVEL_ERROR);
+    bool chance = argc > 3 && strcmp(argv[1], "--chance") == 0,
+         script = argc > 2 && strcmp(argv[1], "--script") == 0;
+    if (argc == 3 && !chance && !script) {
+        share = strtoul(argv[1], NULL, 10);
+        shares = strtoul(argv[2], NULL, 10);
+    }
+    if (argc == 1 || (argc == 3 && shares > share && !script)) {
+        everything();
+    } else if (chance || script) {
+        const struct script *s = script_by_name(argv[2]);
+        for (int i = chance ? 4 : 3; i < argc && n < 2; i++)
+            if (!parse_fault(argv[i], &faults[n++]))
+                return 2;
+        if (!s)
+            return 2;
+        log_set_level(LOG_LEVEL_DEBUG);
+        (void)one(s, chance ? strtoull(argv[3], NULL, 10) : 1, faults, n, chance, true);
+    } else {
+        return 2;
+    }
+    printf("%lu passed, %lu failed\n", runs - failed, failed);
+    return failed != 0;
+}

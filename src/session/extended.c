@@ -97,14 +97,20 @@ static void bind_get(const void *arg, uint32_t i, struct slice *value_r, int16_t
 
 /* --- Parse ------------------------------------------------------------------------------------ */
 
+/* The message that comes next, if it is there and of this type. */
+static bool next_message(const struct client *c, uint8_t type, struct frame *f_r)
+{
+    size_t need;
+    return c->rest.len > 0 && c->rest.data[0] == type &&
+           frame_next(c->rest, client_max_message(c), f_r, &need) == FRAME_OK;
+}
+
 /* Whether Bind of this statement is what comes next. */
 static bool bind_follows(struct client *c, const char *name)
 {
     struct frame f;
-    size_t need, len = strlen(name) + 1;
-    if (c->rest.len == 0 || c->rest.data[0] != MSG_BIND)
-        return false;
-    if (frame_next(c->rest, client_max_message(c), &f, &need) != FRAME_OK)
+    size_t len = strlen(name) + 1;
+    if (!next_message(c, MSG_BIND, &f))
         return false;
     const uint8_t *portal_end = memchr(f.body.data, 0, f.body.len);
     return portal_end && (size_t)(f.body.data + f.body.len - portal_end) > len &&
@@ -454,6 +460,16 @@ static enum dispatch describe_statement(struct client *c, const char *name)
     return d;
 }
 
+/* Whether what comes next runs this portal to its end, so that its rows' description may come with them. */
+static bool execute_follows(struct client *c, const struct client_portal *portal, const char *name)
+{
+    struct frame f;
+    struct msg_execute m;
+    struct error e;
+    return pipeline_may_run_ahead(portal->plan) && !portal->done && next_message(c, MSG_EXECUTE, &f) &&
+           message_read_execute(&f, &m, &e) == STATUS_OK && m.max_rows == 0 && strcmp(m.portal, name) == 0;
+}
+
 /* The columns of a portal that several shards will run: one of them is asked, with the client's own text. */
 static enum dispatch describe_spread(struct client *c, struct client_portal *portal)
 {
@@ -525,6 +541,10 @@ static enum dispatch on_describe(struct client *c, const struct frame *f)
         return describe_spent(c);
     if (portal->local)
         return describe_local(c, portal->plan, NULL);
+    if (!portal->link && execute_follows(c, portal, m.name)) {
+        portal->describe = true;
+        return DISPATCH_DONE;
+    }
     if (!portal->link)
         return describe_spread(c, portal);
     struct link *l = portal->link;
@@ -664,6 +684,17 @@ static enum status check_split_types(const struct client_portal *portal, const s
     return STATUS_ERROR;
 }
 
+/* A read of its own needs no transaction over shards: what it finds is the same with one, and it leaves nothing that an error behind
+   it would have to take back. Where one snapshot is promised for all of a pipeline it does need one. */
+static bool reads_alone(const struct client *c, const struct plan *p)
+{
+    struct error e;
+    for (unsigned i = 0; i < c->n_links; i++)
+        if (c->links[i]->open_pipeline && c->links[i]->used)
+            return false;
+    return pipeline_may_run_ahead(p) && txn_may_span(c, &e);
+}
+
 static enum dispatch execute_spread(struct client *c, struct client_portal *portal,
                                     const struct msg_execute *x)
 {
@@ -709,7 +740,7 @@ static enum dispatch execute_spread(struct client *c, struct client_portal *port
         free(row_shards);
         return got == ACQUIRE_WAIT ? DISPATCH_AGAIN : failed(c, &e);
     }
-    if (c->txn.state == TXN_NONE)
+    if (c->txn.state == TXN_NONE && !reads_alone(c, portal->plan))
         link_begin_implicit(c);
     c->multi_first = NULL;
     c->plan = portal->plan;
@@ -719,7 +750,7 @@ static enum dispatch execute_spread(struct client *c, struct client_portal *port
     run.plan = c->plan;
     if (c->plan->changes_catalog)
         plan_catalog_changed(c);
-    if (run_multi_create(c, c->plan, &shards, t, &params, &m, &e) != STATUS_OK) {
+    if (run_multi_create(c, c->plan, &shards, t, &params, &m, run.describe, &e) != STATUS_OK) {
         free(row_shards);
         return failed(c, &e);
     }

@@ -166,7 +166,7 @@ static bool run_wants_transaction(const struct client *c, const struct plan *p, 
 
 enum status run_multi_create(struct client *c, struct plan *p, const struct shard_set *shards,
                              const struct template *t, const struct route_params *params,
-                             const struct msg_bind *bind, struct error *error_r)
+                             const struct msg_bind *bind, bool describe, struct error *error_r)
 {
     struct scatter_options o = {
         .plan = p,
@@ -175,7 +175,7 @@ enum status run_multi_create(struct client *c, struct plan *p, const struct shar
         .offset = 0,
         .style = c->style,
         .transcoded = c->transcoded,
-        .describe = bind == NULL,
+        .describe = describe,
         .describer = -1,
     };
     if (p->merge.has_limit && route_limit_value(&p->merge.limit, t, params, &o.limit, error_r) != STATUS_OK)
@@ -245,7 +245,7 @@ static enum dispatch run_multi(struct client *c, struct plan *p, const struct te
         txn_begin_implicit(c);
     if (p->changes_catalog)
         plan_catalog_changed(c);
-    if (run_multi_create(c, p, shards, t, NULL, NULL, &e) != STATUS_OK)
+    if (run_multi_create(c, p, shards, t, NULL, NULL, true, &e) != STATUS_OK)
         return answer_error(c, &e);
     bool ordered = ordered_wanted(p, shard_set_count(shards));
     if (ordered)

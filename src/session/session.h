@@ -150,6 +150,7 @@ struct client_portal {
     struct blob *bind_blob;
     bool local;                 /* the proxy runs it itself: BEGIN, COMMIT, ... */
     bool done;                  /* has been run to its end */
+    bool describe;              /* its Describe is answered by the run that follows it */
     size_t bytes;               /* counted in the names' bytes; 0: the unnamed one */
     struct client_portal *next; /* env->portals_free */
 };
@@ -622,7 +623,7 @@ enum status run_find_shards(struct client *c, struct plan *p, const struct templ
                             struct error *error_r) MUST_CHECK;
 enum status run_multi_create(struct client *c, struct plan *p, const struct shard_set *shards,
                              const struct template *t, const struct route_params *params,
-                             const struct msg_bind *bind, struct error *error_r) MUST_CHECK;
+                             const struct msg_bind *bind, bool describe, struct error *error_r) MUST_CHECK;
 /* Appends the text for one shard of the statement. */
 void run_shard_text(const struct plan *p, const struct template *t, const uint8_t *row_shards, unsigned shard,
                     struct rope *out);

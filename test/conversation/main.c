@@ -3,6 +3,7 @@
  *
  *   conversation [SHARE SHARES]         every script, with every fault at every step, and by chance; or the SHARE-th (from 0
  *                                       on) of SHARES parts of that
+ *   conversation --faults NAME          one script like that
  *   conversation --script NAME [step:fault]   one run, with its trace
  *   conversation --chance NAME SEED [step:fault]   the same with latencies and sizes of reads by chance
  *
@@ -61,9 +62,11 @@ static const struct script *script_by_name(const char *name)
     return NULL;
 }
 
-static void everything(void)
+static void everything(const struct script *only)
 {
     for (size_t i = 0; i < n_scripts; i++) {
+        if (only && only != &scripts[i])
+            continue;
         unsigned steps = one(&scripts[i], 1, NULL, 0, false, false); /* every share needs to know how many */
         for (uint64_t seed = 1; seed <= SEEDS && failed < ENOUGH; seed++)
             if (mine())
@@ -86,12 +89,14 @@ int main(int argc, char **argv)
     log_set_level(LOG_LEVEL_ERROR);
     bool chance = argc > 3 && strcmp(argv[1], "--chance") == 0,
          script = argc > 2 && strcmp(argv[1], "--script") == 0;
-    if (argc == 3 && !chance && !script) {
+    if (argc == 3 && argv[1][0] != '-') {
         share = strtoul(argv[1], NULL, 10);
         shares = strtoul(argv[2], NULL, 10);
     }
-    if (argc == 1 || (argc == 3 && shares > share && !script)) {
-        everything();
+    if (argc == 1 || (argc == 3 && argv[1][0] != '-' && shares > share)) {
+        everything(NULL);
+    } else if (argc == 3 && strcmp(argv[1], "--faults") == 0 && script_by_name(argv[2])) {
+        everything(script_by_name(argv[2]));
     } else if (chance || script) {
         const struct script *s = script_by_name(argv[2]);
         for (int i = chance ? 4 : 3; i < argc && n < 2; i++)

@@ -13,7 +13,7 @@ import struct
 import threading
 
 SENT, ANSWERED = "sent", "answered"
-CUT, HOLD, DOWN, SILENT, FAIL, SPOIL = "cut", "hold", "down", "silent", "fail", "spoil"
+CUT, HOLD, DOWN, SILENT, FAIL, SPOIL, NOTE = "cut", "hold", "down", "silent", "fail", "spoil", "note"
 CANCELED = b"SERROR\0VERROR\0C57014\0Mcanceling statement due to user request\0\0"
 CANCELED = b"E" + struct.pack("!I", len(CANCELED) + 4) + CANCELED
 SSL_REQUEST, CANCEL_REQUEST = 80877103, 80877102
@@ -22,23 +22,26 @@ SSL_REQUEST, CANCEL_REQUEST = 80877103, 80877102
 class Rule:
     """CUT closes the connection, HOLD keeps it waiting for release(), DOWN cuts all of that shard's connections and refuses
     new ones until up(), SILENT passes nothing more, without closing anything, until up(). FAIL, when ANSWERED, says that it was
-    cancelled, whatever the shard said. SPOIL, when SENT, makes it a BEGIN that the shard cannot read."""
+    cancelled, whatever the shard said. SPOIL, when SENT, makes it a BEGIN that the shard cannot read. NOTE does nothing: what came by is in
+    `seen`."""
 
     def __init__(self, pattern, when, action, times=1, but=None):
         self.pattern, self.but = re.compile(pattern, re.S), but and re.compile(but, re.S)
         self.when, self.action, self.left = when, action, times
         self.lock, self.fired, self.released = threading.Lock(), threading.Event(), threading.Event()
         self.where = []  # the men in the middle at whose shards it acted
+        self.seen = []  # the queries
 
     def names(self, sql):
         return self.left > 0 and self.pattern.search(sql) and not (self.but and self.but.search(sql))
 
-    def take(self, mitm):
+    def take(self, mitm, sql):
         with self.lock:
             if self.left == 0:
                 return False
             self.left -= 1
             self.where.append(mitm)
+            self.seen.append(sql)
             return True
 
     def wait(self, seconds=10):
@@ -182,9 +185,9 @@ class Connection:
         head = self._read(s, 5)
         return chr(head[0]), head, self._read(s, struct.unpack_from("!I", head, 1)[0] - 4)
 
-    def _obey(self, rule):
+    def _obey(self, rule, sql):
         """What the rule does before its message goes on."""
-        if not rule or not rule.take(self.mitm):
+        if not rule or not rule.take(self.mitm, sql):
             return
         if rule.action == DOWN:
             self.mitm.down()
@@ -202,7 +205,7 @@ class Connection:
         rule = self.mitm.rule_for(text, SENT)
         if not rule or rule.action != SPOIL:
             return body
-        self._obey(rule)
+        self._obey(rule, text)
         return body.replace(b"BEGIN", b"BROKE")
 
     def _to_shard(self):
@@ -221,7 +224,7 @@ class Connection:
             if kind in "QS":
                 sql = body[:-1].decode(errors="replace") if kind == "Q" else "; ".join(bound)
                 bound = []
-                self._obey(self.mitm.rule_for(sql, SENT))
+                self._obey(self.mitm.rule_for(sql, SENT), sql)
                 self.due.append(sql)
             self.mitm.flowing.wait()
             self.server.sendall(held)
@@ -235,7 +238,7 @@ class Connection:
             held += head + body
             if rule and kind != "Z":
                 continue  # the answer is complete first
-            self._obey(rule)
+            self._obey(rule, self.due[0] if self.due else "")
             if rule and rule.action == FAIL:
                 held = CANCELED + head + body
             if kind == "Z":

@@ -79,7 +79,10 @@ struct lex_end {
     size_t next; /* offset of what follows the semicolon; sql.len: no statement does */
     bool guess;  /* BEGIN ATOMIC was seen: only the parser knows for sure where the statement ends */
 };
-/* template_lex() without asking the parser. whole: sql is one statement, its semicolons are inside of it. */
+/* What is to be known of a whole text before any of it is lexed; looks at each byte of it. */
+enum status lex_check(struct slice sql, struct error *error_r) MUST_CHECK;
+/* template_lex() without asking the parser, of a text that has passed lex_check(). Reads the first statement and what is
+   blank behind it, and no further, so that a text of many statements is read once. whole: sql is one statement, its semicolons are inside of it. */
 enum status lex_statement(struct template *t, struct slice sql, bool whole, struct lex_end *end_r,
                           struct error *error_r) MUST_CHECK;
 

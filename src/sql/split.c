@@ -78,9 +78,9 @@ size_t sql_first_statement(struct slice sql)
 static enum status split_by_lexer(struct slice sql, struct parts *parts, bool *guess_r, struct error *error_r)
 {
     struct template t;
-    enum status status = STATUS_OK;
+    enum status status = lex_check(sql, error_r);
     template_init(&t);
-    for (size_t at = 0; at < sql.len;) {
+    for (size_t at = 0; status == STATUS_OK && at < sql.len;) {
         struct lex_end end;
         status = lex_statement(&t, slice_of(sql.data + at, sql.len - at), false, &end, error_r);
         if (status != STATUS_OK)

@@ -445,6 +445,15 @@ static void finish(struct template *t, bool several)
     t->hash = hash_bytes64(t->text.data, t->text.end);
 }
 
+enum status lex_check(struct slice sql, struct error *error_r)
+{
+    if (sql.len > LONGEST_SQL)
+        return error_set(error_r, SQLSTATE_PROGRAM_LIMIT, "statement of %zu bytes is too long", sql.len);
+    if (sql.len && memchr(sql.data, 0, sql.len))
+        return error_set(error_r, "22021", "invalid byte sequence for encoding \"UTF8\": 0x00");
+    return STATUS_OK;
+}
+
 enum status lex_statement(struct template *t, struct slice sql, bool whole, struct lex_end *end_r,
                           struct error *error_r)
 {
@@ -457,14 +466,6 @@ enum status lex_statement(struct template *t, struct slice sql, bool whole, stru
     t->hint = slice_of(NULL, 0);
     t->statement = slice_of(sql.data, 0);
     t->several = false;
-    if (sql.len > LONGEST_SQL) {
-        error_set(error_r, SQLSTATE_PROGRAM_LIMIT, "statement of %zu bytes is too long", sql.len);
-        return STATUS_ERROR;
-    }
-    if (memchr(sql.data, 0, sql.len)) {
-        error_set(error_r, "22021", "invalid byte sequence for encoding \"UTF8\": 0x00");
-        return STATUS_ERROR;
-    }
 
     struct lexer lx; /* begin_output() sets what is not set here */
     lx.t = t;
@@ -523,7 +524,7 @@ RARE static enum status lex_as_parsed(struct template *t, struct slice sql, stru
 enum status template_lex(struct template *t, struct slice sql, struct error *error_r)
 {
     struct lex_end end;
-    if (lex_statement(t, sql, false, &end, error_r) != STATUS_OK)
+    if (lex_check(sql, error_r) != STATUS_OK || lex_statement(t, sql, false, &end, error_r) != STATUS_OK)
         return STATUS_ERROR;
     return end.guess ? lex_as_parsed(t, sql, error_r) : STATUS_OK;
 }

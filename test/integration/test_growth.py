@@ -98,6 +98,11 @@ def many_statements(n):
     return [h.query("SELECT 'a text of some length, so that the message is long'::text; " * n)], "TDC" * n + "Z"
 
 
+def many_transactions(n):
+    """Nothing of it reaches a shard: what it costs is the proxy's own."""
+    return [h.query("BEGIN;COMMIT;" * n)], "C" * 2 * n + "Z"
+
+
 def many_settings(n):
     return [h.query("SET application_name = 'x'; " * n)], None
 
@@ -144,6 +149,7 @@ CASES = [
     (insert_of_parameters, 5000),
     (insert_of_literals, 10000),
     (many_statements, 8000),
+    (many_transactions, 20000),
     (many_settings, 8000),
     (joins, 150),
     (outer_joins, 150),
@@ -232,6 +238,21 @@ def test_others_are_served_meanwhile(proxy, make, n, seconds):
     wait = longest_wait(proxy, work)
     assert wait < seconds
     assert peak_bytes(proxy) - before < 400 << 20
+
+
+# (what, size, CPU seconds of a proxy without sanitizers): sizes are those that the protocol has, or a million
+LIMITS = [
+    (many_transactions, 500000, 5),
+    (lambda n: ([h.query(";" * n)], "IZ"), 1000000, 1),
+    (in_parameters_backwards, 65535, 2),
+    (insert_of_parameters, 21845, 2),
+    (types_of_parse, 65535, 2),
+]
+
+
+@pytest.mark.parametrize("make,n,seconds", LIMITS, ids=["statements", "empty statements", "list", "rows", "types"])
+def test_the_protocols_limits_are_reached(proxy, make, n, seconds):
+    assert cost(proxy, make, n) < seconds * (10 if proxy.has_sanitizer() else 1)
 
 
 def test_limits_are_told(proxy):

@@ -11,6 +11,7 @@
 #define template_lex        twin_template_lex
 #define template_bytes      twin_template_bytes
 #define template_shrink     twin_template_shrink
+#define lex_check           twin_lex_check
 #define lex_statement       twin_lex_statement
 #define lex_class           twin_lex_class
 #define lex_skip_comment    twin_lex_skip_comment

@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -191,15 +193,52 @@ static void deep_nesting_does_not_exhaust_the_stack(void **state)
     buf_free(&sql);
 }
 
+/* CPU seconds that splitting n statements takes: the least of several, as others disturb caches. */
+static double cost(size_t count)
+{
+    static const char one[] = "BEGIN;";
+    size_t len = strlen(one);
+    char *sql = malloc(count * len);
+    double least = 1e9;
+    for (size_t i = 0; i < count; i++)
+        memcpy(sql + i * len, one, len);
+    for (int attempt = 0; attempt < 4; attempt++) {
+        struct timespec from, to;
+        free(parts);
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
+        assert_int_equal(sql_split(slice_of(sql, count * len), &parts, &n, &error), STATUS_OK);
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
+        assert_int_equal(n, count);
+        double seconds = (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9;
+        least = seconds < least ? seconds : least;
+    }
+    free(sql);
+    return least;
+}
+
+/* A look at all that follows, for each statement, makes four times as many cost sixteen times as much. */
+static void a_text_is_read_once_however_many_statements_it_has(void **state)
+{
+    (void)state;
+    double few = cost(50000), many = cost(200000);
+    if (many > 4 * 1.9 * few + 0.001)
+        fail_msg("50000 statements: %.1f ms, 200000: %.1f ms", few * 1e3, many * 1e3);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_teardown(f, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(splits_at_semicolons_between_tokens),       TEST(empty_statements_are_dropped),
-        TEST(comments_before_a_statement_stay_with_it),  TEST(rules_and_bodies_in_sql_are_one_statement),
-        TEST(what_the_parser_refuses_is_split_by_words), TEST(unterminated_tokens_fail_as_a_whole),
-        TEST(a_text_is_right_as_a_whole_or_not_at_all),  TEST(agrees_with_the_parser),
+        TEST(splits_at_semicolons_between_tokens),
+        TEST(empty_statements_are_dropped),
+        TEST(comments_before_a_statement_stay_with_it),
+        TEST(rules_and_bodies_in_sql_are_one_statement),
+        TEST(what_the_parser_refuses_is_split_by_words),
+        TEST(unterminated_tokens_fail_as_a_whole),
+        TEST(a_text_is_right_as_a_whole_or_not_at_all),
+        TEST(agrees_with_the_parser),
         TEST(deep_nesting_does_not_exhaust_the_stack),
+        TEST(a_text_is_read_once_however_many_statements_it_has),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

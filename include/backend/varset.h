@@ -19,7 +19,13 @@
 
 struct var {
     const char *name;  /* folded */
-    const char *value; /* as the server shows it */
+    const char *value; /* as the server shows it; behind the name */
+    uint32_t bytes;    /* of both, with their ends */
+    uint32_t kind;     /* varset.c's */
+};
+struct var_change {
+    const char *name, *value; /* value NULL: without it */
+    bool if_absent;           /* a value that is there stays */
 };
 struct varset_table;
 struct varset {
@@ -46,7 +52,8 @@ struct varset *varset_ref(struct varset *v);
 void varset_unref(struct varset **v);
 bool varset_equal(const struct varset *a, const struct varset *b); /* NULL counts as empty */
 const char *varset_get(const struct varset *v, const char *name);  /* NULL: not there */
-/* value NULL: without it; a new reference */
+/* All changes in their order, at the cost of one; a new reference. */
+struct varset *varset_with_all(const struct varset *v, const struct var_change *changes, size_t n);
 struct varset *varset_with(const struct varset *v, const char *name, const char *value);
 /* v (NULL: empty), and with '' those custom variables of `had` that it lacks; a new reference, NULL for empty. */
 struct varset *varset_with_customs(struct varset *v, const struct varset *had);

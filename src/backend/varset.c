@@ -57,36 +57,70 @@ static const char *const analysing[] = {"search_path",
                                         "transform_null_equals",
                                         "xmloption"};
 
-static void add_hash(uint64_t *hash, const struct var *v)
+enum { KIND_CUSTOM = 1, KIND_NAMING = 2, KIND_ANALYSING = 4 };
+
+static uint32_t kind_of(const char *name)
 {
-    *hash = *hash * 31 + hash_bytes64(v->name, strlen(v->name) + 1 + strlen(v->value));
+    return (varset_is_custom(name) ? KIND_CUSTOM : 0) |
+           (is_one_of(name, naming, sizeof naming / sizeof naming[0]) ? KIND_NAMING : 0) |
+           (is_one_of(name, analysing, sizeof analysing / sizeof analysing[0]) ? KIND_ANALYSING : 0);
 }
 
-/* Copies n members, which are sorted, into a set of their own. */
+static void add_hash(uint64_t *hash, const struct var *v)
+{
+    *hash = *hash * 31 + hash_bytes64(v->name, v->bytes - 1);
+}
+
+/* How many of the n members, from the first on, lie side by side. */
+static size_t run_of(const struct var *vars, size_t n, size_t *bytes_r)
+{
+    size_t i = 1;
+    *bytes_r = vars[0].bytes;
+    for (; i < n && vars[i].name == vars[i - 1].name + vars[i - 1].bytes; i++)
+        *bytes_r += vars[i].bytes;
+    return i;
+}
+
+/* The strings of all n members to `at`, which is where they point to then. A set's members lie side by side, so that
+   what a change leaves as it was is copied as a whole. */
+static void copy_strings(struct var *vars, size_t n, char *at)
+{
+    for (size_t i = 0; i < n;) {
+        size_t bytes, end = i + run_of(vars + i, n - i, &bytes);
+        const char *from = vars[i].name;
+        memcpy(at, from, bytes);
+        for (; i < end; i++) {
+            vars[i].value = at + (vars[i].value - from);
+            vars[i].name = at + (vars[i].name - from);
+        }
+        at += bytes;
+    }
+}
+
+/* A set of its own of n members, which are sorted; each has its value behind its name. */
 static struct varset *build(const struct var *vars, size_t n)
 {
     size_t bytes = 0;
-    for (size_t i = 0; i < n; i++)
-        bytes += strlen(vars[i].name) + strlen(vars[i].value) + 2;
+    uint32_t kinds = 0;
+    for (size_t i = 0; i < n; i++) {
+        bytes += vars[i].bytes;
+        kinds |= vars[i].kind;
+    }
     size_t head = sizeof(struct varset) + n * sizeof(struct var);
     struct varset *v = xmalloc(head + bytes);
-    *v = (struct varset){.refs = 1, .n = (unsigned)n, .bytes = heap_bytes(head + bytes)};
-    char *at = (char *)v + head;
-    const char *text = at;
-    for (size_t i = 0; i < n; i++) {
-        v->vars[i].name = at;
-        at = stpcpy(at, vars[i].name) + 1;
-        v->vars[i].value = at;
-        at = stpcpy(at, vars[i].value) + 1;
-    }
-    v->hash = n ? hash_bytes64(text, bytes) : 0;
-    for (size_t i = 0; i < n; i++) {
-        const char *name = v->vars[i].name;
-        v->has_names |= is_one_of(name, naming, sizeof naming / sizeof naming[0]);
-        if (is_one_of(name, analysing, sizeof analysing / sizeof analysing[0]))
+    *v = (struct varset){.refs = 1,
+                         .n = (unsigned)n,
+                         .bytes = heap_bytes(head + bytes),
+                         .has_names = kinds & KIND_NAMING,
+                         .customs = kinds & KIND_CUSTOM};
+    if (n == 0)
+        return v;
+    memcpy(v->vars, vars, n * sizeof(struct var));
+    copy_strings(v->vars, n, (char *)v + head);
+    v->hash = hash_bytes64((char *)v + head, bytes);
+    for (size_t i = 0; i < n; i++)
+        if (v->vars[i].kind & KIND_ANALYSING)
             add_hash(&v->parse_hash, &v->vars[i]);
-        v->customs |= varset_is_custom(name);
-    }
     return v;
 }
 
@@ -247,21 +281,78 @@ const char *varset_get(const struct varset *v, const char *name)
     return found ? v->vars[i].value : NULL;
 }
 
-struct varset *varset_with(const struct varset *v, const char *name, const char *value)
+static int by_name(const void *a, const void *b)
 {
-    bool found;
-    size_t at = position(v, name, &found), n = count_of(v);
-    struct var *vars = xmalloc((n + 1) * sizeof(struct var));
-    size_t out = 0;
-    for (size_t i = 0; i < at; i++)
-        vars[out++] = v->vars[i];
-    if (value)
-        vars[out++] = (struct var){.name = name, .value = value};
-    for (size_t i = at + (found ? 1 : 0); i < n; i++)
-        vars[out++] = v->vars[i];
+    const struct var_change *x = *(const struct var_change *const *)a,
+                            *y = *(const struct var_change *const *)b;
+    int order = strcmp(x->name, y->name);
+    return order ? order : x < y ? -1 : x > y;
+}
+
+/* By name, and those of one name as they are given. */
+static const struct var_change **sorted(const struct var_change *changes, size_t n)
+{
+    const struct var_change **order = xmalloc(n * sizeof(struct var_change *));
+    for (size_t i = 0; i < n; i++)
+        order[i] = &changes[i];
+    qsort(order, n, sizeof(struct var_change *), by_name);
+    return order;
+}
+
+static void put(struct var *vars, size_t *n, const struct varset *v, size_t from, size_t to)
+{
+    if (to > from)
+        memcpy(vars + *n, v->vars + from, (to - from) * sizeof(struct var));
+    *n += to - from;
+}
+
+/* A member that is in no set yet; its strings are appended to `text`, which has room for them. */
+static struct var new_member(const char *name, const char *value, char **text)
+{
+    char *at = *text, *behind = stpcpy(at, name) + 1;
+    *text = stpcpy(behind, value) + 1;
+    return (struct var){.name = at, .value = behind, .bytes = (uint32_t)(*text - at), .kind = kind_of(name)};
+}
+
+/* What becomes of the name of order[*i], whose value was `value`; *i moves behind its changes. */
+static const char *changed(const struct var_change **order, size_t n, size_t *i, const char *value)
+{
+    const char *name = order[*i]->name;
+    for (; *i < n && strcmp(order[*i]->name, name) == 0; ++*i)
+        if (!value || !order[*i]->if_absent)
+            value = order[*i]->value;
+    return value;
+}
+
+struct varset *varset_with_all(const struct varset *v, const struct var_change *changes, size_t n)
+{
+    size_t at = 0, out = 0, bytes = 0;
+    for (size_t i = 0; i < n; i++)
+        bytes += strlen(changes[i].name) + (changes[i].value ? strlen(changes[i].value) : 0) + 2;
+    struct var *vars = xmalloc((count_of(v) + n + 1) * sizeof(struct var));
+    char *text = xmalloc(bytes + 1), *text_end = text;
+    const struct var_change **order = sorted(changes, n);
+    for (size_t i = 0; i < n;) {
+        bool found;
+        const char *name = order[i]->name;
+        size_t to = position(v, name, &found);
+        const char *was = found ? v->vars[to].value : NULL, *value = changed(order, n, &i, was);
+        put(vars, &out, v, at, value == was && found ? to + 1 : to);
+        if (value && value != was)
+            vars[out++] = new_member(name, value, &text_end);
+        at = to + found;
+    }
+    put(vars, &out, v, at, count_of(v));
     struct varset *made = build(vars, out);
+    free(order);
+    free(text);
     free(vars);
     return made;
+}
+
+struct varset *varset_with(const struct varset *v, const char *name, const char *value)
+{
+    return varset_with_all(v, &(struct var_change){.name = name, .value = value}, 1);
 }
 
 struct varset *varset_copy(const struct varset *v)
@@ -271,17 +362,44 @@ struct varset *varset_copy(const struct varset *v)
     return copy;
 }
 
+/* Custom variables of `a` that `b` lacks, by a merge over both: `missing` is called with each until it says false. */
+static bool each_missing_custom(const struct varset *a, const struct varset *b,
+                                bool (*missing)(void *arg, const char *name), void *arg)
+{
+    if (!a || !a->customs || a == b)
+        return true;
+    for (size_t i = 0, j = 0; i < a->n; i++) {
+        int cmp = -1;
+        if (!(a->vars[i].kind & KIND_CUSTOM))
+            continue;
+        while (j < count_of(b) && (cmp = strcmp(b->vars[j].name, a->vars[i].name)) < 0)
+            j++;
+        if ((j == count_of(b) || cmp > 0) && !missing(arg, a->vars[i].name))
+            return false;
+    }
+    return true;
+}
+
+struct missing_names {
+    struct var_change *changes;
+    size_t n;
+};
+
+static bool add_missing(void *arg, const char *name)
+{
+    struct missing_names *m = arg;
+    if ((m->n & (m->n - 1)) == 0) /* a power of two, or none */
+        m->changes = xrealloc(m->changes, (m->n ? m->n * 2 : 1) * sizeof m->changes[0]);
+    m->changes[m->n++] = (struct var_change){.name = name, .value = ""};
+    return true;
+}
+
 struct varset *varset_with_customs(struct varset *v, const struct varset *had)
 {
-    struct varset *with = varset_ref(v);
-    for (size_t i = 0; had && had->customs && i < had->n; i++) {
-        const char *name = had->vars[i].name;
-        if (!varset_is_custom(name) || varset_get(with, name))
-            continue;
-        struct varset *next = varset_with(with, name, "");
-        varset_unref(&with);
-        with = next;
-    }
+    struct missing_names m = {0};
+    (void)each_missing_custom(had, v, add_missing, &m);
+    struct varset *with = m.n ? varset_with_all(v, m.changes, m.n) : varset_ref(v);
+    free(m.changes);
     return with;
 }
 
@@ -333,7 +451,7 @@ static bool merge_plain(const struct varset *from, const struct varset *to, cons
         const struct var *new = cmp >= 0 ? &to->vars[j++] : NULL;
         const char *name = old ? old->name : new->name;
         if (is_identity(name) || strcmp(name, "client_encoding") == 0 ||
-            (old && new &&strcmp(old->value, new->value) == 0) || (!new &&varset_is_custom(name)))
+            (old && new &&strcmp(old->value, new->value) == 0) || (!new && (old->kind & KIND_CUSTOM)))
             continue;
         differs = true;
         if (c)
@@ -342,14 +460,15 @@ static bool merge_plain(const struct varset *from, const struct varset *to, cons
     return differs;
 }
 
+static bool is_tolerated(void *arg, const char *name)
+{
+    return varset_get(arg, name) != NULL;
+}
+
 /* Custom variables of `from` that a session has never heard of. */
 static bool has_strangers(const struct varset *from, const struct varset *to, const struct varset *tolerated)
 {
-    for (size_t i = 0; from && from->customs && i < from->n; i++)
-        if (varset_is_custom(from->vars[i].name) && !varset_get(to, from->vars[i].name) &&
-            !varset_get(tolerated, from->vars[i].name))
-            return true;
-    return false;
+    return !each_missing_custom(from, to, is_tolerated, (void *)(uintptr_t)tolerated);
 }
 
 bool varset_diff(const struct varset *from, const struct varset *to, const struct varset *tolerated,

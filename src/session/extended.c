@@ -390,14 +390,18 @@ static enum dispatch on_bind(struct client *c, const struct frame *f)
 /* --- Describe --------------------------------------------------------------------------------- */
 
 /* Of set_config() alone; nothing else that the proxy runs itself has any. */
-static uint32_t local_param_type(const struct plan *p, const struct statement_def *def, uint32_t i)
+static void append_local_params(const struct plan *p, const struct statement_def *def, struct buf *b)
 {
-    if (i < def->n_oids && def->oids[i])
-        return def->oids[i];
+    uint32_t *types = xmalloc((p->n_params + 1) * sizeof *types);
+    for (uint32_t i = 0; i < p->n_params; i++)
+        types[i] = OID_TEXT;
     for (uint32_t k = 0; k < p->n_configs; k++)
-        if (p->configs[k].local.source == CONFIG_PARAM && p->configs[k].local.param == i)
-            return 16;
-    return 25;
+        if (p->configs[k].local.source == CONFIG_PARAM && p->configs[k].local.param < p->n_params)
+            types[p->configs[k].local.param] = OID_BOOL;
+    buf_u16(b, (uint16_t)p->n_params);
+    for (uint32_t i = 0; i < p->n_params; i++)
+        buf_u32(b, i < def->n_oids && def->oids[i] ? def->oids[i] : types[i]);
+    free(types);
 }
 
 static enum dispatch describe_local(struct client *c, const struct plan *p, const struct statement_def *def)
@@ -407,9 +411,7 @@ static enum dispatch describe_local(struct client *c, const struct plan *p, cons
     if (def) {
         struct buf *b = client_scratch(c);
         size_t begun = message_begin(b, MSG_PARAMETER_DESCRIPTION);
-        buf_u16(b, (uint16_t)p->n_params);
-        for (uint32_t i = 0; i < p->n_params; i++)
-            buf_u32(b, local_param_type(p, def, i));
+        append_local_params(p, def, b);
         message_end(b, begun);
         client_send(c, b);
     }

@@ -115,13 +115,14 @@ static void append_custom_names(struct client *c, struct buf *sql)
 /* Those that the look will not mention. */
 static struct varset *unasked_variables(struct client *c)
 {
-    struct varset *v = varset_empty();
-    for (unsigned i = 0; c->vars && i < c->vars->n; i++)
-        if (varset_is_custom(c->vars->vars[i].name)) {
-            struct varset *more = varset_with(v, c->vars->vars[i].name, c->vars->vars[i].value);
-            varset_unref(&v);
-            v = more;
-        }
+    unsigned n = c->vars ? c->vars->n : 0;
+    struct var_change *customs = xmalloc((n + 1) * sizeof *customs);
+    size_t n_customs = 0;
+    for (unsigned i = 0; i < n; i++)
+        if (varset_is_custom(c->vars->vars[i].name))
+            customs[n_customs++] = (struct var_change){c->vars->vars[i].name, c->vars->vars[i].value, false};
+    struct varset *v = varset_with_all(NULL, customs, n_customs);
+    free(customs);
     return v;
 }
 

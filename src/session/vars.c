@@ -18,6 +18,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define IDENTIFIER_MAX_BYTES 63 /* NAMEDATALEN - 1 */
+
 struct varset *vars_with(struct client *c, const struct varset *v, const char *name, const char *value)
 {
     return varset_share(c->env->varsets, varset_with(v, name, value));
@@ -72,7 +74,8 @@ struct set *set_new(void)
 
 struct set_name *set_add(struct set *s, const char *name, const char *text)
 {
-    s->names = xrealloc(s->names, (s->n + 1) * sizeof *s->names);
+    if ((s->n & (s->n - 1)) == 0) /* a power of two, or none */
+        s->names = xrealloc(s->names, (s->n ? s->n * 2 : 1) * sizeof *s->names);
     struct set_name *x = &s->names[s->n++];
     *x = (struct set_name){.name = xstrdup(name), .text = text ? xstrdup(text) : NULL};
     return x;
@@ -130,25 +133,34 @@ static bool is_read(const struct set_name *x)
     return !x->local && !x->reset && !is_seed(x->name);
 }
 
-/* A custom variable is there for good, whatever becomes of the transaction. */
-static void note_custom(struct client *c, const char *name)
+static void change_all(struct client *c, struct varset **v, const struct var_change *changes, size_t n)
 {
-    if (!varset_get(c->vars, name))
-        replace(&c->vars, vars_with(c, c->vars, name, ""));
-    if (c->txn.state != TXN_NONE && !varset_get(c->txn.vars_before, name))
-        replace(&c->txn.vars_before, vars_with(c, c->txn.vars_before, name, ""));
+    if (n)
+        replace(v, varset_share(c->env->varsets, varset_with_all(*v, changes, n)));
 }
 
-static void follow_one(struct client *c, const struct set_name *x)
+/* What the session has when these are set. A custom variable is there for good, whatever becomes of the transaction. */
+static void follow(struct client *c, const struct set_name *names, unsigned n)
 {
-    bool custom = varset_is_custom(x->name);
-    if (custom)
-        note_custom(c, x->name);
-    if (x->local || is_seed(x->name))
-        return;
-    replace(&c->vars, vars_with(c, c->vars, x->name, !x->reset ? kept_value(x) : custom ? "" : NULL));
-    if (strcmp(x->name, "session_authorization") == 0) /* implies SET ROLE NONE */
-        replace(&c->vars, vars_with(c, c->vars, "role", NULL));
+    struct var_change *now = xmalloc((2 * n + 1) * sizeof *now), *before = xmalloc((n + 1) * sizeof *before);
+    size_t n_now = 0, n_before = 0;
+    for (unsigned i = 0; i < n; i++) {
+        const struct set_name *x = &names[i];
+        bool custom = varset_is_custom(x->name), kept = !x->local && !is_seed(x->name);
+        const char *otherwise = custom ? "" : NULL;
+        if (kept)
+            now[n_now++] = (struct var_change){x->name, x->reset ? otherwise : kept_value(x), false};
+        else if (custom)
+            now[n_now++] = (struct var_change){x->name, "", true};
+        if (custom && c->txn.state != TXN_NONE && !varset_get(c->txn.vars_before, x->name))
+            before[n_before++] = (struct var_change){x->name, "", true};
+        if (kept && strcmp(x->name, "session_authorization") == 0) /* implies SET ROLE NONE */
+            now[n_now++] = (struct var_change){"role", NULL, false};
+    }
+    change_all(c, &c->vars, now, n_now);
+    change_all(c, &c->txn.vars_before, before, n_before);
+    free(now);
+    free(before);
 }
 
 static void spoil(struct link *l)
@@ -164,10 +176,10 @@ void set_done(struct client *c, bool ok)
     bool seed = false;
     if (ok && s->target)
         replace(&c->vars, varset_share(c->env->varsets, varset_with_customs(s->target, c->vars)));
-    for (unsigned i = 0; ok && i < s->n; i++) {
-        follow_one(c, &s->names[i]);
+    if (ok)
+        follow(c, s->names, s->n);
+    for (unsigned i = 0; ok && i < s->n; i++)
         seed |= is_seed(s->names[i].name);
-    }
     if (ok && s->sets_isolation && c->txn.state != TXN_NONE)
         c->txn.modes.isolation = s->isolation;
     if (ok)
@@ -246,8 +258,16 @@ static void append_reads(const struct set *s, struct buf *sql)
     for (unsigned i = 0; i < s->n; i++) {
         if (!is_read(&s->names[i]))
             continue;
-        buf_str(sql, buf_len(sql) ? ";SHOW " : "SHOW ");
-        quote_identifier(sql, slice_str(s->names[i].name));
+        const char *name = s->names[i].name;
+        buf_str(sql, buf_len(sql) ? ";" : "");
+        if (strlen(name) <= IDENTIFIER_MAX_BYTES) {
+            buf_str(sql, "SHOW ");
+            quote_identifier(sql, slice_str(name));
+        } else { /* set_config() takes what SHOW would cut */
+            buf_str(sql, "SELECT pg_catalog.current_setting(");
+            quote_literal(sql, slice_str(name));
+            buf_u8(sql, ')');
+        }
     }
 }
 
@@ -258,9 +278,14 @@ const struct varset *vars_named(const struct client *c)
 
 static void note_customs(struct set *s)
 {
+    struct var_change *names = xmalloc((s->n + 1) * sizeof *names);
+    size_t n = 0;
     for (unsigned i = 0; i < s->n; i++)
         if (varset_is_custom(s->names[i].name))
-            replace(&s->named, varset_with(s->named, s->names[i].name, ""));
+            names[n++] = (struct var_change){s->names[i].name, "", false};
+    if (n)
+        replace(&s->named, varset_with_all(s->named, names, n));
+    free(names);
 }
 
 /* What is LOCAL is no part of what the session's plans are kept by. */
@@ -358,7 +383,7 @@ void vars_follow(struct client *c, struct link *l, const char *name, const char 
 {
     struct set *s = set_new();
     set_add(s, name, value)->reset = !value;
-    follow_one(c, &s->names[0]);
+    follow(c, s->names, 1);
     set_destroy(&s);
     if (c->txn.state == TXN_NONE) {
         if (l->server && !l->lost)

@@ -130,23 +130,31 @@ static int isolation_of(const char *value)
     return -1;
 }
 
-/* Appends the call, and notes what it sets. What is wrong with its arguments the server will say. */
-static enum status add_call(struct client *c, const struct config_call *call, const struct arg *args,
-                            struct set *s, struct buf *sql, struct error *error_r)
+/* Servers fold names of variables, and do not cut them. */
+static char *folded(const char *name)
 {
-    char name[64];
-    const char *value = args[1].null ? NULL : text_of(&args[1]);
-    size_t n = 0;
-    for (const char *p = text_of(&args[0]); *p && n + 1 < sizeof name; p++)
-        name[n++] = (char)(*p >= 'A' && *p <= 'Z' ? *p + 32 : *p);
-    name[n] = 0;
-    if (strncmp(name, "pgunison.", 9) == 0) {
-        error_set(error_r, SQLSTATE_FEATURE_NOT_SUPPORTED, "set_config() of %s is not supported", name);
-        error_hint(error_r, "Use SET.");
-        return STATUS_ERROR;
-    }
+    char *copy = xstrdup(name);
+    for (char *p = copy; *p; p++)
+        *p = (char)(*p >= 'A' && *p <= 'Z' ? *p + 32 : *p);
+    return copy;
+}
+
+static enum status check_call(const char *name, const char *value, struct error *error_r)
+{
     if (value_refused(name, value, error_r))
         return STATUS_ERROR;
+    if (strncmp(name, "pgunison.", 9) != 0)
+        return STATUS_OK;
+    error_set(error_r, SQLSTATE_FEATURE_NOT_SUPPORTED, "set_config() of %s is not supported", name);
+    error_hint(error_r, "Use SET.");
+    return STATUS_ERROR;
+}
+
+/* Appends the call, and notes what it sets. What is wrong with its arguments the server will say. */
+static void add_call(struct client *c, const struct config_call *call, const char *name,
+                     const struct arg *args, struct set *s, struct buf *sql)
+{
+    const char *value = args[1].null ? NULL : text_of(&args[1]);
     if (strcmp(name, "transaction_isolation") == 0) {
         s->sets_isolation = true;
         s->isolation = isolation_of(value);
@@ -163,7 +171,24 @@ static enum status add_call(struct client *c, const struct config_call *call, co
     append_arg(sql, args[2].null ? NULL : text_of(&args[2]));
     buf_str(sql, ") AS ");
     quote_identifier(sql, slice_str(call->column));
-    return STATUS_OK;
+}
+
+static enum status read_call(struct client *c, const struct config_call *call,
+                             const struct route_params *params, struct set *s, struct buf *sql,
+                             struct error *error_r)
+{
+    struct arg args[3];
+    read_arg(&call->name, false, params, &args[0]);
+    read_arg(&call->value, false, params, &args[1]);
+    read_arg(&call->local, true, params, &args[2]);
+    char *name = folded(text_of(&args[0]));
+    enum status status = check_call(name, args[1].null ? NULL : text_of(&args[1]), error_r);
+    if (status == STATUS_OK)
+        add_call(c, call, name, args, s, sql);
+    free(name);
+    for (int a = 0; a < 3; a++)
+        buf_free(&args[a].text);
+    return status;
 }
 
 static enum dispatch verb_set_config(struct client *c, const struct plan *p,
@@ -175,16 +200,8 @@ static enum dispatch verb_set_config(struct client *c, const struct plan *p,
     struct set *s = set_new();
     s->wants_rows = true;
     buf_init(&sql);
-    for (uint32_t i = 0; i < p->n_configs && status == STATUS_OK; i++) {
-        const struct config_call *call = &p->configs[i];
-        struct arg args[3];
-        read_arg(&call->name, false, params, &args[0]);
-        read_arg(&call->value, false, params, &args[1]);
-        read_arg(&call->local, true, params, &args[2]);
-        status = add_call(c, call, args, s, &sql, &e);
-        for (int a = 0; a < 3; a++)
-            buf_free(&args[a].text);
-    }
+    for (uint32_t i = 0; i < p->n_configs && status == STATUS_OK; i++)
+        status = read_call(c, &p->configs[i], params, s, &sql, &e);
     enum dispatch d;
     if (status == STATUS_OK) {
         d = set_everywhere(c, s, buf_slice(&sql), "SELECT 1");

@@ -107,6 +107,15 @@ def many_settings(n):
     return [h.query("SET application_name = 'x'; " * n)], None
 
 
+def many_variables(n):
+    return [h.query("".join("SET my.v%d = 1;" % i for i in range(n)))], "C" * n + "Z"
+
+
+def set_configs(n):
+    calls = ", ".join("set_config('my.w%d', $%d, false)" % (i, i + 1) for i in range(n))
+    return [h.parse("SELECT " + calls), h.describe("S"), h.bind(*["1"] * n), h.execute(), h.SYNC], "1tT2DCZ"
+
+
 def joins(n):
     tables = "".join(" JOIN items t%d USING (id)" % i for i in range(n))
     return [h.query("EXPLAIN (ROUTE) SELECT count(*) FROM items t" + tables + " WHERE id = 1")], "TDCZ"
@@ -151,6 +160,8 @@ CASES = [
     (many_statements, 8000),
     (many_transactions, 20000),
     (many_settings, 8000),
+    (many_variables, 1000),
+    (set_configs, 800),
     (joins, 150),
     (outer_joins, 150),
     (pipeline, 4000),

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -289,6 +290,94 @@ static void many_sets_are_shared(void **state)
     varset_table_destroy(&t);
 }
 
+static void assert_members(struct varset *v, const char *expected)
+{
+    struct buf b;
+    buf_init(&b);
+    for (unsigned i = 0; i < v->n; i++)
+        buf_printf(&b, "%s=%s;", v->vars[i].name, v->vars[i].value);
+    buf_u8(&b, 0);
+    assert_string_equal((const char *)buf_head(&b), expected);
+    buf_free(&b);
+    varset_unref(&v);
+}
+
+static void many_changes_are_made_at_once_in_their_order(void **state)
+{
+    (void)state;
+    static const struct var_change changes[] = {
+        {"z", "26", false},    {"role", "admin", false},
+        {"my.x", "", true},    {"b", NULL, false},
+        {"a", "0", true},      {"my.y", "1", false},
+        {"my.y", "", true},    {"session_authorization", "u", false},
+        {"role", NULL, false}, {"z", "27", false},
+        {"none", NULL, false},
+    };
+    struct varset *v = set_of("a", "1", "b", "2", "c", "3", "my.x", "kept", NULL);
+    const size_t n = sizeof(changes) / sizeof(changes[0]);
+    struct varset *one_by_one = varset_ref(v), *all = varset_with_all(v, changes, n);
+    for (size_t i = 0; i < n; i++) {
+        if (changes[i].if_absent && varset_get(one_by_one, changes[i].name))
+            continue;
+        struct varset *next = varset_with(one_by_one, changes[i].name, changes[i].value);
+        varset_unref(&one_by_one);
+        one_by_one = next;
+    }
+    assert_true(varset_equal(all, one_by_one));
+    assert_int_equal(all->hash, one_by_one->hash);
+    assert_int_equal(all->parse_hash, one_by_one->parse_hash);
+    assert_true(all->customs && all->has_names);
+    varset_unref(&one_by_one);
+    assert_members(all, "a=1;c=3;my.x=kept;my.y=1;session_authorization=u;z=27;");
+    assert_members(varset_with_all(v, changes, 0), "a=1;b=2;c=3;my.x=kept;");
+    assert_members(varset_with_all(NULL, changes, 1), "z=26;");
+    assert_members(varset_with_all(NULL, NULL, 0), "");
+    varset_unref(&v);
+}
+
+static double cpu_seconds(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* The least of several, as others disturb caches. */
+static double cost_of_many(size_t n)
+{
+    double least = 1e9;
+    struct var_change *changes = malloc(n * sizeof *changes);
+    char(*names)[32] = malloc(n * sizeof *names);
+    for (size_t i = 0; i < n; i++) {
+        snprintf(names[i], sizeof names[i], "my.x%zu", i * 7919 % n);
+        changes[i] = (struct var_change){names[i], "1", i % 2 == 0};
+    }
+    for (int attempt = 0; attempt < 4; attempt++) {
+        double began = cpu_seconds();
+        struct varset *v = varset_with_all(NULL, changes, n);
+        struct varset *more = varset_with_customs(NULL, v);
+        assert_int_equal(v->n, n);
+        assert_int_equal(more->n, n);
+        assert_true(varset_diff(v, more, NULL, NULL, NULL));
+        assert_false(varset_diff(v, NULL, NULL, NULL, NULL));
+        double seconds = cpu_seconds() - began;
+        least = seconds < least ? seconds : least;
+        varset_unref(&v);
+        varset_unref(&more);
+    }
+    free(names);
+    free(changes);
+    return least;
+}
+
+static void many_changes_cost_no_more_than_they_are(void **state)
+{
+    (void)state;
+    double few = cost_of_many(5003), many = cost_of_many(20011);
+    if (many > 4 * 1.9 * few + 0.001)
+        fail_msg("5003 variables: %.1f ms, 20011: %.1f ms", few * 1e3, many * 1e3);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -305,6 +394,8 @@ int main(void)
         cmocka_unit_test(identities_are_left_first_and_entered_last),
         cmocka_unit_test(shared_sets_are_one_while_in_use),
         cmocka_unit_test(many_sets_are_shared),
+        cmocka_unit_test(many_changes_are_made_at_once_in_their_order),
+        cmocka_unit_test(many_changes_cost_no_more_than_they_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

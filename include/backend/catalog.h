@@ -50,18 +50,17 @@ void catalog_clear(struct catalog *c);
 /* Entries of relations that did not exist, of those that he asked for last: others may make them at any moment. They die,
  * and what plans keep of them. */
 void catalog_forget_missing(struct catalog *c, const void *wanted_by);
-/* clients choose the names: clear it, with the plans, when there are too many */
-/* What it takes of memory; catalog_derived() adds what its owner keeps in `extra`. */
+/* What it takes of memory; catalog_derived() adds what the relation's owner keeps in `extra`. */
 size_t catalog_bytes(const struct catalog *c);
-void catalog_derived(struct catalog *c, size_t bytes);
+void catalog_derived(struct catalog_relation *r, size_t bytes);
 size_t catalog_count(const struct catalog *c);
 /* context: what else the meaning of a name depends on (user and search_path). schema "": not qualified. NULL:
- * not loaded. */
+ * not loaded, or forgotten. It is there until the next catalog_load_finish(), which may forget it. */
 struct catalog_relation *catalog_find(struct catalog *c, const char *context, const char *schema,
                                       const char *name);
 
 /* False: not loaded. Effects (enum effect) of all functions of that name, in any schema if that is "". */
-bool catalog_function(const struct catalog *c, const char *schema, const char *name, uint16_t *effects_r);
+bool catalog_function(struct catalog *c, const char *schema, const char *name, uint16_t *effects_r);
 /* What of the application's own a statement may use without a call that shows it. */
 enum catalog_own_kind {
     CATALOG_OWN_ANYWHERE, /* any statement may: it has no name */

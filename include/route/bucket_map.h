@@ -12,7 +12,10 @@ struct bucket_map;
 struct bucket_map *bucket_map_create(const struct database_def *db, const struct table_map *table,
                                      uint32_t type_oid, bool deterministic_collation,
                                      struct error *error_r) MUST_CHECK;
-void bucket_map_destroy(struct bucket_map **m);
+/* Counted, as plans outlive what the catalog knows of their tables. Of one thread. */
+const struct bucket_map *bucket_map_ref(const struct bucket_map *m); /* NULL: NULL */
+void bucket_map_unref(struct bucket_map **m);
+size_t bucket_map_bytes(const struct bucket_map *m); /* of memory; NULL: 0 */
 /* Before the map is shared: the column's pg_attribute.atttypmod (-1, the default: none), so that a value is
    placed by what the column makes of it: timestamp(0) rounds. Blanks that varchar(n) may drop are an error
    0A000. */

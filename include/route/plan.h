@@ -180,8 +180,8 @@ struct plan {
     bool read_any_shard;
     /* Shards. With keys: each execution's keys name them; without: `fixed`. */
     const struct table_map *table;       /* whose keys; NULL: none */
-    const struct bucket_map *map;        /* owned by the catalog entry that the plan was made with */
-    const struct bucket_map **more_maps; /* of further tables with another kind of key */
+    const struct bucket_map *map;        /* a reference of the plan's own */
+    const struct bucket_map **more_maps; /* the same, of further tables with another kind of key */
     uint8_t n_more_maps;
     /* INSERT: a NULL key, or one that no shard has, is an error; else it only means that no row matches */
     bool stores_keys;

@@ -8,6 +8,7 @@
 #include "backend/control.h"
 #include "backend/pool.h"
 #include "base/budget.h"
+#include "base/recent.h"
 #include "conf/config.h"
 #include "net/mailbox.h"
 #include "net/tls.h"
@@ -123,7 +124,7 @@ struct session_env {
     struct plan_cache *plans;
     struct plan_scope *scope; /* what the plans in the cache were made with */
     uint64_t next_context;    /* names what plans depend on in the plan cache: private catalogs, texts */
-    struct hashmap numbers;   /* text -> its number: session_number_of() */
+    struct recent numbers;    /* text -> its number: session_number_of() */
     struct hashmap
         welcomes; /* "database\0user" -> struct welcome: what the home shard reported at its start */
     uint64_t welcomes_version;    /* defaults_version() of those */

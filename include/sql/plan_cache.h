@@ -30,6 +30,8 @@ void *plan_cache_get(struct plan_cache *c, const struct template *t, const struc
  * pinned once. */
 void plan_cache_put(struct plan_cache *c, const struct template *t, const struct plan_context *context,
                     const uint32_t *pinned, size_t n_pinned, void *plan, size_t plan_bytes);
+/* A plan that no look-up finds: it takes nobody's place, and ends when it is unpinned. */
+void plan_cache_put_once(struct plan_cache *c, void *plan, size_t plan_bytes);
 void plan_cache_unpin(struct plan_cache *c, void *plan);
 void plan_cache_clear(struct plan_cache *c);
 void plan_cache_limit(struct plan_cache *c, size_t max_bytes); /* evicts down to it; plans in use stay */

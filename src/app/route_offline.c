@@ -30,7 +30,7 @@ struct fake {
 static void fake_free(void *p)
 {
     struct fake *f = p;
-    bucket_map_destroy(&f->info.buckets);
+    bucket_map_unref(&f->info.buckets);
     free(f->schema);
     free(f->name);
     free(f);

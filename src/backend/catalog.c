@@ -2,8 +2,9 @@
  * Relations as the router needs them, one load at a time (catalog_sql.c has the query and the meaning of its
  * rows).
  *
- * A relation is one arena: it dies at catalog_clear(), and until then keeps its address. A load fills the
- * arena; finish decides, when everything is known, whose map counts:
+ * Clients choose the names that are asked for, so what was not asked for lately is forgotten (base/recent.h), and what does
+ * not exist as soon as who asked has planned with it. A relation is one arena, and keeps its address until then. A load
+ * fills the arena; finish decides, when everything is known, whose map counts:
  *
  *     listed itself  >  nearest listed ancestor  >  wildcard, if an ordinary table with that column  >  none
  *
@@ -15,9 +16,14 @@
  */
 #include "backend/catalog.h"
 
+#include "base/recent.h"
 #include "sql/effects.h"
 
+#include <stddef.h>
 #include <stdlib.h>
+
+/* Relations, and functions, of a database that are known at a time. */
+#define CATALOG_MAX_NAMES ((size_t)10000)
 
 struct ancestor { /* or what a view reads */
     const char *schema, *name;
@@ -28,16 +34,25 @@ struct ancestor { /* or what a view reads */
 
 struct entry {
     struct catalog_relation relation;
+    struct catalog *catalog; /* whose bytes its own are part of */
+    size_t bytes;
     struct arena arena;
+};
+
+struct function {
+    struct catalog *catalog;
+    size_t bytes;
+    uint16_t effects;
 };
 
 struct catalog {
     const struct database_def *db;
-    struct buf key;           /* scratch */
-    struct hashmap relations; /* "context\0schema\0name" -> struct entry */
-    size_t bytes;             /* of relations, functions, and what was derived from them */
-    struct hashmap functions; /* "schema\0name" -> effects + 1 */
-    struct entry *own;        /* whose arena has own_items; NULL: not loaded */
+    struct buf key;          /* scratch */
+    struct recent relations; /* "context\0schema\0name" -> struct entry */
+    struct hashmap missing;  /* the same of those that did not exist; until who asked has planned with them */
+    struct recent functions; /* "schema\0name" -> struct function */
+    size_t bytes;            /* of relations, functions, and what was derived from them */
+    struct entry *own;       /* whose arena has own_items; NULL: not loaded */
     const struct catalog_own *own_items;
     size_t n_own;
     char **custom_names;
@@ -63,34 +78,46 @@ struct catalog_load {
 static void free_entry(void *p)
 {
     struct entry *e = p;
+    if (e->bytes) /* else its load was aborted: the catalog may be gone */
+        e->catalog->bytes -= e->bytes;
     if (e->relation.extra && e->relation.free_extra)
         e->relation.free_extra(e->relation.extra);
     arena_free(&e->arena);
     free(e);
 }
 
+static void free_function(void *p)
+{
+    struct function *f = p;
+    f->catalog->bytes -= f->bytes;
+    free(f);
+}
+
 /* About what a map adds to a key. */
 #define KEY_BYTES ((size_t)64)
 
-static size_t entry_bytes(const struct entry *e, size_t key_len)
+/* It is part of its catalog from here on. */
+static void count_entry(struct entry *e, size_t key_len)
 {
-    return heap_bytes(sizeof(*e)) + arena_bytes(&e->arena) + heap_bytes(KEY_BYTES + key_len);
+    e->bytes = heap_bytes(sizeof(*e)) + arena_bytes(&e->arena) + heap_bytes(KEY_BYTES + key_len);
+    e->catalog->bytes += e->bytes;
 }
 
 struct catalog *catalog_create(const struct database_def *db)
 {
     struct catalog *c = xcalloc(1, sizeof(*c));
     c->db = db;
-    hashmap_init(&c->relations);
-    hashmap_init(&c->functions);
+    recent_init(&c->relations, CATALOG_MAX_NAMES, free_entry);
+    recent_init(&c->functions, CATALOG_MAX_NAMES, free_function);
+    hashmap_init(&c->missing);
     return c;
 }
 
 void catalog_clear(struct catalog *c)
 {
-    hashmap_free(&c->relations, free_entry);
-    hashmap_free(&c->functions, NULL);
-    c->bytes = 0;
+    recent_clear(&c->relations);
+    recent_clear(&c->functions);
+    hashmap_free(&c->missing, free_entry);
     if (c->own)
         free_entry(c->own);
     c->own = NULL;
@@ -101,14 +128,14 @@ void catalog_forget_missing(struct catalog *c, const void *wanted_by)
     struct hashmap_iter it;
     struct slice key;
     void *value;
-    for (hashmap_iter_init(&c->relations, &it); hashmap_next(&c->relations, &it, &key, &value);) {
+    for (hashmap_iter_init(&c->missing, &it); hashmap_next(&c->missing, &it, &key, &value);) {
         struct entry *e = value;
-        if (e->relation.exists || e->relation.wanted_by != wanted_by)
+        if (e->relation.wanted_by != wanted_by)
             continue;
-        c->bytes -= entry_bytes(e, key.len);
-        hashmap_remove(&c->relations, key);
+        hashmap_remove(&c->missing, key);
         free_entry(e);
     }
+    hashmap_fit(&c->missing);
 }
 
 void catalog_destroy(struct catalog **c)
@@ -129,14 +156,16 @@ size_t catalog_bytes(const struct catalog *c)
     return sizeof(*c) + c->bytes;
 }
 
-void catalog_derived(struct catalog *c, size_t bytes)
+void catalog_derived(struct catalog_relation *r, size_t bytes)
 {
-    c->bytes += bytes;
+    struct entry *e = (struct entry *)((char *)r - offsetof(struct entry, relation));
+    e->bytes += bytes;
+    e->catalog->bytes += bytes;
 }
 
 size_t catalog_count(const struct catalog *c)
 {
-    return c->relations.count;
+    return recent_count(&c->relations) + c->missing.count;
 }
 
 /* Good until the next call. */
@@ -152,7 +181,10 @@ static struct slice key_of(struct catalog *c, const char *context, const char *s
 struct catalog_relation *catalog_find(struct catalog *c, const char *context, const char *schema,
                                       const char *name)
 {
-    struct entry *e = hashmap_get(&c->relations, key_of(c, context, schema, name));
+    struct slice key = key_of(c, context, schema, name);
+    struct entry *e = recent_get(&c->relations, key);
+    if (!e)
+        e = hashmap_get(&c->missing, key);
     return e ? &e->relation : NULL;
 }
 
@@ -164,14 +196,11 @@ static struct slice function_key(struct buf *b, const char *schema, const char *
     return buf_slice(b);
 }
 
-bool catalog_function(const struct catalog *c, const char *schema, const char *name, uint16_t *effects_r)
+bool catalog_function(struct catalog *c, const char *schema, const char *name, uint16_t *effects_r)
 {
-    struct buf b;
-    buf_init(&b);
-    uintptr_t found = (uintptr_t)hashmap_get(&c->functions, function_key(&b, schema, name));
-    buf_free(&b);
-    *effects_r = found ? (uint16_t)(found - 1) : 0;
-    return found != 0;
+    const struct function *f = recent_get(&c->functions, function_key(&c->key, schema, name));
+    *effects_r = f ? f->effects : 0;
+    return f != NULL;
 }
 
 bool catalog_own(const struct catalog *c, const struct catalog_own **items_r, size_t *n_r)
@@ -327,7 +356,7 @@ struct catalog_load *catalog_load_begin(struct catalog *c, const char *context, 
     struct catalog_load *l = xcalloc(1, sizeof(*l));
     struct entry *e = l->entry = xcalloc(1, sizeof(*e));
     arena_init(&e->arena);
-    l->catalog = c;
+    l->catalog = e->catalog = c;
     l->key = arena_slice(&e->arena, key_of(c, context, schema, name));
     l->schema = e->relation.schema = arena_strdup(&e->arena, schema ? schema : "");
     l->name = e->relation.name = arena_strdup(&e->arena, name);
@@ -508,41 +537,62 @@ static void keep_own(struct catalog_load *l)
         free_entry(l->entry); /* another load was first */
     } else {
         c->own = l->entry;
-        c->bytes += entry_bytes(l->entry, 0);
+        count_entry(l->entry, 0);
         c->own_items = l->own;
         c->n_own = l->n_own;
     }
     free(l);
 }
 
-struct catalog_relation *catalog_load_finish(struct catalog_load **lp)
+static void keep_function(struct catalog_load *l)
 {
-    struct catalog_load *l = *lp;
-    *lp = NULL;
-    struct entry *known = hashmap_get(&l->catalog->relations, l->key), *e = l->entry;
-    if (l->is_own) {
-        keep_own(l);
-        return NULL;
+    struct catalog *c = l->catalog;
+    uint16_t effects;
+    if (!catalog_function(c, l->schema, l->name, &effects)) { /* else another load was first */
+        struct slice key = function_key(&c->key, l->schema, l->name);
+        struct function *f = xcalloc(1, sizeof(*f));
+        *f = (struct function){.catalog = c, .effects = l->effects};
+        f->bytes = heap_bytes(sizeof(*f)) + heap_bytes(KEY_BYTES + key.len);
+        c->bytes += f->bytes;
+        recent_put(&c->functions, key, f);
     }
-    if (l->is_function) {
-        l->catalog->bytes += KEY_BYTES + heap_bytes(strlen(l->schema) + strlen(l->name));
-        (void)hashmap_put(&l->catalog->functions, function_key(&l->catalog->key, l->schema, l->name),
-                          (void *)(uintptr_t)(l->effects + 1u));
-        free_entry(e);
-        free(l);
-        return NULL;
-    }
+    free_entry(l->entry);
+    free(l);
+}
+
+static struct catalog_relation *keep_relation(struct catalog_load *l)
+{
+    struct catalog *c = l->catalog;
+    struct entry *e = l->entry, *known = recent_get(&c->relations, l->key);
+    if (!known)
+        known = hashmap_get(&c->missing, l->key);
     if (known) {
-        free_entry(e); /* plans may hold the other one */
+        free_entry(e);
     } else {
         known = e;
         e->relation.map = map_of(l);
         judge_view(l);
-        hashmap_put(&l->catalog->relations, l->key, e);
-        l->catalog->bytes += entry_bytes(e, l->key.len);
+        count_entry(e, l->key.len);
+        if (e->relation.exists)
+            recent_put(&c->relations, l->key, e);
+        else
+            hashmap_put(&c->missing, l->key, e);
     }
     free(l);
     return &known->relation;
+}
+
+struct catalog_relation *catalog_load_finish(struct catalog_load **lp)
+{
+    struct catalog_load *l = *lp;
+    *lp = NULL;
+    if (!l->is_own && !l->is_function)
+        return keep_relation(l);
+    if (l->is_own)
+        keep_own(l);
+    else
+        keep_function(l);
+    return NULL;
 }
 
 void catalog_load_abort(struct catalog_load **l)

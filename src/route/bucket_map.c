@@ -32,6 +32,7 @@ struct listed {
 };
 
 struct bucket_map {
+    unsigned refs;
     enum table_method method;
     uint32_t type_oid;
     int32_t typmod;
@@ -210,6 +211,7 @@ struct bucket_map *bucket_map_create(const struct database_def *db, const struct
 {
     struct bucket_map *m = xcalloc(1, sizeof(*m));
     arena_init(&m->arena);
+    m->refs = 1;
     m->method = table->method;
     m->type_oid = type_oid;
     m->typmod = -1;
@@ -220,17 +222,30 @@ struct bucket_map *bucket_map_create(const struct database_def *db, const struct
     m->hashes_integers =
         table->method == TABLE_HASH && (type_oid == OID_INT2 || type_oid == OID_INT4 || type_oid == OID_INT8);
     if (fill(m, table, deterministic_collation, error_r) != STATUS_OK)
-        bucket_map_destroy(&m);
+        bucket_map_unref(&m);
     return m;
 }
 
-void bucket_map_destroy(struct bucket_map **m)
+const struct bucket_map *bucket_map_ref(const struct bucket_map *m)
 {
-    if (!*m)
-        return;
-    arena_free(&(*m)->arena);
-    free(*m);
+    if (m)
+        ((struct bucket_map *)(uintptr_t)m)->refs++;
+    return m;
+}
+
+size_t bucket_map_bytes(const struct bucket_map *m)
+{
+    return m ? heap_bytes(sizeof(*m)) + arena_bytes(&m->arena) : 0;
+}
+
+void bucket_map_unref(struct bucket_map **m)
+{
+    struct bucket_map *map = *m;
     *m = NULL;
+    if (!map || --map->refs > 0)
+        return;
+    arena_free(&map->arena);
+    free(map);
 }
 
 void bucket_map_set_typmod(struct bucket_map *m, int32_t typmod)

@@ -102,7 +102,7 @@ static void plan_copy_in(struct router *r, const struct sql_statement *stmt, con
         return;
     }
     p->table = leaf->map;
-    p->map = leaf->info->buckets;
+    p->map = bucket_map_ref(leaf->info->buckets);
     if (!has_key)
         plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED, "Add it to the columns of the COPY.",
                     "COPY into the sharded table \"%s\" leaves out its key column \"%s\"", leaf_name(leaf),

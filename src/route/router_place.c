@@ -211,7 +211,7 @@ static bool map_number(struct router *r, const struct leaf *leaf, uint8_t *numbe
 {
     struct plan *p = r->plan;
     if (!p->map) {
-        p->map = leaf->info->buckets;
+        p->map = bucket_map_ref(leaf->info->buckets);
         p->table = leaf->map;
         r->first_keyed = leaf;
     }
@@ -230,7 +230,7 @@ static bool map_number(struct router *r, const struct leaf *leaf, uint8_t *numbe
         arena_alloc(r->keep, (size_t)(p->n_more_maps + 1) * sizeof(struct bucket_map *));
     if (p->n_more_maps)
         memcpy(grown, p->more_maps, p->n_more_maps * sizeof(struct bucket_map *));
-    grown[p->n_more_maps++] = leaf->info->buckets;
+    grown[p->n_more_maps++] = bucket_map_ref(leaf->info->buckets);
     p->more_maps = grown;
     *number_r = p->n_more_maps;
     return true;

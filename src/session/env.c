@@ -11,6 +11,8 @@
 #include <sys/random.h>
 
 #define JANITOR_PERIOD_US 250000
+/* Users, roles and search paths that are numbered at a time: clients make them up. */
+#define NUMBERED_TEXTS 10000
 
 void session_shared_init(struct session_shared *s)
 {
@@ -191,7 +193,7 @@ void session_env_init(struct session_env *env, struct loop *loop, unsigned worke
     list_init(&env->links_free);
     hashmap_init(&env->cancel_keys);
     hashmap_init(&env->welcomes);
-    hashmap_init(&env->numbers);
+    recent_init(&env->numbers, NUMBERED_TEXTS, NULL);
     env->varsets = varset_table_create();
     template_init(&env->scratch_template);
     buf_init(&env->scratch);
@@ -210,7 +212,7 @@ void session_env_deinit(struct session_env *env)
     hashmap_free(&env->cancel_keys, NULL);
     login_forget_welcomes(env);
     hashmap_free(&env->welcomes, NULL);
-    hashmap_free(&env->numbers, NULL);
+    recent_clear(&env->numbers);
     varset_table_destroy(&env->varsets);
     template_free(&env->scratch_template);
     buf_free(&env->scratch);

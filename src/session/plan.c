@@ -17,11 +17,6 @@
 #include <assert.h>
 #include <stdlib.h>
 
-/* Names that clients make up must not fill the memory: past this all is forgotten, and loaded again as
- * needed. */
-#define CATALOG_MAX_RELATIONS 10000
-/* The same for users, roles and search paths. */
-#define NUMBERED_TEXTS 10000
 /* Names that are noted at once; more are asked for again. */
 #define LOADS_MAX 4096
 /* Planning is tried so often, as others' DDL makes what was learned old; then with a catalog of its own. */
@@ -41,7 +36,6 @@ struct load_queue {
 struct plan_scope {
     unsigned refs; /* the environment's, one per plan in use, one per load under way */
     uint64_t version;
-    size_t relations; /* loaded so far; a bound on memory */
     struct config *config;
     size_t n;
     struct catalog *catalogs[];
@@ -104,8 +98,7 @@ size_t session_catalog_count(const struct session_env *env)
 /* DDL has passed since? */
 void session_check_scope(struct session_env *env)
 {
-    if (env->scope->relations > CATALOG_MAX_RELATIONS ||
-        env->scope->version != atomic_load_explicit(&env->shared->catalog_version, memory_order_acquire))
+    if (env->scope->version != atomic_load_explicit(&env->shared->catalog_version, memory_order_acquire))
         session_scope_renew(env);
 }
 
@@ -126,17 +119,15 @@ static struct catalog *catalog_of(struct client *c)
     return c->txn.catalog ? c->txn.catalog : c->env->scope->catalogs[c->db->index];
 }
 
-/* A number for a text: equal texts have one number, and no number is ever given to two texts. A text may get
-   another number once too many are known. */
+/* A number for a text: equal texts have one number, and no number is ever given to two texts. A text that was not asked
+   for lately may get another number: what was planned under the first one is planned again then. */
 uint64_t session_number_of(struct session_env *env, struct slice text)
 {
-    uint64_t id = (uint64_t)(uintptr_t)hashmap_get(&env->numbers, text);
+    uint64_t id = (uint64_t)(uintptr_t)recent_get(&env->numbers, text);
     if (id)
         return id;
-    if (env->numbers.count >= NUMBERED_TEXTS)
-        hashmap_free(&env->numbers, NULL);
     id = ++env->next_context;
-    hashmap_put(&env->numbers, text, (void *)(uintptr_t)id);
+    recent_put(&env->numbers, text, (void *)(uintptr_t)id);
     return id;
 }
 
@@ -172,7 +163,7 @@ static const char *name_context(struct client *c, struct buf *b)
 static void free_table_info(void *p)
 {
     struct table_info *t = p;
-    bucket_map_destroy(&t->buckets);
+    bucket_map_unref(&t->buckets);
     free(t->columns);
     free(t);
 }
@@ -247,8 +238,9 @@ static const struct table_info *lookup(void *arg, const char *schema, const char
     if (!r->extra) {
         r->extra = table_info_of(c->db, r);
         r->free_extra = free_table_info;
-        catalog_derived(catalog_of(c), heap_bytes(sizeof(struct table_info)) +
-                                           heap_bytes(r->n_columns * sizeof(struct table_column)));
+        const struct table_info *t = r->extra;
+        catalog_derived(r, heap_bytes(sizeof *t) + heap_bytes(r->n_columns * sizeof *t->columns) +
+                               bucket_map_bytes(t->buckets));
     }
     if (!r->exists) {
         c->saw_missing = true;
@@ -494,7 +486,6 @@ void plan_catalog_message(struct client *c, struct link *l, const struct frame *
         struct catalog_relation *r = catalog_load_finish(&c->loading);
         if (r && !r->exists)
             note_missing(c, r);
-        c->loading_scope->relations++;
         loading_ends(c);
     }
     if (c->txn.state == TXN_NONE && !l->pinned && !l->open_pipeline)
@@ -685,12 +676,13 @@ enum plan_result session_plan(struct client *c, const struct template *t, uint32
             load_end(c);
             return PLAN_FAILED;
         }
+        size_t bytes = arena_bytes(&p->arena) + heap_bytes(sizeof *p);
         /* A relation that does not exist may be made by others at any moment: neither the plan nor the
          * knowledge is kept. */
         if (c->saw_missing)
-            context.numbers[CONTEXT_CATALOG] = ++env->next_context;
-        plan_cache_put(env->plans, t, &context, p->pinned, p->n_pinned, p,
-                       arena_bytes(&p->arena) + heap_bytes(sizeof *p));
+            plan_cache_put_once(env->plans, p, bytes);
+        else
+            plan_cache_put(env->plans, t, &context, p->pinned, p->n_pinned, p, bytes);
         load_end(c);
         p->scope = env->scope;
     }

@@ -12,7 +12,8 @@
  * Entries are found from three sides: by values (tables below), by plan (for unpin), and in order of use.
  * Invariants:
  *  - refs > 0: somebody uses the plan; the entry is not in the list `idle`, which eviction takes from.
- *  - family == NULL: detached (replaced or cleared while in use): unpin destroys it. It is in by_plan only.
+ *  - family == NULL: detached (replaced or cleared while in use, or never to be found): unpin destroys it. It is in
+ *    by_plan only.
  *  - a family exists as long as it has an entry.
  * Entries with refs == 0 are in `idle`, least recently used last; only those can be evicted, so bytes may
  * exceed the limit while more than that is in use.
@@ -127,6 +128,7 @@ struct entry {
     struct shape *shape;
     void *plan;
     uint32_t refs;
+    bool once; /* never to be found; its bytes are no part of stats.bytes */
     size_t bytes, values_len;
     uint8_t values[]; /* per pinned literal its length (4 bytes) and its bytes, quotes and all */
 };
@@ -139,7 +141,8 @@ struct plan_cache {
     struct entry
         *last;     /* the one found last, whose plan most likely is the next to be unpinned; NULL: none */
     size_t tables; /* bytes of the three tables */
-    struct plan_cache_stats stats; /* bytes: without the tables */
+    size_t once;   /* bytes of entries that are not to be found */
+    struct plan_cache_stats stats; /* bytes: without those two */
 };
 
 static inline uint64_t mix(uint64_t a, uint64_t b)
@@ -272,7 +275,7 @@ static void entry_free(struct plan_cache *c, struct entry *e)
     if (c->last == e)
         c->last = NULL;
     table_remove(&c->by_plan, &e->by_plan);
-    c->stats.bytes -= e->bytes;
+    *(e->once ? &c->once : &c->stats.bytes) -= e->bytes;
     if (c->destroy_plan)
         c->destroy_plan(e->plan);
     free(e);
@@ -436,6 +439,18 @@ void plan_cache_put(struct plan_cache *c, const struct template *t, const struct
     evict(c);
 }
 
+void plan_cache_put_once(struct plan_cache *c, void *plan, size_t plan_bytes)
+{
+    struct entry *e = xcalloc(1, sizeof(*e));
+    e->plan = plan;
+    e->bytes = heap_bytes(sizeof(*e)) + plan_bytes;
+    e->refs = 1;
+    e->once = true;
+    c->once += e->bytes;
+    table_add(&c->by_plan, &e->by_plan, plan_hash(plan));
+    count_tables(c);
+}
+
 static __attribute__((noinline)) struct entry *entry_of(const struct plan_cache *c, const void *plan)
 {
     struct node *n = table_first(&c->by_plan, plan_hash(plan));
@@ -485,5 +500,5 @@ void plan_cache_limit(struct plan_cache *c, size_t max_bytes)
 void plan_cache_get_stats(const struct plan_cache *c, struct plan_cache_stats *s_r)
 {
     *s_r = c->stats;
-    s_r->bytes += c->tables;
+    s_r->bytes += c->tables + c->once;
 }

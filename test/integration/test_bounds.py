@@ -44,3 +44,22 @@ def test_a_message_that_no_server_takes_is_refused_by_its_length(make_proxy):
             assert error["C"] == "08P01", error
             assert other.one("SELECT 1") == 1
     big.check()
+
+
+def kept(proxy):
+    """What the worker knows of statements and of tables."""
+    with proxy.console() as c:
+        used = {row["name"]: row["used"] for row in c.dicts("SHOW MEM")}
+    return used["plans"], used["catalogs"]
+
+
+def test_invented_names_push_nobody_out(proxy):
+    """Whatever a client asks for that does not exist: what others use is not forgotten for it."""
+    with proxy.session() as other, proxy.session() as s:
+        for i in range(20):
+            other.run("SELECT v AS v%d FROM items WHERE id = 1" % i)
+        plans, relations = kept(proxy)
+        assert plans >= 20 and relations >= 1
+        for i in range(100):
+            s.fails("SELECT * FROM invented_%d" % i)
+        assert kept(proxy) == (plans, relations)

@@ -532,6 +532,64 @@ static int group_teardown(void **state)
 
 #define CATALOG_TEST(f) cmocka_unit_test_setup(f, before_each)
 
+static struct slice text_or_null(const char *s)
+{
+    return s ? slice_str(s) : slice_of(NULL, 0);
+}
+
+/* As a shard would answer; NULL: there is no such relation. */
+static void answer(const char *name, const char *relkind)
+{
+    struct error e;
+    struct catalog_load *l = catalog_load_begin(catalog, "user", "", name);
+    const char *row[9] = {"R", "public", name, relkind, "f", NULL, NULL, NULL, NULL};
+    struct slice values[9];
+    for (int i = 0; i < 9; i++)
+        values[i] = text_or_null(row[i]);
+    if (relkind)
+        assert_int_equal(catalog_load_row(l, values, 9, &e), STATUS_OK);
+    catalog_load_finish(&l)->wanted_by = catalog;
+}
+
+/* Whatever else is asked for, what is in use is known; and nothing grows. */
+static void names_that_clients_make_up_push_nobody_out(void **state)
+{
+    char name[32];
+    uint16_t effects;
+    (void)state;
+    catalog_clear(catalog);
+    answer("used", "r");
+    size_t one = catalog_bytes(catalog);
+    for (int i = 0; i < 60000; i++) {
+        bool exists = i % 2 == 0;
+        snprintf(name, sizeof name, "made_up_%d", i);
+        answer(name, exists ? "r" : NULL);
+        assert_int_equal(catalog_find(catalog, "user", "", name)->exists, exists);
+        struct catalog_load *l = catalog_load_begin_function(catalog, "", name);
+        assert_null(catalog_load_finish(&l));
+        if (i % 100 == 0) {
+            catalog_forget_missing(catalog, catalog);
+            assert_non_null(catalog_find(catalog, "user", "", "used"));
+            assert_true(catalog_function(catalog, "", "made_up_0", &effects));
+            assert_true(catalog_count(catalog) <= 20000);
+        }
+    }
+    assert_false(catalog_function(catalog, "", "made_up_1", &effects));
+    assert_true(catalog_bytes(catalog) < 20000 * 2 * one);
+    catalog_clear(catalog);
+    answer("used", "r");
+    assert_int_equal(catalog_bytes(catalog), one);
+    answer("missing", NULL);
+    static int extra;
+    struct catalog_relation *r = catalog_find(catalog, "user", "", "missing");
+    r->extra = &extra;
+    r->free_extra = free_extra;
+    catalog_derived(r, 1000);
+    catalog_forget_missing(catalog, catalog);
+    assert_int_equal(catalog_bytes(catalog), one);
+    assert_null(catalog_find(catalog, "user", "", "missing"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -550,6 +608,7 @@ int main(void)
         CATALOG_TEST(functions_are_read),
         CATALOG_TEST(functions_may_write),
         CATALOG_TEST(relations_tell_what_their_code_does),
+        CATALOG_TEST(names_that_clients_make_up_push_nobody_out),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

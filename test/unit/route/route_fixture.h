@@ -155,7 +155,7 @@ static inline int fixture_teardown(void **state)
     plan_destroy(f->plan);
     template_free(&f->t);
     for (unsigned i = 0; i < f->n_tables; i++) {
-        bucket_map_destroy(&f->infos[i].buckets);
+        bucket_map_unref(&f->infos[i].buckets);
         for (uint16_t c = 0; c < f->infos[i].n_columns; c++)
             free((char *)(uintptr_t)f->infos[i].columns[c].name);
         free(f->infos[i].columns);

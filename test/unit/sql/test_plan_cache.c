@@ -300,6 +300,33 @@ static void a_plan_over_the_limit_lives_while_it_is_used(void **state)
     assert_int_equal(stats().entries, 0);
 }
 
+/* What a client makes up must not push out what others use. */
+static void a_plan_that_is_not_kept_takes_nobodys_place(void **state)
+{
+    (void)state;
+    struct plan_cache_stats before, s;
+    put("select kept", &plans[0]);
+    plan_cache_get_stats(cache, &before);
+    for (int i = 1; i < 1000; i++) {
+        plan_cache_put_once(cache, &plans[i], 100000);
+        plan_cache_get_stats(cache, &s);
+        assert_true(s.bytes > before.bytes + 100000);
+        assert_int_equal(s.entries, 1);
+        assert_int_equal(plans[i].destroyed, 0);
+        if (i == 500) { /* others may come and go, and all be dropped, meanwhile */
+            put("select other", &plans[1500]);
+            plan_cache_clear(cache);
+            put("select kept", &plans[1501]);
+        }
+        plan_cache_unpin(cache, &plans[i]);
+        assert_int_equal(plans[i].destroyed, 1);
+    }
+    plan_cache_get_stats(cache, &s);
+    assert_int_equal(s.bytes, before.bytes);
+    assert_int_equal(s.evictions, 0);
+    assert_ptr_equal(peek("select kept"), &plans[1501]);
+}
+
 static void replacing_a_plan_in_use_keeps_it_until_it_is_let_go(void **state)
 {
     (void)state;
@@ -412,6 +439,7 @@ int main(void)
         SMALL(least_recently_used_goes_first),
         SMALL(plans_in_use_are_not_evicted),
         SMALL(a_plan_over_the_limit_lives_while_it_is_used),
+        SMALL(a_plan_that_is_not_kept_takes_nobodys_place),
         TEST(replacing_a_plan_in_use_keeps_it_until_it_is_let_go),
         TEST(clearing_spares_plans_in_use),
         TEST(hits_do_not_allocate),

@@ -4,15 +4,15 @@ SIM_HDRS := $(wildcard test/sim/*.h src/txn/*.h include/txn/*.h)
 SIM_TXN  := $(sort $(wildcard src/txn/*.c))
 # Every name of the enumeration but the first, BUG_NONE.
 SIM_BUGS := $(shell seq 1 $$(($$(grep -c '^    BUG_' src/txn/seeded_bug.h) - 1)))
-SIM_CC    = $(CC) $(CPPFLAGS) -Isrc $(CFLAGS)
+SIM_CC    = $(CC) $(ALL_CPPFLAGS) -Isrc $(ALL_CFLAGS)
 
 $(BUILD)/sim/sim: $(SIM_SRCS) $(SIM_HDRS) $(SIM_TXN) $(call lib,base)
 	@mkdir -p $(@D)
-	$(SIM_CC) -o $@ $(SIM_SRCS) $(SIM_TXN) $(call lib,base) $(LDFLAGS) -lcrypto
+	$(SIM_CC) -o $@ $(SIM_SRCS) $(SIM_TXN) $(call lib,base) $(TEST_LDFLAGS) -lcrypto
 
 $(BUILD)/sim/bug_%: $(SIM_SRCS) $(SIM_HDRS) $(SIM_TXN) $(call lib,base)
 	@mkdir -p $(@D)
-	$(SIM_CC) -DPGUNISON_SEEDED_BUG=$* -o $@ $(SIM_SRCS) $(SIM_TXN) $(call lib,base) $(LDFLAGS) -lcrypto
+	$(SIM_CC) -DPGUNISON_SEEDED_BUG=$* -o $@ $(SIM_SRCS) $(SIM_TXN) $(call lib,base) $(TEST_LDFLAGS) -lcrypto
 
 # Other schedules: make check-sim SIM_SCHEDULES=1000000 SIM_SEED=100001
 SIM_SCHEDULES ?= $(if $(SAN),20000,100000)

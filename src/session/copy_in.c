@@ -272,10 +272,9 @@ static void data_split(struct client *c, const struct frame *f)
     struct copy_in *k = c->copy;
     struct error e;
     if (f->type == MSG_COPY_FAIL) {
-        char reason[256];
-        snprintf(reason, sizeof reason, "%.*s", (int)(f->body.len < 255 ? f->body.len : 255),
-                 (const char *)f->body.data);
+        char *reason = xstrndup(f->body.data, f->body.len);
         fail_shards(c, reason); /* each answers with an error; the first is the client's */
+        free(reason);
         return;
     }
     if (f->type == MSG_COPY_DATA) {

@@ -378,6 +378,20 @@ def test_copy_in_large_messages(proxy, table, kb):
             w.ask(h.query("DELETE FROM %s WHERE id >= 1000" % table))
 
 
+def test_the_reason_of_a_failed_copy_is_whole(proxy, oracle):
+    """Cut in the middle of a character it would be another error."""
+    for reason in ("no", "\u00e9" * 300, "x" * 254 + "\u00e9", ""):
+        errors = []
+        for server in (proxy, oracle):
+            with server.wire() as w:
+                w.send(h.query("COPY scratch (id, v, t) FROM STDIN"))
+                w.until("G")
+                w.send(h.copy_fail(reason))
+                errors.append(h.fields(dict(w.until_ready())["E"]))
+        assert errors[0]["M"] == errors[1]["M"] == "COPY from stdin failed: " + reason
+        assert errors[0]["C"] == errors[1]["C"]
+
+
 def test_several_statements_in_one_query_are_one_transaction(pair):
     pair.run("TRUNCATE scratch")
     pair.run("INSERT INTO scratch VALUES (1, 1, 'a'); INSERT INTO scratch VALUES (2, 2, 'b'), (3, 3, 'c'); UPDATE scratch SET v = v + 1")

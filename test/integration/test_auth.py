@@ -1,5 +1,7 @@
 """Logging in: libpq is the other side, and a plain server says what is right."""
 import hashlib
+import os
+import time
 
 import psycopg2
 import pytest
@@ -79,6 +81,38 @@ def test_an_unknown_user_and_a_wrong_password_look_the_same(proxy):
     known, unknown, again = exchange("scram"), exchange("nobo1"), exchange("nobo1")
     assert known[:4] == unknown[:4]
     assert unknown[4] == again[4] != known[4]
+
+
+def cpu_seconds(proxy):
+    total = 0
+    for task in os.listdir("/proc/%d/task" % proxy.process.pid):
+        with open("/proc/%d/task/%s/schedstat" % (proxy.process.pid, task), encoding="ascii") as f:
+            total += int(f.read().split()[0])
+    return total / 1e9
+
+
+def cost_of_refusals(proxy, user, n):
+    """CPU of all threads for each of n logins with a wrong password; the lesser of two rounds."""
+    least = []
+    for _ in range(2):
+        began = cpu_seconds(proxy)
+        for _ in range(n):
+            refused(proxy, user, "wrong")
+        least.append((cpu_seconds(proxy) - began) / n)
+    return min(least)
+
+
+@pytest.mark.parametrize("user", ["scram", "app", "hashed", "empty", "nobody"])
+def test_who_is_not_let_in_pays_for_the_derivation_himself(proxy, user):
+    """4,096 rounds of PBKDF2 are the client's to compute: whoever asks without a password must not buy them."""
+    if proxy.has_sanitizer():
+        pytest.skip("what hashes cost is not what they cost users")
+    refused(proxy, user, "wrong")
+    began = time.thread_time()
+    for _ in range(20):
+        hashlib.pbkdf2_hmac("sha256", b"wrong", b"0123456789abcdef", 4096)
+    derivation = (time.thread_time() - began) / 20
+    assert cost_of_refusals(proxy, user, 8) < derivation / 2
 
 
 def test_non_ascii_names_and_passwords(proxy, pg):

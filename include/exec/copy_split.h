@@ -42,7 +42,8 @@ struct copy_split *copy_split_create(const struct copy_split_options *o);
 void copy_split_destroy(struct copy_split **s);
 
 /* Errors: 22P04 as the server words them, 54000 for a row longer than max_row_bytes, and the sink's own.
-   DETAIL gets the line. After an error the split is dead. Bytes after the end-of-copy marker are ignored, as
+   DETAIL gets the line. After an error, and after the end, the split is dead: all
+   that comes is 08P01. Bytes after the end-of-copy marker are ignored, as
    the server does. */
 enum status copy_split_feed(struct copy_split *s, struct slice payload, struct error *error_r) MUST_CHECK;
 /* CopyDone: the last row, if it had no end of line, and the trailer. */

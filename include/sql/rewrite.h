@@ -24,8 +24,10 @@ struct text_sink {
     void *arg;
 };
 
-/* Offset in template text of a byte offset in the statement (which may not lie inside a literal or comment).
- */
+/* Offset in template text of a byte offset in the statement, which may not lie inside a comment. REWRITE_NOWHERE: it lies
+   inside a literal, or behind the end. Offsets are the parser's, the template is the lexer's: should they ever read a text
+   in two ways, the plan must not be made (rewrite_fits()). */
+#define REWRITE_NOWHERE UINT32_MAX
 uint32_t rewrite_template_offset(const struct template *t, uint32_t statement_offset);
 /* The same for many offsets, which ascend: each goes on from the one before. Begin with {.t = template}. */
 struct rewrite_cursor {
@@ -33,6 +35,10 @@ struct rewrite_cursor {
     uint32_t at, template_at; /* the offset before, in the statement and in the template */
 };
 uint32_t rewrite_cursor_offset(struct rewrite_cursor *c, uint32_t statement_offset);
+/* Whether this can be done: spans lie within the text, in order, and cut no mask. To be asked when a plan is made; what
+   follows relies on it. */
+bool rewrite_fits(const struct rewrite *r, const struct template *t);
+bool rewrite_span_fits(const struct template *t, uint32_t from, uint32_t to);
 /* The edited statement, piece by piece: long literals are not copied. */
 void rewrite_pieces(const struct rewrite *r, const struct template *t, const struct text_sink *sink);
 void rewrite_span_pieces(const struct template *t, uint32_t from, uint32_t to, const struct text_sink *sink);

@@ -17,7 +17,6 @@
 #include "base/arena.h"
 #include "base/blob.h"
 #include "copy_private.h"
-#include <assert.h>
 #include <stdlib.h>
 
 enum stage { STAGE_READING, STAGE_ENDED, STAGE_FINISHED, STAGE_FAILED };
@@ -298,9 +297,15 @@ static enum status finish_tuples(struct copy_split *s, struct error *error_r)
 
 /* --- both ------------------------------------------------------------------------------------- */
 
+static enum status out_of_turn(struct error *error_r)
+{
+    return error_set(error_r, SQLSTATE_PROTOCOL_VIOLATION, "COPY data came behind the end of a COPY");
+}
+
 enum status copy_split_feed(struct copy_split *s, struct slice payload, struct error *error_r)
 {
-    assert(s->stage == STAGE_READING || s->stage == STAGE_ENDED);
+    if (s->stage != STAGE_READING && s->stage != STAGE_ENDED)
+        return out_of_turn(error_r);
     bool binary = s->spec.format == COPY_BINARY;
     if (payload.len == 0)
         return STATUS_OK;
@@ -315,7 +320,8 @@ enum status copy_split_feed(struct copy_split *s, struct slice payload, struct e
 
 enum status copy_split_finish(struct copy_split *s, struct error *error_r)
 {
-    assert(s->stage == STAGE_READING || s->stage == STAGE_ENDED);
+    if (s->stage != STAGE_READING && s->stage != STAGE_ENDED)
+        return out_of_turn(error_r);
     enum status status = s->spec.format == COPY_BINARY ? finish_tuples(s, error_r) : finish_lines(s, error_r);
     if (status == STATUS_OK)
         s->stage = STAGE_FINISHED;

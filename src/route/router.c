@@ -117,7 +117,7 @@ static bool find_inner(struct router *r)
         return false;
     r->plan->inner_from = rewrite_template_offset(r->t, tokens.items[i].from);
     r->plan->inner_to = (uint32_t)buf_len(&r->t->text);
-    return true;
+    return rewrite_span_fits(r->t, r->plan->inner_from, r->plan->inner_to);
 }
 
 static void plan_explain(struct router *r, const struct sql_statement *stmt)

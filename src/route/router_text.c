@@ -221,4 +221,7 @@ void finish_edits(struct router *r)
     }
     rewrite->n_edits = r->n_edits;
     r->plan->has_rewrite = true;
+    if (!rewrite_fits(rewrite, r->t))
+        plan_refuse(r, SQLSTATE_INTERNAL, "Report the statement, and send it to one shard by its key.",
+                    "the statement is read in two ways: it cannot be changed for the shards");
 }

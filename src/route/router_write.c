@@ -229,6 +229,8 @@ static bool find_rows(struct router *r, const struct block *b, struct split_spec
                 return false;
             if (--depth == 0) {
                 split->rows[found].to = rewrite_cursor_offset(&cursor, token->from) + 1;
+                if (!rewrite_span_fits(r->t, split->rows[found].from, split->rows[found].to))
+                    return false;
                 split->rows[found].key = r->plan->keys[0];
                 found++;
             }

@@ -129,6 +129,12 @@ static void janitor_client(struct client *c, uint64_t now)
 {
     const struct settings *s = &c->config->settings;
     struct error e;
+    if (c->broken && !c->commit) { /* a commit's outcome must be told */
+        error_set(&e, SQLSTATE_INTERNAL, "the session is in a state that it cannot be in");
+        error_hint(&e, "Report what stands in the log of pgunison.");
+        client_end(c, &e);
+        return;
+    }
     if (c->state != CLIENT_READY) {
         if (overdue(now, c->connected_us, s->client_login_timeout_us)) {
             error_set(&e, SQLSTATE_INVALID_AUTHORIZATION,
@@ -162,6 +168,15 @@ static void janitor_client(struct client *c, uint64_t now)
         error_set(&e, "25P04", "terminating connection due to transaction_timeout");
         client_end(c, &e);
     }
+}
+
+void client_broken(struct client *c, const char *what)
+{
+    if (c->broken || c->state == CLIENT_CLOSING)
+        return;
+    log_error("client pid %u: %s: a state that cannot be; the session is closed", c->pid, what);
+    c->broken = true;
+    loop_timer_start(c->env->janitor, 1);
 }
 
 static void janitor(void *arg)

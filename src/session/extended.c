@@ -14,7 +14,6 @@
  */
 #include "statements.h"
 
-#include <assert.h>
 #include <stdlib.h>
 
 /* --- what many need ---------------------------------------------------------------------------- */
@@ -776,7 +775,8 @@ static enum dispatch on_execute(struct client *c, const struct frame *f)
         return execute_local(c, portal);
     if (!portal->link)
         return execute_spread(c, portal, &m);
-    assert(portal->plan);
+    if (!portal->plan)
+        return no_portal(c, m.portal);
     struct link *l = portal->link;
     if ((!pipeline_may_run_ahead(portal->plan) && !pipeline_alone(c)) || !pipeline_turn_to(c, l))
         return DISPATCH_AGAIN;

@@ -52,7 +52,10 @@ static struct ordered_step *step_of(struct ordered *o, unsigned shard)
 void ordered_create(struct client *c, const struct shard_set *shards, bool extended)
 {
     unsigned n = shard_set_count(shards);
-    assert(!c->ordered);
+    if (c->ordered) {
+        client_broken(c, "writes in order");
+        ordered_free(c);
+    }
     struct ordered *o = xcalloc(1, sizeof *o + n * sizeof o->steps[0]);
     rope_init(&o->messages);
     o->extended = extended;

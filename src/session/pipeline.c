@@ -32,8 +32,6 @@
  */
 #include "session.h"
 
-#include <assert.h>
-
 /* --- what is due ------------------------------------------------------------------------------ */
 
 static void flush_link(struct link *l)
@@ -110,7 +108,8 @@ bool pipeline_turn_to(struct client *c, struct link *to)
         return true;
     if (c->run != RUN_PIPELINE || c->sync_pending || !c->reads_only || c->order == ORDER_VOID || !from)
         return pipeline_drained(c);
-    assert(server_outstanding(from->server) > 0);
+    if (server_outstanding(from->server) == 0)
+        return pipeline_drained(c);
     if (server_outstanding(to->server) > 0 && !last_is_hold(to->server))
         return pipeline_drained(c); /* it has yet to answer what has nothing to do with this */
     server_expect(from->server, EXPECT_TURN, SINK_HOLD, TAG_STATEMENT, to);
@@ -207,7 +206,10 @@ static void last_turn(struct client *c, struct link *l)
 static void next_turn(struct client *c)
 {
     struct link *l = server_expectation(c->turn->server, 0)->arg;
-    assert(server_holds(l->server));
+    if (!l->lost && !server_holds(l->server)) {
+        client_broken(c, "order of a pipeline's answers");
+        return;
+    }
     c->turn = l;
     if (--c->turns_left == 0)
         last_turn(c, l);

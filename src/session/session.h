@@ -228,6 +228,7 @@ struct client {
     bool asks_sequences; /* it has called lastval() or currval() */
     uint16_t looks;      /* links whose servers are asked: state.c; no message is dispatched meanwhile */
     bool guc_local;      /* SET LOCAL pgunison.*: guc_kept is what COMMIT leaves */
+    bool broken;         /* client_broken() */
 
     struct varset *vars;         /* what it has SET */
     struct varset *guc_pgunison; /* SET pgunison.* */
@@ -329,6 +330,9 @@ void client_output_full(struct client *c); /* run_client_drained() follows when 
 void client_resume(struct client *c);      /* goes on with the input, from the loop */
 void client_update_reading(struct client *c);
 void client_send_empty(struct client *c, uint8_t type);
+/* Peers have led the session into a state that its machines do not know: it is logged, and the session, not the process, is
+   closed, by the janitor and at once. May be called anywhere; the caller does nothing of what it was about to do. */
+void client_broken(struct client *c, const char *what);
 void client_command_complete(struct client *c, const char *tag);
 void client_send_error(struct client *c, const struct error *e);
 void client_send_warning(struct client *c, const struct error *e);

@@ -14,7 +14,6 @@
 
 #include "base/log.h"
 
-#include <assert.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,8 +30,10 @@ static const unsigned legal[] = {
 
 static void txn_set_state(struct client *c, enum txn_state to)
 {
-    assert(legal[c->txn.state] & (1u << to));
-    c->txn.state = to;
+    if (legal[c->txn.state] & (1u << to))
+        c->txn.state = to;
+    else
+        client_broken(c, "transaction");
 }
 
 bool txn_in_block(const struct client *c)

@@ -68,13 +68,15 @@ static uint32_t walk_gap(const struct template *t, const uint8_t *p, const uint8
 uint32_t rewrite_cursor_offset(struct rewrite_cursor *c, uint32_t statement_offset)
 {
     const struct template *t = c->t;
-    assert(statement_offset <= t->statement.len);
+    if (statement_offset > t->statement.len)
+        return REWRITE_NOWHERE;
     uint32_t n = literals_before(t, statement_offset);
+    if (n > 0 && t->literals[n - 1].at + t->literals[n - 1].len > statement_offset)
+        return REWRITE_NOWHERE;
     const uint8_t *begin = t->statement.data, *p = begin + c->at;
     uint32_t at = c->template_at;
     if (n > 0 && t->literals[n - 1].at >= c->at) {
         const struct literal *before = &t->literals[n - 1];
-        assert(before->at + before->len <= statement_offset);
         p = begin + before->at + before->len;
         at = before->template_at + MASK_LEN;
     } else if (c->at == 0) {
@@ -90,6 +92,31 @@ uint32_t rewrite_template_offset(const struct template *t, uint32_t statement_of
 {
     struct rewrite_cursor c = {.t = t};
     return rewrite_cursor_offset(&c, statement_offset);
+}
+
+/* Both bytes of a mask, or none. */
+static bool cuts_a_mask(const struct template *t, uint32_t at)
+{
+    uint32_t i = at > 0 ? first_literal_from(t, at - 1) : t->n_literals;
+    return i < t->n_literals && t->literals[i].template_at == at - 1;
+}
+
+bool rewrite_span_fits(const struct template *t, uint32_t from, uint32_t to)
+{
+    return from <= to && to <= t->text.end && !cuts_a_mask(t, from) && !cuts_a_mask(t, to);
+}
+
+bool rewrite_fits(const struct rewrite *r, const struct template *t)
+{
+    uint32_t at = 0;
+    for (size_t i = 0; i < r->n_edits; i++) {
+        const struct rewrite_edit *e = &r->edits[i];
+        if (e->at < at || e->at > t->text.end || e->len > t->text.end - e->at ||
+            !rewrite_span_fits(t, e->at, e->at + e->len))
+            return false;
+        at = e->at + e->len;
+    }
+    return true;
 }
 
 static void piece(const struct text_sink *sink, const uint8_t *from, size_t len)

@@ -325,6 +325,34 @@ static void errors_of_the_sink_come_through_with_the_line(void **state)
     buf_free(&log.text);
 }
 
+/* Whoever goes on all the same gets an error each time. */
+static void what_comes_behind_the_end_is_refused(void **state)
+{
+    (void)state;
+    for (int end = 0; end < 2; end++) {
+        struct log log = {.refuse_row = end == 0 ? 1 : 0};
+        struct error error = {0};
+        struct copy_split_options o = {.spec = &text_one,
+                                       .max_row_bytes = 500,
+                                       .csv_end_marker = true,
+                                       .sink = {log_row, log_all, &log}};
+        struct copy_split *s = copy_split_create(&o);
+        enum status status = copy_split_feed(s, slice_str("a\n"), &error);
+        if (end == 1)
+            status = copy_split_finish(s, &error);
+        assert_int_equal(status, end == 0 ? STATUS_ERROR : STATUS_OK);
+        for (int again = 0; again < 2; again++) {
+            assert_int_equal(copy_split_feed(s, slice_str("b\n"), &error), STATUS_ERROR);
+            assert_string_equal(error.sqlstate, SQLSTATE_PROTOCOL_VIOLATION);
+            assert_int_equal(copy_split_finish(s, &error), STATUS_ERROR);
+            assert_string_equal(error.sqlstate, SQLSTATE_PROTOCOL_VIOLATION);
+        }
+        assert_int_equal(log.rows, 1);
+        copy_split_destroy(&s);
+        buf_free(&log.text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -342,6 +370,7 @@ int main(void)
         cmocka_unit_test(binary_tuples),
         cmocka_unit_test(long_rows_are_refused),
         cmocka_unit_test(errors_of_the_sink_come_through_with_the_line),
+        cmocka_unit_test(what_comes_behind_the_end_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -123,6 +123,54 @@ static void rows_of_values_render_one_by_one(void **state)
     assert_string_equal(span(sql, "(1, 'a'), (2,  'b') , (3, 'c')"), "(1, 'a'), (2, 'b') , (3, 'c')");
 }
 
+static void what_lies_inside_a_literal_is_nowhere(void **state)
+{
+    (void)state;
+    const char *sql = "select 'abc', 42 from t";
+    lex(sql);
+    for (uint32_t at = 0; at <= t.statement.len; at++) {
+        bool inside = (at > 7 && at < 12) || at == 15;
+        assert_int_equal(rewrite_template_offset(&t, at) == REWRITE_NOWHERE, inside);
+    }
+    assert_int_equal(rewrite_template_offset(&t, (uint32_t)t.statement.len + 1), REWRITE_NOWHERE);
+    assert_int_equal(rewrite_template_offset(&t, UINT32_MAX), REWRITE_NOWHERE);
+}
+
+static void edits_that_cannot_be_made_do_not_fit(void **state)
+{
+    (void)state;
+    lex("select 'abc', 42 from t");
+    uint32_t first = t.literals[0].template_at, second = t.literals[1].template_at;
+    uint32_t end = (uint32_t)t.text.end;
+    const struct {
+        struct rewrite_edit edits[2];
+        bool fits;
+    } cases[] = {
+        {{{0, 6, {0}}, {end, 0, {0}}}, true},
+        {{{first, 2, {0}}, {second, 2, {0}}}, true},
+        {{{first, 0, {0}}, {first, 2, {0}}}, true},
+        {{{0, end, {0}}, {end, 0, {0}}}, true},
+        {{{0, 6, {0}}, {5, 1, {0}}}, false},
+        {{{first + 1, 1, {0}}, {end, 0, {0}}}, false},
+        {{{first, 1, {0}}, {end, 0, {0}}}, false},
+        {{{0, 1, {0}}, {second + 1, 0, {0}}}, false},
+        {{{0, 1, {0}}, {end, 1, {0}}}, false},
+        {{{0, 1, {0}}, {end + 1, 0, {0}}}, false},
+        {{{0, 1, {0}}, {REWRITE_NOWHERE, 0, {0}}}, false},
+        {{{0, 1, {0}}, {1, REWRITE_NOWHERE, {0}}}, false},
+        {{{0, 1, {0}}, {REWRITE_NOWHERE, 2, {0}}}, false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct rewrite_edit edits[2] = {cases[i].edits[0], cases[i].edits[1]};
+        if (rewrite_fits(&(struct rewrite){edits, 2}, &t) != cases[i].fits)
+            fail_msg("case %zu", i);
+    }
+    assert_true(rewrite_span_fits(&t, 0, end));
+    assert_false(rewrite_span_fits(&t, 0, end + 1));
+    assert_false(rewrite_span_fits(&t, 1, 0));
+    assert_false(rewrite_span_fits(&t, first + 1, end));
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -132,6 +180,8 @@ int main(void)
         TEST(insertions_stand_at_both_ends_and_next_to_literals),
         TEST(offsets_skip_white_space_comments_and_masks),
         TEST(rows_of_values_render_one_by_one),
+        TEST(what_lies_inside_a_literal_is_nowhere),
+        TEST(edits_that_cannot_be_made_do_not_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,7 +33,7 @@ struct stream_events {
     /* at the end of a turn in which it was written to: not everything could be sent. Must not write. May be NULL */
     void (*behind)(void *owner);
     void (*failed)(void *owner, const struct error *why); /* broken for writing; destroy it */
-    void (*tls_ready)(void *owner);                       /* the server-side handshake is done; may be NULL */
+    void (*tls_ready)(void *owner);                       /* the handshake is done; may be NULL */
 };
 
 /* Takes the descriptor over: sets it non-blocking, TCP_NODELAY, and closes it when destroyed. */
@@ -49,7 +49,8 @@ void stream_destroy(struct stream **stream);
 void stream_detach(struct stream *stream);
 void stream_attach(struct stream *stream, struct loop *loop, const struct stream_events *events, void *owner);
 
-void stream_start_tls(struct stream *stream, struct tls_context *ctx); /* server side; tls_ready() follows */
+/* On the side that ctx is of. tls_ready() follows. */
+void stream_start_tls(struct stream *stream, struct tls_context *ctx);
 bool stream_is_tls(const struct stream *stream);
 int stream_fd(const struct stream *stream);
 

@@ -410,7 +410,7 @@ size_t stream_memory(const struct stream *s)
 static bool continue_handshake(struct stream *s)
 {
     struct error why;
-    switch (tls_continue_accept(s, &why)) {
+    switch (tls_continue_handshake(s, &why)) {
     case IO_OK:
         break;
     case IO_AGAIN:
@@ -599,12 +599,12 @@ void stream_start_tls(struct stream *s, struct tls_context *ctx)
         stream_break(s, &why);
         return;
     }
-    if (!tls_begin_accept(s, ctx, &why)) {
+    if (!tls_begin(s, ctx, &why)) {
         stream_break(s, &why);
         return;
     }
     s->phase = PHASE_HANDSHAKE;
-    s->send_waits = WAIT_READABLE; /* the client speaks first */
+    s->send_waits = tls_context_is_client(ctx) ? WAIT_WRITABLE : WAIT_READABLE; /* the client speaks first */
     arm(s);
 }
 

@@ -80,11 +80,12 @@ static_assert(sizeof(struct stream) <= 160, "the stream of an idle client is sma
 void stream_deliver_pending_read(void *stream);
 
 /* TLS (transport_tls.c). IO_AGAIN: send_waits is set. */
-bool tls_begin_accept(struct stream *s, struct tls_context *ctx, struct error *error_r);
+bool tls_begin(struct stream *s, struct tls_context *ctx, struct error *error_r);
 void tls_take_over(struct stream *s, SSL *ssl); /* sets ssl, pending_read and transport */
-enum io tls_continue_accept(struct stream *s, struct error *error_r);
+enum io tls_continue_handshake(struct stream *s, struct error *error_r);
 /* tls.c: OpenSSL's reason for the last failure of this thread, as text. */
 const char *tls_reason(char *buf, size_t size);
-SSL *tls_context_new_ssl(struct tls_context *ctx);
+SSL *tls_context_new_ssl(struct tls_context *ctx); /* its side is set; NULL: OpenSSL failed */
+bool tls_context_is_client(const struct tls_context *ctx);
 
 #endif

@@ -1,7 +1,8 @@
 /*
- * TLS contexts for clients that connect to us. Server connections get theirs from libpq.
+ * TLS contexts: of clients that connect to us, and of our connections to servers. libpq sets up the first one to a
+ * server; another one is set up like it.
  *
- * As PostgreSQL's own server does: no session cache and no tickets (a resumed session would carry a client
+ * With clients as PostgreSQL's own server does: no session cache and no tickets (a resumed session would carry a client
  * certificate past its verification), no renegotiation, no compression. Buffers are released while a
  * connection is idle.
  *
@@ -13,11 +14,13 @@
 #include "stream_private.h"
 #include <openssl/err.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
 
 struct tls_context {
     SSL_CTX *ssl_ctx; /* counted: each SSL holds it as well */
+    SSL *established; /* NULL: of the server's side */
 };
 
 const char *tls_reason(char *buf, size_t size)
@@ -193,18 +196,57 @@ struct tls_context *tls_server_context_create(const struct tls_server_options *o
     return c;
 }
 
+struct tls_context *tls_client_context_create(void *established)
+{
+    struct tls_context *c = xcalloc(1, sizeof(*c));
+    SSL_up_ref(established);
+    c->established = established;
+    c->ssl_ctx = SSL_get_SSL_CTX(established);
+    SSL_CTX_up_ref(c->ssl_ctx);
+    return c;
+}
+
 void tls_context_destroy(struct tls_context **ctx)
 {
     if (!*ctx)
         return;
+    SSL_free((*ctx)->established);
     SSL_CTX_free((*ctx)->ssl_ctx);
     free(*ctx);
     *ctx = NULL;
 }
 
+bool tls_context_is_client(const struct tls_context *ctx)
+{
+    return ctx->established != NULL;
+}
+
+/* The SSL_CTX has the roots, our certificate and the versions. What libpq sets on the SSL alone is copied: the key, the
+   verification, the server's name. Its callbacks are not, as they know its PGconn. */
+static bool set_up_like(SSL *ssl, SSL *established)
+{
+    EVP_PKEY *key = SSL_get_privatekey(established);
+    const char *name = SSL_get_servername(established, TLSEXT_NAMETYPE_host_name);
+    SSL_set_cert_cb(ssl, NULL, NULL);
+    SSL_set_verify(ssl, SSL_get_verify_mode(established), NULL);
+    SSL_set_options(ssl, SSL_get_options(established));
+    return (!key || SSL_use_PrivateKey(ssl, key) == 1) && (!name || SSL_set_tlsext_host_name(ssl, name) == 1);
+}
+
 SSL *tls_context_new_ssl(struct tls_context *ctx)
 {
-    return SSL_new(ctx->ssl_ctx);
+    SSL *ssl = SSL_new(ctx->ssl_ctx);
+    if (!ssl)
+        return NULL;
+    if (!ctx->established) {
+        SSL_set_accept_state(ssl);
+        return ssl;
+    }
+    SSL_set_connect_state(ssl);
+    if (set_up_like(ssl, ctx->established))
+        return ssl;
+    SSL_free(ssl);
+    return NULL;
 }
 
 /* A name with a NUL inside could pass for a shorter one: refused. */
@@ -229,6 +271,22 @@ bool tls_peer_common_name(const struct stream *stream, char *buf, size_t size)
     OPENSSL_free(name);
     ERR_clear_error();
     return ok;
+}
+
+/* As libpq does it for verify-full: an address may stand as an address or, in certificates of old, as a name. */
+static bool is_made_out_to(X509 *cert, const char *name)
+{
+    return X509_check_host(cert, name, 0, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS, NULL) == 1 ||
+           X509_check_ip_asc(cert, name, 0) == 1;
+}
+
+bool tls_peer_is_the_same(const struct stream *stream, const struct tls_context *ctx, const char *name)
+{
+    X509 *cert = stream->ssl ? SSL_get0_peer_certificate(stream->ssl) : NULL;
+    X509 *known = SSL_get0_peer_certificate(ctx->established);
+    bool same = cert && ((known && X509_cmp(cert, known) == 0) || is_made_out_to(cert, name));
+    ERR_clear_error();
+    return same;
 }
 
 void tls_init_process(void)

@@ -132,7 +132,7 @@ void tls_take_over(struct stream *s, SSL *ssl)
     s->transport = &transport_tls;
 }
 
-bool tls_begin_accept(struct stream *s, struct tls_context *ctx, struct error *error_r)
+bool tls_begin(struct stream *s, struct tls_context *ctx, struct error *error_r)
 {
     ERR_clear_error();
     SSL *ssl = tls_context_new_ssl(ctx);
@@ -141,12 +141,11 @@ bool tls_begin_accept(struct stream *s, struct tls_context *ctx, struct error *e
         set_tls_error(error_r, "could not start TLS", SSL_ERROR_SSL);
         return false;
     }
-    SSL_set_accept_state(ssl);
     tls_take_over(s, ssl);
     return true;
 }
 
-enum io tls_continue_accept(struct stream *s, struct error *error_r)
+enum io tls_continue_handshake(struct stream *s, struct error *error_r)
 {
     ERR_clear_error();
     errno = 0;

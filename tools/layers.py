@@ -18,7 +18,7 @@ FLOOR = {layer: n for n, floor in enumerate(FLOORS) for layer in floor}
 # header: layers that may include it
 LIBRARIES = [
     (r"pg_query\.h|pg_query/.*|protobuf-c/.*", {"sql"}),
-    (r"libpq-fe\.h|libpq/.*|postgres.*\.h|pg_config.*", {"backend"}),
+    (r"libpq-fe\.h|libpq-events\.h|libpq/.*|postgres.*\.h|pg_config.*", {"backend"}),
     (r"openssl/.*", {"net"}),
     (r"event\.h|event2/.*|evhttp\.h", {"net"}),
     (r"ini\.h", {"conf"}),

@@ -23,6 +23,7 @@ struct dial_params {
 };
 
 /* An open connection. */
+const char *backend_conn_shard(const struct backend_conn *c); /* its name */
 int backend_conn_fd(const struct backend_conn *c);
 void *backend_conn_ssl(const struct backend_conn *c); /* SSL * or NULL */
 /* Where it leads: an address if it is known, else the host as written. */
@@ -56,7 +57,7 @@ struct dial *dial_start(struct loop *loop, const struct dial_params *params,
                         void *arg);
 void dial_cancel(struct dial **d); /* done() is not called any more */
 
-/* The resolver and cancel threads. Once per process, before other threads: it drops PG* from the environment. */
+/* The resolver threads. Once per process, before other threads: it drops PG* from the environment. */
 void dial_init(void);
 void dial_deinit(void);
 

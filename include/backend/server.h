@@ -65,6 +65,7 @@ struct server_owner_ops {
     void (*drained)(void *owner, struct server *s); /* output queue empty again */
 };
 
+struct cancels; /* cancel requests of its loop: src/backend/cancel.h */
 struct server_pool;
 struct server {
     struct list_node node;      /* pool's idle list, or none */
@@ -90,6 +91,7 @@ struct server {
     struct prepared_set *prepared;
     /* cancelling: ReadyForQuery is held back while a request is under way, so that it cannot hit what is
        sent after the statement that it was meant for */
+    struct cancels *cancels;
     struct cancel_request *cancel;
     bool cancel_again; /* another one was asked for meanwhile */
     bool ready_held;
@@ -108,13 +110,14 @@ struct server {
     uint64_t unnamed_statement; /* id of the statement_def parsed last as "", 0: unknown */
 };
 
-struct server *server_create(struct loop *loop, struct backend_conn *conn, struct server_pool *pool,
-                             struct prepared_set *prepared);
+struct server *server_create(struct loop *loop, struct cancels *cancels, struct backend_conn *conn,
+                             struct server_pool *pool, struct prepared_set *prepared);
 /* closes; safe inside its own callbacks (freed at the end of the turn) */
 void server_destroy(struct server **s);
 void server_set_owner(struct server *s, const struct server_owner_ops *ops, void *owner);
-void server_detach(struct server *s);                    /* from its loop, idle only; see stream_detach */
-void server_attach(struct server *s, struct loop *loop); /* on the new loop's thread */
+void server_detach(struct server *s); /* from its loop, idle only; see stream_detach */
+void server_attach(struct server *s, struct loop *loop,
+                   struct cancels *cancels); /* on the new loop's thread */
 
 void server_expect(struct server *s, enum expect_kind kind, enum expect_sink sink, uint16_t tag, void *arg);
 /* The QUERY or EXECUTE that was expected last is COPY TO STDOUT, or FROM STDIN: else the server may not answer so. */
@@ -152,6 +155,6 @@ void server_forget_variables(struct server *s);
 void server_fail(struct server *s, const struct error *why); /* as if the connection had broken */
 /* The same for what its owner cannot take: a message of this type, and why, in a sentence. */
 void server_violation(struct server *s, uint8_t type, const char *what);
-const struct shard_def *server_shard(const struct server *s);
+const char *server_shard(const struct server *s); /* its name */
 
 #endif

@@ -44,5 +44,8 @@ enum status startup_split_options(const char *options, struct arena *arena, stru
    and the options it does not know. */
 struct buf;
 void startup_negotiate(struct buf *b, const struct startup *s);
+/* What is sent to a server. */
+void startup_ssl_request(struct buf *b);
+void startup_cancel_request(struct buf *b, uint32_t pid, uint32_t secret);
 
 #endif

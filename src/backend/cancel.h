@@ -3,6 +3,9 @@
  * backend runs when it arrives. PostgreSQL closes the request's connection after it has signalled the backend
  * (src/backend/postmaster/postmaster.c, processCancelRequest), and a backend that is idle ignores the signal
  * (tcop/postgres.c, ProcessInterrupts): once a request is through, what is sent next cannot be hit by it.
+ *
+ * A request goes where the server connection leads, over TLS if that one has it, to a peer that is verified as that
+ * one's was. It takes at most as long as connecting may (server_connect_timeout), and CANCEL_SECONDS.
  * Private to backend.
  */
 #ifndef PGUNISON_BACKEND_CANCEL_H
@@ -10,15 +13,21 @@
 
 #include "backend/dial.h"
 
-struct cancel_request;
-/* Sends a request on a helper thread. done() is called once, from the loop and never from inside this call:
-   the request is through, or failed (which is logged), or nobody knows after CANCEL_SECONDS (through: false).
-   NULL: nothing was sent (logged); done() is not called. */
-struct cancel_request *cancel_send(struct loop *loop, struct backend_conn *conn,
-                                   void (*done)(void *arg, bool through), void *arg);
-/* done() is not called any more; a request that was sent goes its way. NULL is fine. */
-void cancel_forget(struct cancel_request **r);
-
 #define CANCEL_SECONDS 10
+
+/* Those that are on their way from one loop. */
+struct cancels;
+struct cancels *cancels_create(struct loop *loop);
+void cancels_destroy(
+    struct cancels **c); /* before the loop; done() is not called any more, what was not sent stays so */
+
+struct cancel_request;
+/* done() is called once, from the loop and never from inside this call. through: the request has done what it could, or
+   it was not sent and will not be (which is logged). Else it was sent, and may still arrive at any time.
+   NULL: nothing is sent (logged); done() is not called. */
+struct cancel_request *cancel_send(struct cancels *c, const struct backend_conn *conn,
+                                   void (*done)(void *arg, bool through), void *arg);
+/* done() is not called any more; the request goes its way, and outlives the connection that it is for. NULL is fine. */
+void cancel_forget(struct cancel_request **r);
 
 #endif

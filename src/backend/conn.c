@@ -10,21 +10,43 @@
 #include "conn.h"
 
 #include "base/arena.h"
+#include "cancel_key.h"
 #include <stdlib.h>
 #include <sys/socket.h>
 
 struct backend_conn {
     PGconn *pq;
+    char *shard;
     bool clean;
     struct begun begun;
+    struct cancel_target cancel;
 };
 
-struct backend_conn *backend_conn_create(PGconn *pq, const struct begun *begun)
+struct backend_conn *backend_conn_create(PGconn *pq, const char *shard, const struct begun *begun,
+                                         uint64_t timeout_us, bool verifies_name)
 {
     struct backend_conn *c = xcalloc(1, sizeof(*c));
+    struct cancel_target *t = &c->cancel;
     c->pq = pq;
+    c->shard = xstrdup(shard);
     c->begun = *begun;
+    *t = (struct cancel_target){.address_len = sizeof(t->address), .timeout_us = timeout_us};
+    if (getpeername(PQsocket(pq), (struct sockaddr *)&t->address, &t->address_len) != 0)
+        t->address_len = 0;
+    t->has_key = cancel_key_get(pq, &t->key);
+    t->pid = (uint32_t)PQbackendPID(pq);
+    t->name = verifies_name ? PQhost(pq) : NULL;
     return c;
+}
+
+const char *backend_conn_shard(const struct backend_conn *c)
+{
+    return c->shard;
+}
+
+const struct cancel_target *backend_conn_cancel_target(const struct backend_conn *c)
+{
+    return &c->cancel;
 }
 
 const struct begun *backend_conn_begun(const struct backend_conn *c)
@@ -98,5 +120,6 @@ void backend_conn_close(struct backend_conn **cp)
     if (!c->clean && PQsocket(c->pq) >= 0)
         shutdown(PQsocket(c->pq), SHUT_RDWR);
     PQfinish(c->pq); /* non-blocking since dial: it does not wait for the socket */
+    free(c->shard);
     free(c);
 }

@@ -5,6 +5,7 @@
 #include "conninfo.h"
 
 #include <assert.h>
+#include <string.h>
 
 static void add(struct conninfo *c, const char *keyword, const char *value)
 {
@@ -117,4 +118,12 @@ void conninfo_with_target(struct conninfo *c, const struct conninfo *base, const
     add(c, "hostaddr", target->hostaddr);
     add(c, "port", target->port);
     add(c, "target_session_attrs", attrs);
+}
+
+bool conninfo_verifies_name(const struct conninfo *c)
+{
+    for (int i = 0; i < c->n; i++)
+        if (strcmp(c->keywords[i], "sslmode") == 0)
+            return strcmp(c->values[i], "verify-full") == 0;
+    return false;
 }

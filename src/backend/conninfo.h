@@ -19,4 +19,7 @@ void conninfo_build(struct conninfo *c, struct arena *arena, const struct dial_p
 void conninfo_with_target(struct conninfo *c, const struct conninfo *base, const struct target *target,
                           const char *attrs);
 
+/* Whether a server's certificate must be made out to its host. */
+bool conninfo_verifies_name(const struct conninfo *c);
+
 #endif

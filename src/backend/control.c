@@ -56,7 +56,7 @@ static void timed_out(void *arg)
                     (double)r->timeout_us / 1e6);
     if (l->running == r) {
         /* What it runs would go on without us. Nothing else will run there: nobody waits for the request. */
-        struct cancel_request *cancel = cancel_send(l->control->loop, l->conn, NULL, NULL);
+        struct cancel_request *cancel = cancel_send(l->control->cancels, l->conn, NULL, NULL);
         cancel_forget(&cancel);
         line_close(l, &why);
         return;
@@ -106,6 +106,7 @@ struct control *control_create(struct loop *loop, struct config *config)
 {
     struct control *c = xcalloc(1, sizeof(*c));
     c->loop = loop;
+    c->cancels = cancels_create(loop);
     c->config = config_ref(config);
     hashmap_init(&c->lines);
     return c;
@@ -150,6 +151,7 @@ void control_destroy(struct control **cp)
     for (hashmap_iter_init(&c->lines, &it); hashmap_next(&c->lines, &it, &key, &value);)
         line_destroy(value, &why);
     hashmap_free(&c->lines, NULL);
+    cancels_destroy(&c->cancels);
     config_unref(&c->config);
     loop_doom(c->loop, c, NULL);
 }

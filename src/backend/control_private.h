@@ -35,6 +35,7 @@ struct line { /* to one shard */
 
 struct control {
     struct loop *loop;
+    struct cancels *cancels;
     struct config *config;
     struct hashmap lines; /* by the shard's name */
 };

@@ -40,6 +40,7 @@
 
 #include "base/hashmap.h"
 #include "base/log.h"
+#include "cancel_key.h"
 #include "conn.h"
 #include "connect_error.h"
 #include "conninfo.h"
@@ -248,6 +249,7 @@ static void start_attempt(struct dial *d)
         abort(); /* out of memory, as everywhere */
     PQsetErrorVerbosity(d->pq, PQERRORS_VERBOSE);
     PQsetNoticeReceiver(d->pq, log_notice, NULL);
+    cancel_key_watch(d->pq);
     uint64_t time_us = attempt_time_us(d);
     if (time_us != UINT64_MAX)
         loop_timer_start(d->timer, time_us);
@@ -268,7 +270,7 @@ static void use(struct dial *d, PGconn *pq, const struct begun *begun)
     loop_watch_destroy(&d->watch);
     (void)PQisBusy(pq);
     PQsetErrorVerbosity(pq, PQERRORS_DEFAULT);
-    finish(d, backend_conn_create(pq, begun));
+    finish(d, backend_conn_create(pq, d->shard, begun, d->timeout_us, conninfo_verifies_name(&d->conninfo)));
 }
 
 /* All have been looked at. Meanwhile another thread may have seen a later timeline. */
@@ -461,6 +463,7 @@ static void poll_identity(struct dial *d)
 static void connected(struct dial *d)
 {
     PQsetnonblocking(d->pq, 1);
+    cancel_key_unwatch(d->pq);
     dial_set_state(d, DIAL_IDENTIFYING);
     if (d->probe) {
         PGconn *pq = d->pq;

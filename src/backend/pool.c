@@ -253,7 +253,7 @@ void pool_receive(struct server_pool *p, struct server *s)
     s->pool = p;
     s->prepared = prepared_set_create(m->statements, (unsigned)m->config->settings.max_prepared_statements);
     s->unnamed_statement = 0;
-    server_attach(s, m->loop);
+    server_attach(s, m->loop, m->cancels);
     list_push_back(&p->servers, &s->pool_node);
     log_debug("worker %u took over a connection to shard \"%s\"", m->worker, p->shard_name);
     if (p->stale || s->created_us < p->no_older_us)

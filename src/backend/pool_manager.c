@@ -15,6 +15,7 @@
 
 #include "base/arena.h"
 #include "base/log.h"
+#include "cancel.h"
 #include <assert.h>
 #include <stdlib.h>
 
@@ -328,6 +329,7 @@ struct pool_manager *pool_manager_create(struct loop *loop, unsigned worker, str
     m->limits = limits;
     m->config = config_ref(config);
     m->statements = statement_registry_create();
+    m->cancels = cancels_create(loop);
     hashmap_init(&m->pools);
     list_init(&m->stale);
     hashmap_init(&m->paused_databases);
@@ -354,6 +356,7 @@ void pool_manager_destroy(struct pool_manager **mp)
     hashmap_free(&m->paused_databases, NULL);
     loop_timer_destroy(&m->timer);
     statement_registry_destroy(&m->statements);
+    cancels_destroy(&m->cancels);
     config_unref(&m->config);
     loop_doom(m->loop, m, NULL);
 }

@@ -12,6 +12,7 @@ struct pool_manager {
     struct pool_limits *limits;
     struct config *config;
     struct statement_registry *statements;
+    struct cancels *cancels;
     struct hashmap pools; /* "user\0database\0shard" -> struct server_pool */
     struct list stale;
     struct loop_timer *timer;

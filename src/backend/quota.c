@@ -304,7 +304,7 @@ static void parcel_delivered(struct letter *letter, void *receiver)
     if (port->pool) {
         pool_receive(port->pool, s);
     } else {
-        server_attach(s, port->loop); /* it dies on this thread */
+        server_attach(s, port->loop, NULL); /* it dies on this thread */
         server_destroy(&s);
         port_give(port);
     }

@@ -56,11 +56,12 @@ static void server_check(const struct server *s)
     assert(s->ring_count <= s->ring_cap);
 }
 
-struct server *server_create(struct loop *loop, struct backend_conn *conn, struct server_pool *pool,
-                             struct prepared_set *prepared)
+struct server *server_create(struct loop *loop, struct cancels *cancels, struct backend_conn *conn,
+                             struct server_pool *pool, struct prepared_set *prepared)
 {
     struct server *s = xcalloc(1, sizeof *s);
     s->loop = loop;
+    s->cancels = cancels;
     s->conn = conn;
     s->begun = backend_conn_begun(conn);
     s->pool = pool;
@@ -107,11 +108,13 @@ void server_detach(struct server *s)
     assert(s->ring_count == 0 && s->ops == NULL && !s->cancel);
     stream_detach(s->stream);
     s->loop = NULL;
+    s->cancels = NULL;
 }
 
-void server_attach(struct server *s, struct loop *loop)
+void server_attach(struct server *s, struct loop *loop, struct cancels *cancels)
 {
     s->loop = loop;
+    s->cancels = cancels;
     stream_attach(s->stream, loop, &server_stream_events, s);
 }
 
@@ -122,9 +125,9 @@ void server_forget_variables(struct server *s)
     s->vars = unknown;
 }
 
-const struct shard_def *server_shard(const struct server *s)
+const char *server_shard(const struct server *s)
 {
-    return pool_shard(s->pool);
+    return backend_conn_shard(s->conn);
 }
 
 /* --- expectations ----------------------------------------------------------------------------- */
@@ -333,7 +336,7 @@ __attribute__((cold, noinline)) void server_violation(struct server *s, uint8_t 
     struct error e;
     char name[64];
     reply_name(type, name, sizeof name);
-    error_set(&e, SQLSTATE_PROTOCOL_VIOLATION, "protocol violation by shard \"%s\"", server_shard(s)->name);
+    error_set(&e, SQLSTATE_PROTOCOL_VIOLATION, "protocol violation by shard \"%s\"", server_shard(s));
     error_detail(&e, "Message: %s. %s", name, what);
     error_hint(&e, "Check that PostgreSQL is what answers there.");
     server_lose(s, &e);
@@ -345,12 +348,12 @@ __attribute__((cold, noinline)) static void idle_message(struct server *s, const
     struct error why, said, bad;
     if (f->type ==
         MSG_PARAMETER_STATUS) { /* by a reload of the shard's configuration; clients would not know */
-        error_set(&why, SQLSTATE_CONNECTION_FAILURE, "shard \"%s\" changed a setting", server_shard(s)->name);
+        error_set(&why, SQLSTATE_CONNECTION_FAILURE, "shard \"%s\" changed a setting", server_shard(s));
         server_lose(s, &why);
     } else if (f->type == MSG_ERROR) {
         bool read = message_read_error(f, &said, &bad) == STATUS_OK;
-        error_set(&why, SQLSTATE_CONNECTION_FAILURE, "shard \"%s\" ends the connection: %s",
-                  server_shard(s)->name, read ? said.message : bad.message);
+        error_set(&why, SQLSTATE_CONNECTION_FAILURE, "shard \"%s\" ends the connection: %s", server_shard(s),
+                  read ? said.message : bad.message);
         server_lose(s, &why);
     }
 }
@@ -393,7 +396,7 @@ static bool deliver(struct server *s, const struct frame *f, uint8_t next)
     if (!s->ops) {
         idle_message(s, f);
     } else if (f->type == MSG_ERROR && before == REPLY_FAILED) {
-        log_debug("shard \"%s\": an error after the error", server_shard(s)->name); /* one is told */
+        log_debug("shard \"%s\": an error after the error", server_shard(s)); /* one is told */
     } else if (must_be_seen(f->type) || (have && e.sink == SINK_MESSAGE)) {
         s->ops->message(s->owner, s, have ? &e : NULL, f);
     }
@@ -606,7 +609,7 @@ void server_cancel(struct server *s)
     if (s->cancel)
         s->cancel_again = true;
     else
-        s->cancel = cancel_send(s->loop, s->conn, cancel_done, s);
+        s->cancel = cancel_send(s->cancels, s->conn, cancel_done, s);
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */
@@ -623,8 +626,7 @@ static void server_readable(void *arg)
     case IO_AGAIN:
         return;
     case IO_EOF:
-        error_set(&e, SQLSTATE_CONNECTION_FAILURE, "shard \"%s\" closed the connection",
-                  server_shard(s)->name);
+        error_set(&e, SQLSTATE_CONNECTION_FAILURE, "shard \"%s\" closed the connection", server_shard(s));
         server_lose(s, &e);
         return;
     case IO_ERROR:

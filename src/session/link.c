@@ -608,7 +608,7 @@ static void error_between(struct link *l, const struct frame *f)
     error_set(&why, SQLSTATE_CONNECTION_FAILURE,
               fatal ? "shard \"%s\" ends the connection: %s"
                     : "shard \"%s\" reports an error that no statement had: %s",
-              server_shard(s)->name, read ? said.message : bad.message);
+              server_shard(s), read ? said.message : bad.message);
     server_fail(s, &why);
 }
 

@@ -1,5 +1,5 @@
 /*
- * The first packet of a connection, and the options parameter in it.
+ * The first packet of a connection, and the options parameter in it. The requests that a server gets, too.
  *
  *     0                4              8
  *     | length (BE 32) | code (BE 32) | name NUL value NUL ... NUL
@@ -225,4 +225,18 @@ void startup_negotiate(struct buf *b, const struct startup *s)
     for (size_t i = 0; i < s->n_unknown_options; i++)
         buf_cstr(b, s->unknown_options[i]);
     message_end(b, begun);
+}
+
+void startup_ssl_request(struct buf *b)
+{
+    buf_u32(b, PACKET_HEADER_BYTES);
+    buf_u32(b, CODE_SSL);
+}
+
+void startup_cancel_request(struct buf *b, uint32_t pid, uint32_t secret)
+{
+    buf_u32(b, CANCEL_BYTES);
+    buf_u32(b, CODE_CANCEL);
+    buf_u32(b, pid);
+    buf_u32(b, secret);
 }

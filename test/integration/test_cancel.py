@@ -1,12 +1,18 @@
 """Cancel requests: what they hit, and what they must not hit. A request names a connection, not a statement, and takes a way
 of its own; here a man in the middle makes that way long, and locks make the proxy's own statements last."""
 import contextlib
+import os
 import select
+import shutil
+import struct
+import subprocess
+import threading
+import time
 
 import pytest
 
 import pgharness as h
-from mitm import ANSWERED, CUT, FAIL, SENT, SPOIL, Rule
+from mitm import ANSWERED, CANCEL_REQUEST, CUT, FAIL, SENT, SPOIL, SSL_REQUEST, Connection, Mitm, Rule
 from pgharness import eventually
 
 TABLES = {"t": "hash(id)", "one": "single(s1)"}
@@ -301,3 +307,158 @@ def test_nothing_stands_behind_the_begin_of_a_pipeline_that_spreads_if_it_fails(
         assert len(errors(got)) == 1 and got[-2][0] == "E" and got[-1] == ("Z", "I")
         assert w.ask(h.query("SELECT sum(v) FROM t")) == before
         assert errors(w.ask(h.query(one))) == []
+
+
+def sleeper(proxy, key):
+    """A session whose statement does not end by itself."""
+    w = proxy.wire()
+    w.send(h.query("SELECT pg_sleep(100) FROM t WHERE id = %d" % key))
+    return w
+
+
+def test_a_silent_shard_delays_no_other_shards_cancels(proxy, shards, middle, dbname, ids):
+    """Its side of the requests accepts, and never answers."""
+    with contextlib.ExitStack() as open_sessions:
+        silent = [open_sessions.enter_context(sleeper(proxy, ids[0])) for _ in range(12)]
+        eventually(lambda: running(shards[0], dbname, "pg_sleep") == len(silent))
+        middle[0].cancels.clear()
+        before = middle[0].cancels_waiting
+        for w in silent:
+            w.cancel()
+        eventually(lambda: middle[0].cancels_waiting - before == len(silent))
+        for _ in range(3):
+            with sleeper(proxy, ids[1]) as w:
+                eventually(lambda: running(shards[1], dbname, "pg_sleep"))
+                w.cancel()
+                began = time.monotonic()
+                assert errors(ready(w)) == ["57014"]
+                assert time.monotonic() - began < 2
+        assert running(shards[0], dbname, "pg_sleep") == len(silent)
+        middle[0].cancels.set()
+        for w in silent:
+            assert errors(ready(w)) == ["57014"]
+
+
+def test_a_silent_shard_holds_an_answer_no_longer_than_connecting_may_take(workspace, middle, shards, dbname, ids):
+    """Nobody knows whether the request will still arrive: no other session gets that connection."""
+    proxy = h.Proxy(workspace, middle, dbname, tables=TABLES, settings={"server_connect_timeout": "2s"})
+    pid = "SELECT pg_backend_pid() FROM t WHERE id = %d" % ids[0]
+    try:
+        with proxy.wire() as w:
+            before = w.ask(h.query(pid))[1]
+            middle[0].cancels.clear()
+            w.send(h.query("SELECT pg_sleep(1) FROM t WHERE id = %d" % ids[0]))
+            eventually(lambda: running(shards[0], dbname, "pg_sleep"))
+            w.cancel()
+            began = time.monotonic()
+            assert errors(ready(w)) == []
+            assert 1 < time.monotonic() - began < 8
+            middle[0].cancels.set()
+            assert w.ask(h.query(pid))[1] != before
+    finally:
+        proxy.stop()
+
+
+class Ear(Mitm):
+    """Passes bytes on as they are, and keeps what each connection said to the shard."""
+
+    def __init__(self, shard):
+        self.heard = []
+        super().__init__(shard)
+
+    def connect(self, client):
+        return Overheard(self, client)
+
+
+class Overheard(Connection):
+    def run(self):
+        said = bytearray()
+        self.mitm.heard.append(said)
+        back = threading.Thread(target=self._guard, args=(lambda: self.pump(self.server, self.client),), daemon=True)
+        back.start()
+        self._guard(lambda: self.pump(self.client, self.server, said))
+        back.join()
+        self.client.close()
+        self.server.close()
+
+    @staticmethod
+    def pump(source, target, said=None):
+        while True:
+            data = source.recv(65536)
+            if not data:
+                raise EOFError
+            if said is not None:
+                said += data
+            target.sendall(data)
+
+
+@pytest.fixture(scope="module")
+def encrypted(workspace, dbname):
+    """A shard that takes logins over TLS only, whose certificate the proxy verifies, and whoever listens before it."""
+    folder = workspace.folder("tls")
+    key, cert = os.path.join(folder, "key.pem"), os.path.join(folder, "cert.pem")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost", "-keyout", key, "-out", cert],
+        check=True,
+        capture_output=True,
+    )
+    os.chmod(key, 0o600)
+    if os.geteuid() == 0:
+        shutil.chown(key, "postgres", "postgres")
+    server = h.Postgres(workspace, "tls", ssl="on", ssl_cert_file=cert, ssl_key_file=key)
+    server.make_database(dbname)
+    with server.session(dbname=dbname) as db:
+        with open(os.path.join(server.data, "pg_hba.conf"), "w", encoding="utf-8") as f:
+            f.write("local all all trust\nhostssl all all 127.0.0.1/32 trust\n")
+        db.run("SELECT pg_reload_conf()")
+    ear = Ear(server)
+    ear.host = "localhost"
+    proxy = h.Proxy(
+        workspace, [ear], dbname, settings={"server_tls_sslmode": "verify-full", "server_tls_ca_file": cert}
+    )
+    yield proxy, server, ear
+    proxy.stop()
+    ear.close()
+    server.stop()
+
+
+def test_cancels_travel_encrypted_where_the_connection_does(encrypted, dbname):
+    proxy, server, ear = encrypted
+    with proxy.wire() as w:
+        for _ in range(2):
+            w.send(h.query("SELECT pg_sleep(100)"))
+            eventually(lambda: running(server, dbname, "pg_sleep"))
+            before = len(ear.heard)
+            w.cancel()
+            assert errors(ready(w)) == ["57014"]
+            assert len(ear.heard) == before + 1
+    for said in map(bytes, ear.heard):
+        assert said[:8] == struct.pack("!II", 8, SSL_REQUEST)
+        assert said[8:9] == b"\x16"  # the client's part of the handshake, and nothing before it
+        assert struct.pack("!II", 16, CANCEL_REQUEST) not in said
+
+
+def test_a_cancel_is_not_sent_in_plain_text_to_a_server_that_refuses_tls(encrypted, dbname):
+    """It took TLS for the connection. Somebody else may answer for it now."""
+    proxy, server, ear = encrypted
+
+    class Refuses(Overheard):
+        def run(self):
+            said = bytearray(self._read(self.client, 8))
+            self.mitm.heard.append(said)
+            self.client.sendall(b"N")
+            with contextlib.suppress(OSError):
+                said += self.client.recv(64)
+            self.close()
+
+    with proxy.wire() as w:
+        w.send(h.query("SELECT pg_sleep(3)"))
+        eventually(lambda: running(server, dbname, "pg_sleep"))
+        heard = len(ear.heard)
+        ear.connect = lambda client: Refuses(ear, client)
+        try:
+            w.cancel()
+            assert errors(ready(w)) == []
+        finally:
+            del ear.connect
+        assert [bytes(said) for said in ear.heard[heard:]] == [struct.pack("!II", 8, SSL_REQUEST)]

@@ -1,7 +1,6 @@
 /* backend/dial.h, against a real server */
 #include "pg_fixture.h"
 
-#include "../../../src/backend/cancel.h"
 #include "backend/dial.h"
 
 static struct pg_fixture pg;
@@ -262,33 +261,6 @@ static void a_dirty_connection_ends_without_a_terminate(void **state)
     PQfinish(c);
 }
 
-static void cancel_reaches_what_runs(void **state)
-{
-    (void)state;
-    struct shard_def shard = shard_at("127.0.0.1", pg.port);
-    struct outcome o = dial_as(&shard, "postgres", NULL);
-    PGconn *pq = backend_conn_pq(o.conn), *c = pg_connect(&pg, "postgres");
-    PQsetnonblocking(pq, 0);
-    assert_int_equal(PQsendQuery(pq, "SELECT pg_sleep(60)"), 1);
-    char active[200];
-    snprintf(active, sizeof(active),
-             "SELECT count(*) FROM pg_stat_activity WHERE pid = %u AND state = 'active'",
-             backend_conn_pid(o.conn));
-    for (int i = 0; strcmp(pg_query(c, active), "1") != 0; i++)
-        assert_true(i < 10000);
-    struct loop *loop = loop_create();
-    struct cancel_request *cancel = cancel_send(loop, o.conn, NULL, NULL);
-    cancel_forget(&cancel); /* it goes its way nevertheless */
-    PGresult *r = PQgetResult(pq);
-    assert_string_equal(PQresultErrorField(r, PG_DIAG_SQLSTATE), "57014");
-    PQclear(r);
-    cancel = cancel_send(loop, o.conn, NULL, NULL);
-    cancel_forget(&cancel);
-    loop_destroy(&loop);
-    backend_conn_close(&o.conn); /* the cancel may still be under way */
-    PQfinish(c);
-}
-
 static int group_setup(void **state)
 {
     (void)state;
@@ -317,7 +289,6 @@ int main(void)
         cmocka_unit_test(writable_host_is_chosen_among_several),
         cmocka_unit_test(a_cancelled_dial_is_never_reported),
         cmocka_unit_test(a_dirty_connection_ends_without_a_terminate),
-        cmocka_unit_test(cancel_reaches_what_runs),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

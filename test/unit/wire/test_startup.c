@@ -264,6 +264,31 @@ static void other_switches_are_refused(void **state)
     arena_free(&a);
 }
 
+static void requests_that_are_sent_are_those_that_are_read(void **state)
+{
+    (void)state;
+    struct arena a;
+    struct buf b;
+    struct startup s;
+    struct error e;
+    arena_init(&a);
+    buf_init(&b);
+    startup_ssl_request(&b);
+    startup_read(buf_slice(&b), &a, &s, &e);
+    assert_int_equal(s.kind, STARTUP_SSL);
+    assert_int_equal(s.used_bytes, buf_len(&b));
+    buf_clear(&b);
+    startup_cancel_request(&b, 4711, 0xfedcba98);
+    startup_read(buf_slice(&b), &a, &s, &e);
+    assert_int_equal(s.kind, STARTUP_CANCEL);
+    assert_int_equal(s.used_bytes, 16);
+    assert_int_equal(buf_len(&b), 16);
+    assert_int_equal(s.cancel_pid, 4711);
+    assert_int_equal(s.cancel_secret, 0xfedcba98);
+    buf_free(&b);
+    arena_free(&a);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -277,6 +302,7 @@ int main(void)
         cmocka_unit_test(newer_minor_version_is_negotiated),
         cmocka_unit_test(options_are_split_as_postgres_splits_them),
         cmocka_unit_test(other_switches_are_refused),
+        cmocka_unit_test(requests_that_are_sent_are_those_that_are_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

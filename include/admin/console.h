@@ -24,7 +24,7 @@ struct console_shard { /* strings live until the control thread's next turn */
 
 struct console_process {
     struct config *(*config)(void *arg); /* no new reference */
-    struct control *(*control)(void *arg);
+    struct asker *(*control)(void *arg);
     /* shard: index in the topology of config() */
     void (*shard)(void *arg, unsigned shard, struct console_shard *s_r);
     size_t (*entries)(void *arg, const struct recovery_entry **entries_r);

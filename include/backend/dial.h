@@ -37,7 +37,6 @@ const char *backend_conn_parameter(const struct backend_conn *c, const char *nam
 const struct begun *backend_conn_begun(const struct backend_conn *c);
 /* PostgreSQL's own name of a client_encoding, as it may be spelt ("utf-8", "unicode", "latin1"); NULL: none. */
 const char *backend_encoding_name(const char *name);
-void *backend_conn_pq(struct backend_conn *c); /* the PGconn, for backend/ only */
 /* Says that nothing raw is under way in either direction. A connection is not taken for clean unless somebody
  * says so. */
 void backend_conn_set_clean(struct backend_conn *c, bool clean);

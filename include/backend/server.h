@@ -91,7 +91,6 @@ struct server {
     struct prepared_set *prepared;
     /* cancelling: ReadyForQuery is held back while a request is under way, so that it cannot hit what is
        sent after the statement that it was meant for */
-    struct cancels *cancels;
     struct cancel_request *cancel;
     bool cancel_again; /* another one was asked for meanwhile */
     bool ready_held;
@@ -108,12 +107,18 @@ struct server {
     uint32_t heard, heard_before;
     uint64_t silent_since_us;
     uint64_t unnamed_statement; /* id of the statement_def parsed last as "", 0: unknown */
+    struct cancels *cancels;
+    size_t longest; /* that a message may be which is assembled, whatever its type allows */
 };
 
 struct server *server_create(struct loop *loop, struct cancels *cancels, struct backend_conn *conn,
                              struct server_pool *pool, struct prepared_set *prepared);
 /* closes; safe inside its own callbacks (freed at the end of the turn) */
 void server_destroy(struct server **s);
+/* The same with a goodbye, if nothing is under way in which it could be mistaken for the rest of something. */
+void server_close(struct server **s);
+/* Nothing is outstanding, kept or queued. */
+bool server_is_quiet(const struct server *s);
 void server_set_owner(struct server *s, const struct server_owner_ops *ops, void *owner);
 void server_detach(struct server *s); /* from its loop, idle only; see stream_detach */
 void server_attach(struct server *s, struct loop *loop,
@@ -143,6 +148,11 @@ void server_forget_replies(struct server *s); /* of one that is lost */
 /* queues a copy; all that was written in a turn of the loop is sent at its end (net/stream.h) */
 void server_write(struct server *s, const void *data, size_t len);
 void server_set_reading(struct server *s, bool on);
+/* Messages that are delivered whole are no longer than this, or the server is lost. */
+static inline void server_set_longest(struct server *s, size_t bytes)
+{
+    s->longest = bytes;
+}
 size_t server_queued(const struct server *s);
 size_t server_backlog(const struct server *s); /* what the shard does not take: see stream_backlog() */
 /* Asks the shard to cancel what runs, or was just written: that leaves before the request. Its ReadyForQuery comes

@@ -47,7 +47,7 @@ void loop_timer_start(struct loop_timer *timer, uint64_t after_us);
 void loop_timer_stop(struct loop_timer *timer);
 bool loop_timer_pending(const struct loop_timer *timer);
 
-/* Readiness of a descriptor that someone else reads and writes (libpq while it connects, control queries).
+/* Readiness of a descriptor that someone else reads and writes (libpq while it connects, helper threads).
    ready() is told what is ready, of what was waited for; errors and hang-ups count as everything. */
 enum { WATCH_READ = 1, WATCH_WRITE = 2 };
 struct loop_watch;

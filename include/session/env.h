@@ -4,8 +4,8 @@
 #ifndef PGUNISON_SESSION_ENV_H
 #define PGUNISON_SESSION_ENV_H
 
+#include "backend/asker.h"
 #include "backend/catalog.h"
-#include "backend/control.h"
 #include "backend/pool.h"
 #include "base/budget.h"
 #include "base/recent.h"
@@ -120,7 +120,7 @@ struct session_env {
     struct session_shared *shared;
     struct session_stats stats;
     struct pool_manager *pools;
-    struct control *control;
+    struct asker *control;
     struct plan_cache *plans;
     struct plan_scope *scope; /* what the plans in the cache were made with */
     uint64_t next_context;    /* names what plans depend on in the plan cache: private catalogs, texts */

@@ -4,7 +4,7 @@
  */
 #include "job.h"
 
-#include "backend/control.h"
+#include "backend/asker.h"
 #include "base/arena.h"
 #include "base/quote.h"
 #include "route/hash.h"
@@ -152,11 +152,11 @@ static void answer(struct catalog_view *v)
     job_return(job);
 }
 
-static void types_answered(void *arg, const struct control_result *r)
+static void types_answered(void *arg, const struct rows *r)
 {
     struct database_view *dv = arg;
     for (size_t i = 0; r->ok && i < r->n_rows && r->n_columns == 3; i++) {
-        const char *const *row = r->rows[i];
+        const char *const *row = rows_texts(r)[i];
         unsigned long t = row[0] ? strtoul(row[0], NULL, 10) : ULONG_MAX;
         if (t >= dv->db->n_tables || !row[1] || !row[2] || dv->types[t].name)
             continue;
@@ -228,8 +228,8 @@ static void on_control(struct job *job)
         if (!admin_tables_sql(dv->db, &sql))
             continue;
         v->due++;
-        control_query(process->control(process->arg), dv->db->shards[dv->db->home],
-                      (const char *)buf_head(&sql), QUERY_TIMEOUT_US, types_answered, dv);
+        asker_query(process->control(process->arg), dv->db->shards[dv->db->home],
+                    (const char *)buf_head(&sql), QUERY_TIMEOUT_US, types_answered, dv);
     }
     buf_free(&sql);
     if (--v->due == 0)

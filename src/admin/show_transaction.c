@@ -9,7 +9,7 @@
  */
 #include "job.h"
 
-#include "backend/control.h"
+#include "backend/asker.h"
 #include "base/arena.h"
 #include "txn/decision.h"
 
@@ -105,7 +105,7 @@ static void shard_done(struct asked *a)
         answer(a->inquiry);
 }
 
-static void failed(struct asked *a, const struct control_result *r)
+static void failed(struct asked *a, const struct rows *r)
 {
     a->reachable = false;
     snprintf(a->why, sizeof a->why, "%.*s", (int)sizeof a->why - 1,
@@ -113,7 +113,7 @@ static void failed(struct asked *a, const struct control_result *r)
     shard_done(a);
 }
 
-static void decision_answered(void *arg, const struct control_result *r)
+static void decision_answered(void *arg, const struct rows *r)
 {
     struct asked *a = arg;
     bool no_table = !r->ok && !r->lost && r->error &&
@@ -125,11 +125,11 @@ static void decision_answered(void *arg, const struct control_result *r)
     }
     a->reachable = true;
     if (r->ok && r->n_rows == 1 && r->n_columns == 2)
-        a->decision = decision_outcome(a->inquiry->job->command.arg, r->rows[0][0], r->rows[0][1]);
+        a->decision = decision_outcome(a->inquiry->job->command.arg, rows_text(r, 0, 0), rows_text(r, 0, 1));
     shard_done(a);
 }
 
-static void prepared_answered(void *arg, const struct control_result *r)
+static void prepared_answered(void *arg, const struct rows *r)
 {
     struct asked *a = arg;
     const struct inquiry *q = a->inquiry;
@@ -139,17 +139,19 @@ static void prepared_answered(void *arg, const struct control_result *r)
     }
     for (size_t i = 0; i < r->n_rows && r->n_columns == 2; i++) {
         struct gid gid;
-        if (!r->rows[i][0] || !gid_parse(slice_str(r->rows[i][0]), &gid))
+        struct slice name = rows_value(r, i, 0);
+        const char *age = rows_text(r, i, 1);
+        if (!name.data || !gid_parse(name, &gid))
             continue;
         /* Two shards may be two names of one database: each has its own parts only. */
         if (strcmp(gid.cluster, q->config->settings.cluster) == 0 &&
             strcmp(gid.txid, q->job->command.arg) == 0 && strcmp(gid.participant, a->def->name) == 0) {
             a->prepared = true;
-            a->age_s = r->rows[i][1] ? strtod(r->rows[i][1], NULL) : 0;
+            a->age_s = age ? strtod(age, NULL) : 0;
         }
     }
-    control_query(q->job->admin->process->control(q->job->admin->process->arg), a->def,
-                  (const char *)buf_head(&q->read_sql), QUERY_TIMEOUT_US, decision_answered, a);
+    asker_query(q->job->admin->process->control(q->job->admin->process->arg), a->def,
+                (const char *)buf_head(&q->read_sql), QUERY_TIMEOUT_US, decision_answered, a);
 }
 
 static void on_control(struct job *job)
@@ -180,8 +182,8 @@ static void on_control(struct job *job)
     job->free_data = inquiry_free;
     for (unsigned i = 0; i < n; i++) {
         q->shards[i] = (struct asked){.inquiry = q, .def = &q->config->topology.shards[i]};
-        control_query(process->control(process->arg), q->shards[i].def, prepared_sql, QUERY_TIMEOUT_US,
-                      prepared_answered, &q->shards[i]);
+        asker_query(process->control(process->arg), q->shards[i].def, prepared_sql, QUERY_TIMEOUT_US,
+                    prepared_answered, &q->shards[i]);
     }
     if (n == 0)
         answer(q);

@@ -62,7 +62,7 @@ struct shard_check {
 struct checks {
     struct loop *loop;
     struct config *config;
-    struct control *control;
+    struct asker *control;
     struct shard_check *shards;
     size_t n;
     struct loop_timer *timer;
@@ -177,7 +177,7 @@ static void found(struct shard_check *s, enum check_state state, const char *not
 
 static void ask(struct shard_check *s, enum check_step step, const char *sql);
 
-static void settings_answer(struct shard_check *s, const struct control_result *r)
+static void settings_answer(struct shard_check *s, const struct rows *r)
 {
     char note[256];
     if (!r->ok) {
@@ -186,12 +186,12 @@ static void settings_answer(struct shard_check *s, const struct control_result *
     }
     bool whole = r->n_rows == 1 && r->n_columns == N_COLS;
     for (size_t i = 0; whole && i < N_COLS; i++)
-        whole = r->rows[0][i] != NULL;
+        whole = rows_text(r, 0, i) != NULL;
     if (!whole) {
         found(s, CHECK_UNFIT, "it did not answer as PostgreSQL does");
         return;
     }
-    const char *const *row = r->rows[0];
+    const char *const *row = rows_texts(r)[0];
     s->report.latency_us = loop_now_us(s->checks->loop) - s->asked_us;
     snprintf(s->report.version, sizeof s->report.version, "%.*s", (int)strcspn(row[COL_VERSION], " "),
              row[COL_VERSION]);
@@ -214,10 +214,10 @@ static void settings_answer(struct shard_check *s, const struct control_result *
     }
 }
 
-static bool is_true(const struct control_result *r, size_t column)
+static bool is_true(const struct rows *r, size_t column)
 {
-    return r->n_rows == 1 && column < r->n_columns && r->rows[0][column] &&
-           strcmp(r->rows[0][column], "t") == 0;
+    const char *value = r->n_rows == 1 && column < r->n_columns ? rows_text(r, 0, column) : NULL;
+    return value && strcmp(value, "t") == 0;
 }
 
 /* lock_timeout: it takes the table from those who commit, and must not make them queue behind it. */
@@ -231,7 +231,7 @@ static void make_table(struct shard_check *s)
     ask(s, STEP_SCHEMA, sql);
 }
 
-static void table_answer(struct shard_check *s, const struct control_result *r)
+static void table_answer(struct shard_check *s, const struct rows *r)
 {
     if (!r->ok)
         found(s, CHECK_DOWN, r->error ? r->error->message : "no answer");
@@ -261,7 +261,7 @@ static void table_answer(struct shard_check *s, const struct control_result *r)
         found(s, CHECK_UP, "");
 }
 
-static void schema_answer(struct shard_check *s, const struct control_result *r)
+static void schema_answer(struct shard_check *s, const struct rows *r)
 {
     char note[256];
     if (r->ok) {
@@ -284,7 +284,7 @@ static void schema_answer(struct shard_check *s, const struct control_result *r)
     found(s, CHECK_UNFIT, note);
 }
 
-static void answered(void *arg, const struct control_result *r)
+static void answered(void *arg, const struct rows *r)
 {
     struct shard_check *s = arg;
     switch (s->step) {
@@ -306,7 +306,7 @@ static void ask(struct shard_check *s, enum check_step step, const char *sql)
 {
     s->step = step;
     s->asked_us = loop_now_us(s->checks->loop);
-    control_query(s->checks->control, s->def, sql, QUERY_TIMEOUT_US, answered, s);
+    asker_query(s->checks->control, s->def, sql, QUERY_TIMEOUT_US, answered, s);
 }
 
 static void look(void *arg)
@@ -338,12 +338,12 @@ static void begin(struct checks *c, struct config *config)
 static void leave(struct checks *c)
 {
     for (size_t i = 0; i < c->n; i++)
-        control_forget(c->control, &c->shards[i]);
+        asker_forget(c->control, &c->shards[i]);
     free(c->shards);
     config_unref(&c->config);
 }
 
-struct checks *checks_create(struct loop *loop, struct config *config, struct control *control)
+struct checks *checks_create(struct loop *loop, struct config *config, struct asker *control)
 {
     struct checks *c = xcalloc(1, sizeof *c);
     c->loop = loop;

@@ -3,7 +3,7 @@
 #ifndef PGUNISON_APP_CHECK_H
 #define PGUNISON_APP_CHECK_H
 
-#include "backend/control.h"
+#include "backend/asker.h"
 
 enum check_state {
     CHECK_UNKNOWN, /* not yet looked at */
@@ -20,7 +20,7 @@ struct check_report {
 };
 
 struct checks;
-struct checks *checks_create(struct loop *loop, struct config *config, struct control *control);
+struct checks *checks_create(struct loop *loop, struct config *config, struct asker *control);
 void checks_reconfigure(struct checks *c, struct config *config); /* looks at every shard again */
 /* known() comes once, when every shard has been looked at since the start. NULL: nobody wants to know any
  * more. */

@@ -7,7 +7,7 @@ static struct config *port_config(void *arg)
     return p->config;
 }
 
-static struct control *port_control(void *arg)
+static struct asker *port_control(void *arg)
 {
     struct proxy *p = arg;
     return p->control;

@@ -133,7 +133,7 @@ enum status proxy_create(struct proxy *p, const struct options *options, struct 
         proxy_listen_unix(p, error_r) != STATUS_OK)
         return STATUS_ERROR;
     check_open_files(config);
-    p->control = control_create(p->loop, config);
+    p->control = asker_create(p->loop, config);
     p->resolver = resolver_create(p->loop, config, p->control, &p->shared);
     p->checks = checks_create(p->loop, config, p->control);
     make_console(p);
@@ -169,7 +169,7 @@ void proxy_destroy(struct proxy *p)
     checks_destroy(&p->checks);
     resolver_destroy(&p->resolver);
     if (p->control)
-        control_destroy(&p->control);
+        asker_destroy(&p->control);
     workers_destroy(&p->workers);
     free(p->doors); /* after mailboxes that may hold their letters */
     refuser_destroy(&p->refuser);

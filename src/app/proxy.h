@@ -46,7 +46,7 @@ struct proxy {
     struct session_shared shared;
     struct pool_limits *limits;
     struct workers workers;
-    struct control *control;
+    struct asker *control;
     struct resolver *resolver;
     struct checks *checks;
     struct admin *admin;

@@ -116,7 +116,7 @@ static enum status apply(struct proxy *p, struct config *config, const char *wha
     note_restart_settings(&p->config->settings, &config->settings);
     workers_reconfigure(&p->workers, config, tls);
     free(tls);
-    control_reconfigure(p->control, config);
+    asker_reconfigure(p->control, config);
     resolver_reconfigure(p->resolver, config);
     checks_reconfigure(p->checks, config);
     admin_reconfigure(p->admin, config);

@@ -51,7 +51,7 @@ struct shard_port {
 struct resolver {
     struct loop *loop;
     struct config *config;
-    struct control *control, *helpers[HELPERS]; /* helpers connect when they are asked, and not for long */
+    struct asker *control, *helpers[HELPERS]; /* helpers connect when they are asked, and not for long */
     struct session_shared *shared;
     struct recovery *recovery;
     struct shard_port *ports;
@@ -63,47 +63,47 @@ struct resolver {
 
 /* --- the port --------------------------------------------------------------------------------- */
 
-static struct txn_reply reply_of(const struct control_result *result)
+static struct txn_reply reply_of(const struct rows *rows)
 {
     return (struct txn_reply){
-        .kind = result->ok     ? TXN_REPLY_OK
-                : result->lost ? TXN_REPLY_LOST
-                               : TXN_REPLY_ERROR,
-        .tag = result->tag,
-        .error = result->error,
-        .txn_status = result->txn_status,
-        .n_rows = result->n_rows,
-        .n_columns = result->n_columns,
-        .rows = result->rows,
+        .kind = rows->ok     ? TXN_REPLY_OK
+                : rows->lost ? TXN_REPLY_LOST
+                             : TXN_REPLY_ERROR,
+        .tag = rows->tag,
+        .error = rows->error,
+        .txn_status = rows->txn_status,
+        .n_rows = rows->n_rows,
+        .n_columns = rows->n_columns,
+        .rows = rows_texts(rows),
     };
 }
 
-static void control_done(void *arg, const struct control_result *result)
+static void control_done(void *arg, const struct rows *rows)
 {
     const struct shard_port *p = arg;
-    struct txn_reply reply = reply_of(result);
+    struct txn_reply reply = reply_of(rows);
     recovery_reply(p->resolver->recovery, p->shard, &reply);
 }
 
-static void helper_done(void *arg, const struct control_result *result)
+static void helper_done(void *arg, const struct rows *rows)
 {
     const struct helper_port *h = arg;
-    struct txn_reply reply = reply_of(result);
+    struct txn_reply reply = reply_of(rows);
     recovery_helper_reply(h->port->resolver->recovery, h->port->shard, h->helper, &reply);
 }
 
 static void port_control(void *port, unsigned s, const char *sql)
 {
     struct resolver *r = port;
-    control_query(r->control, &r->config->topology.shards[s], sql, QUERY_TIMEOUT_US, control_done,
-                  &r->ports[s]);
+    asker_query(r->control, &r->config->topology.shards[s], sql, QUERY_TIMEOUT_US, control_done,
+                &r->ports[s]);
 }
 
 static void port_helper(void *port, unsigned s, unsigned helper, const char *sql)
 {
     struct resolver *r = port;
-    control_query(r->helpers[helper], &r->config->topology.shards[s], sql, QUERY_TIMEOUT_US, helper_done,
-                  &r->ports[s].helpers[helper]);
+    asker_query(r->helpers[helper], &r->config->topology.shards[s], sql, QUERY_TIMEOUT_US, helper_done,
+                &r->ports[s].helpers[helper]);
 }
 
 static bool port_owned(void *port, const char *txid)
@@ -280,9 +280,9 @@ static void begin(struct resolver *r, struct config *config)
 static void leave(struct resolver *r)
 {
     for (size_t i = 0; i < r->n_ports; i++) {
-        control_forget(r->control, &r->ports[i]);
+        asker_forget(r->control, &r->ports[i]);
         for (unsigned k = 0; k < HELPERS; k++)
-            control_forget(r->helpers[k], &r->ports[i].helpers[k]);
+            asker_forget(r->helpers[k], &r->ports[i].helpers[k]);
     }
     loop_timer_stop(r->tick);
     recovery_destroy(&r->recovery);
@@ -290,7 +290,7 @@ static void leave(struct resolver *r)
     config_unref(&r->config);
 }
 
-struct resolver *resolver_create(struct loop *loop, struct config *config, struct control *control,
+struct resolver *resolver_create(struct loop *loop, struct config *config, struct asker *control,
                                  struct session_shared *shared)
 {
     struct resolver *r = xcalloc(1, sizeof *r);
@@ -303,7 +303,7 @@ struct resolver *resolver_create(struct loop *loop, struct config *config, struc
     r->timer = loop_timer_create(loop, go, r);
     r->tick = loop_timer_create(loop, tick, r);
     for (unsigned i = 0; i < HELPERS; i++)
-        r->helpers[i] = control_create(loop, config);
+        r->helpers[i] = asker_create(loop, config);
     begin(r, config);
     /* The first sweep comes after the checks have had time to make the decision tables. */
     loop_undefer(loop, &r->go);
@@ -316,7 +316,7 @@ void resolver_reconfigure(struct resolver *r, struct config *config)
     leave(r);
     list_move_all(&r->waiting, &r->serving);
     for (unsigned i = 0; i < HELPERS; i++)
-        control_reconfigure(r->helpers[i], config);
+        asker_reconfigure(r->helpers[i], config);
     begin(r, config);
 }
 
@@ -332,7 +332,7 @@ void resolver_destroy(struct resolver **rr)
     while ((n = list_pop_front(&r->waiting)))
         free(list_entry(n, struct request, node));
     for (unsigned i = 0; i < HELPERS; i++)
-        control_destroy(&r->helpers[i]);
+        asker_destroy(&r->helpers[i]);
     loop_timer_destroy(&r->timer);
     loop_timer_destroy(&r->tick);
     loop_undefer(r->loop, &r->go);

@@ -1,14 +1,14 @@
-/* Sweeps for transactions in doubt, on the control thread: txn/recovery.h over backend/control.h. Private to
+/* Sweeps for transactions in doubt, on the control thread: txn/recovery.h over backend/asker.h. Private to
  * app. */
 #ifndef PGUNISON_APP_RESOLVER_H
 #define PGUNISON_APP_RESOLVER_H
 
-#include "backend/control.h"
+#include "backend/asker.h"
 #include "session/env.h"
 #include "txn/recovery.h"
 
 struct resolver;
-struct resolver *resolver_create(struct loop *loop, struct config *config, struct control *control,
+struct resolver *resolver_create(struct loop *loop, struct config *config, struct asker *control,
                                  struct session_shared *shared);
 /* Another list of shards, perhaps. What was asked for by resolver_request() is asked again. */
 void resolver_reconfigure(struct resolver *r, struct config *config);

@@ -237,7 +237,7 @@ void workers_create(struct workers *w, unsigned n, struct config *config, struct
         one->stop_timer = loop_timer_create(one->loop, stop_look, one);
         session_env_init(&one->env, one->loop, i, config, shared);
         one->env.pools = pool_manager_create(one->loop, i, one->mailbox, limits, config);
-        one->env.control = control_create(one->loop, config);
+        one->env.control = asker_create(one->loop, config);
         one->env.route_cancel = route_cancel;
         one->env.route_cancel_arg = w;
     }
@@ -276,7 +276,7 @@ void workers_destroy(struct workers *w)
 {
     for (unsigned i = 0; i < w->n; i++) {
         w->items[i].stopping = true; /* for letters that are still in mailboxes */
-        control_destroy(&w->items[i].env.control);
+        asker_destroy(&w->items[i].env.control);
         pool_manager_destroy(&w->items[i].env.pools);
     }
     for (unsigned i = 0; i < w->n; i++)

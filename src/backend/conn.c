@@ -101,11 +101,6 @@ const char *backend_encoding_name(const char *name)
     return encoding < 0 ? NULL : pg_encoding_to_char(encoding);
 }
 
-void *backend_conn_pq(struct backend_conn *c)
-{
-    return c->pq;
-}
-
 void backend_conn_set_clean(struct backend_conn *c, bool clean)
 {
     c->clean = clean;

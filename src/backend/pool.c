@@ -63,20 +63,12 @@ const struct shard_def *pool_shard(const struct server_pool *p)
 
 /* --- servers ---------------------------------------------------------------------------------- */
 
-/* Whether a Terminate could be mistaken for the rest of something. */
-static bool is_quiet(const struct server *s)
-{
-    return !s->dead && server_outstanding(s) == 0 && server_queued(s) == 0 && buf_len(&s->in) == 0 &&
-           s->forward_left == 0 && s->drop_left == 0;
-}
-
 void pool_drop_server(struct server_pool *p, struct server *s)
 {
     assert(!list_linked(&s->node));
     list_remove(&p->servers, &s->pool_node);
     server_set_owner(s, NULL, NULL);
-    backend_conn_set_clean(s->conn, is_quiet(s) && s->txn_status == 'I');
-    server_destroy(&s);
+    server_close(&s);
     port_give(p->port);
     if (pool_waiting(p) > 0 || p->stale)
         pool_turn_later(p);
@@ -193,7 +185,7 @@ void pool_reset_and_release(struct server *s)
 {
     struct server_pool *p = s->pool;
     bool can_reset = pool_settings(p)->server_reset_query[0] != '\0';
-    if (p->stale || !is_quiet(s) || s->txn_status != 'I' || (s->pinned_state && !can_reset)) {
+    if (p->stale || !server_is_quiet(s) || s->txn_status != 'I' || (s->pinned_state && !can_reset)) {
         pool_drop_server(p, s);
         return;
     }
@@ -215,7 +207,7 @@ void pool_release(struct server *s)
         pool_reset_and_release(s);
         return;
     }
-    if (!is_quiet(s) || s->txn_status != 'I') {
+    if (!server_is_quiet(s) || s->txn_status != 'I') {
         log_warning("a connection to shard \"%s\" was given back in the middle of something; closing it",
                     p->shard_name);
         pool_drop_server(p, s);

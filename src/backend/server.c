@@ -68,6 +68,7 @@ struct server *server_create(struct loop *loop, struct cancels *cancels, struct 
     s->prepared = prepared;
     s->txn_status = 'I';
     s->reply_state = REPLY_NONE;
+    s->longest = SIZE_MAX;
     s->created_us = s->used_us = loop_now_us(loop);
     buf_init(&s->in);
     s->stream = stream_adopt(loop, backend_conn_fd(conn), backend_conn_ssl(conn), &server_stream_events, s);
@@ -95,6 +96,18 @@ void server_destroy(struct server **sp)
     if (s->prepared)
         prepared_set_destroy(&s->prepared);
     loop_doom(s->loop, s, server_free);
+}
+
+bool server_is_quiet(const struct server *s)
+{
+    return !s->dead && s->ring_count == 0 && server_queued(s) == 0 && buf_len(&s->in) == 0 &&
+           s->forward_left == 0 && s->drop_left == 0;
+}
+
+void server_close(struct server **s)
+{
+    backend_conn_set_clean((*s)->conn, server_is_quiet(*s) && (*s)->txn_status == 'I');
+    server_destroy(s);
 }
 
 void server_set_owner(struct server *s, const struct server_owner_ops *ops, void *owner)
@@ -503,8 +516,11 @@ static size_t walk(struct server *s, const uint8_t *p, size_t n)
             run = at;
             continue;
         }
-        if (have < total)
+        if (have < total) {
+            if (total > s->longest)
+                server_violation(s, *at, "It is longer than what is asked for can be.");
             break;
+        }
         if (*at == MSG_READY && s->cancel) {
             s->ready_held = true;
             break;
@@ -537,7 +553,7 @@ static void process_read(struct server *s, const uint8_t *p, size_t n)
         uint8_t next = reply_next(s->reply_state, *head);
         bool whole_first = way_of(s, *head) == WAY_DELIVER || next == REPLY_END; /* as walk() has it */
         if (buf_len(&s->in) < (size_t)len + 1 && reply_length_fits(*head, len) && next != REPLY_VIOLATION &&
-            whole_first)
+            whole_first && len < s->longest)
             return; /* a large message in the making: do not walk it once a read */
     }
     /* The callbacks may destroy the server, and the buffer with it: walk bytes of our own. */

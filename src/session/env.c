@@ -252,7 +252,7 @@ void session_env_reconfigure(struct session_env *env, struct config *config, str
     session_scope_renew(env);
     login_forget_welcomes(env);
     pool_manager_reconfigure(env->pools, config);
-    control_reconfigure(env->control, config);
+    asker_reconfigure(env->control, config);
     config_unref(&old);
     list_foreach(&env->clients, node, next)
     {

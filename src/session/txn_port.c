@@ -98,7 +98,7 @@ static void port_decide(void *port, unsigned p, const struct txn_decision *d)
         decide_send(l, d);
 }
 
-static void control_done(void *arg, const struct control_result *r)
+static void control_done(void *arg, const struct rows *r)
 {
     struct part *part = arg;
     struct txn_reply reply = {
@@ -110,7 +110,7 @@ static void control_done(void *arg, const struct control_result *r)
         .txn_status = r->txn_status,
         .n_rows = r->n_rows,
         .n_columns = r->n_columns,
-        .rows = r->rows,
+        .rows = rows_texts(r),
     };
     coordinator_control_reply(part->commit->coordinator, part->index, &reply);
 }
@@ -120,8 +120,8 @@ static void control_done(void *arg, const struct control_result *r)
 static void port_control(void *port, unsigned p, const char *sql)
 {
     struct txn_commit *t = port;
-    control_query(t->client->env->control, t->parts[p].shard, sql, CONTROL_TIMEOUT_US, control_done,
-                  &t->parts[p]);
+    asker_query(t->client->env->control, t->parts[p].shard, sql, CONTROL_TIMEOUT_US, control_done,
+                &t->parts[p]);
 }
 
 /* Whatever was still due on it is nobody's business any more. */
@@ -170,7 +170,7 @@ static void lost_run(void *arg)
  * connection. Any answer there, an error even, means that it is at work (a deferred constraint, a synchronous
  * standby), and we wait on; none means that the connection is as good as lost.
  */
-static void probe_done(void *arg, const struct control_result *r)
+static void probe_done(void *arg, const struct rows *r)
 {
     struct probe *probe = arg;
     struct part *part = probe->part;
@@ -207,8 +207,8 @@ static void probe_fired(void *arg)
         bool long_since = part->outstanding && part->probe.about == part->n_sent;
         if (long_since && !part->probe.due) {
             part->probe.due = true;
-            control_query(t->client->env->control, part->shard, "SELECT 1", probe_timeout_us(t), probe_done,
-                          &part->probe);
+            asker_query(t->client->env->control, part->shard, "SELECT 1", probe_timeout_us(t), probe_done,
+                        &part->probe);
         }
         if (!part->probe.due)
             part->probe.about = part->n_sent;
@@ -307,8 +307,8 @@ static void port_torn(void *port, unsigned p, bool committed)
 static void control_forget_all(struct txn_commit *t)
 {
     for (unsigned i = 0; i < t->n; i++) {
-        control_forget(t->client->env->control, &t->parts[i]);
-        control_forget(t->client->env->control, &t->parts[i].probe);
+        asker_forget(t->client->env->control, &t->parts[i]);
+        asker_forget(t->client->env->control, &t->parts[i].probe);
     }
 }
 

@@ -15,15 +15,15 @@ class Lie:
 
     def __init__(self, pattern, before, data):
         self.pattern, self.before, self.data = re.compile(pattern, re.S), before, data
-        self.lock, self.told, self.shard = threading.Lock(), threading.Event(), None
+        self.lock, self.told, self.shard, self.connection = threading.Lock(), threading.Event(), None, None
 
-    def take(self, shard, sql, kind):
+    def take(self, connection, sql, kind):
         if kind != self.before or not self.pattern.search(sql):
             return False
         with self.lock:
             first = not self.told.is_set()
             if first:
-                self.shard = shard
+                self.connection, self.shard = connection, connection.mitm.name
             self.told.set()
             return first
 
@@ -62,7 +62,7 @@ class LyingConnection(Connection):
         while True:
             kind, head, body = self._message(self.server)
             lie, sql = self.mitm.lie, self.due[0] if self.due else None
-            if lie and sql is not None and lie.take(self.mitm.name, sql, kind):
+            if lie and sql is not None and lie.take(self, sql, kind):
                 head = lie.data + head
             if kind == "Z" and self.due:
                 self.due.popleft()

@@ -402,13 +402,16 @@ def is_fine(world):
 
 
 def test_every_message_in_front_of_the_resolver(world):
-    """It goes on asking."""
-    said = [data for _, data in well_formed().values()] + list(MALFORMED.values())
-    said.remove(MALFORMED["a huge notification"])  # libpq waits for it, as long as the query may take
-    for number, data in enumerate(said):
-        lie = Lie("pg_prepared_xacts", "T" if data[:1] in LIBPQ_LEAKS else "TCZ"[number % 3], data)
-        world.liars[1].lie = lie
-        assert lie.told.wait(10), data
+    """It goes on asking; what cannot come there ends the connection that it came on, at once."""
+    said = list(well_formed().items()) + [(label, (None, data)) for label, data in MALFORMED.items()]
+    legal = {"T": "TCIE", "C": "TDCE", "Z": "TCE"}
+    for number, (label, (kind, data)) in enumerate(said):
+        for at in "TCZ" if EVERY else "TCZ"[number % 3]:
+            lie = Lie("pg_prepared_xacts", at, data)
+            world.liars[1].lie = lie
+            assert lie.told.wait(10), (label, at)
+            if kind is None or kind not in legal[at] + ASYNC:
+                h.eventually(lambda: lie.connection not in world.liars[1].connections, 5)
     world.tell(None)
     world.fine()
     world.proxy.check()

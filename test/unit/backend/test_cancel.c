@@ -3,7 +3,9 @@
 
 #include "../../../src/backend/cancel.h"
 #include "backend/dial.h"
+#include "backend/server.h"
 #include "base/log.h"
+#include "wire/message.h"
 
 static struct pg_fixture pg;
 static struct loop *loop;
@@ -63,23 +65,87 @@ static bool is_active(uint32_t pid)
     return strcmp(pg_query(admin, sql), "1") == 0;
 }
 
-/* The query is on its way when this returns: the server runs it. */
-static void sleep_there(struct backend_conn *conn)
+/* A connection, and the server that runs something on it. */
+struct sleeper {
+    struct server *server;
+    struct backend_conn *conn; /* the server's */
+    char sqlstate[6];
+    bool ready;
+};
+
+static void heard(void *owner, struct server *s, const struct expect *e, const struct frame *f)
 {
-    PGconn *pq = backend_conn_pq(conn);
-    PQsetnonblocking(pq, 0);
-    assert_int_equal(PQsendQuery(pq, "SELECT pg_sleep(60)"), 1);
-    for (int i = 0; !is_active(backend_conn_pid(conn)); i++)
-        assert_true(i < 10000);
+    struct sleeper *z = owner;
+    struct error said, bad;
+    (void)s;
+    (void)e;
+    if (f->type == MSG_ERROR) {
+        assert_int_equal(message_read_error(f, &said, &bad), STATUS_OK);
+        memcpy(z->sqlstate, said.sqlstate, sizeof z->sqlstate);
+    } else if (f->type == MSG_READY) {
+        z->ready = true;
+        loop_stop(loop);
+    }
 }
 
-static void must_be_cancelled(struct backend_conn *conn)
+static void lost(void *owner, struct server *s, const struct error *why)
 {
-    PGconn *pq = backend_conn_pq(conn);
-    PGresult *r = PQgetResult(pq);
-    assert_string_equal(PQresultErrorField(r, PG_DIAG_SQLSTATE), "57014");
-    PQclear(r);
-    assert_null(PQgetResult(pq));
+    (void)owner;
+    (void)s;
+    fail_msg("%s", why->message);
+}
+
+static const struct server_owner_ops owner_ops = {.message = heard, .lost = lost};
+
+static void sleeper_open(struct sleeper *z, const char *host, const char *port, const char *sslmode)
+{
+    *z = (struct sleeper){.conn = dial(host, port, sslmode)};
+    z->server = server_create(loop, cancels, z->conn, NULL, NULL);
+    server_set_owner(z->server, &owner_ops, z);
+}
+
+static void sleeper_close(struct sleeper *z)
+{
+    server_destroy(&z->server);
+}
+
+static void look_again(void *arg)
+{
+    (void)arg;
+    loop_stop(loop);
+}
+
+static void await_active(uint32_t pid, bool active)
+{
+    struct loop_timer *t = loop_timer_create(loop, look_again, NULL);
+    for (int i = 0; is_active(pid) != active; i++) {
+        assert_true(i < 10000);
+        loop_timer_start(t, 1000);
+        run_loop(loop);
+    }
+    loop_timer_destroy(&t);
+}
+
+/* The server runs it when this returns. */
+static void sleep_there(struct sleeper *z)
+{
+    struct buf b;
+    buf_init(&b);
+    message_query(&b, slice_str("SELECT pg_sleep(60)"));
+    server_expect(z->server, EXPECT_QUERY, SINK_MESSAGE, 0, NULL);
+    server_write(z->server, buf_head(&b), buf_len(&b));
+    buf_free(&b);
+    z->ready = false;
+    z->sqlstate[0] = '\0';
+    await_active(backend_conn_pid(z->conn), true);
+    assert_false(z->ready);
+}
+
+static void must_be_cancelled(struct sleeper *z)
+{
+    while (!z->ready)
+        run_loop(loop);
+    assert_string_equal(z->sqlstate, "57014");
 }
 
 /* --- requests --------------------------------------------------------------------------------- */
@@ -101,7 +167,8 @@ static bool cancel(const struct backend_conn *conn)
     reports = 0;
     assert_non_null(cancel_send(cancels, conn, done, &reports));
     assert_int_equal(reports, 0); /* never from inside */
-    run_loop(loop);
+    while (!reports)              /* the answer may come before it */
+        run_loop(loop);
     assert_int_equal(reports, 1);
     return was_through;
 }
@@ -117,42 +184,33 @@ static void reaches_what_runs_by_socket_tcp_and_tls(void **state)
                 {"127.0.0.1", "verify-ca"},
                 {"localhost", "verify-full"}};
     for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++) {
-        struct backend_conn *conn = dial(ways[i].host, pg.port, ways[i].sslmode);
-        assert_int_equal(backend_conn_ssl(conn) != NULL, i >= 2);
+        struct sleeper z;
+        sleeper_open(&z, ways[i].host, pg.port, ways[i].sslmode);
+        assert_int_equal(backend_conn_ssl(z.conn) != NULL, i >= 2);
         for (int again = 0; again < 2; again++) {
-            sleep_there(conn);
-            assert_true(cancel(conn));
-            must_be_cancelled(conn);
+            sleep_there(&z);
+            assert_true(cancel(z.conn));
+            must_be_cancelled(&z);
         }
-        backend_conn_close(&conn);
+        sleeper_close(&z);
     }
-}
-
-static void look_again(void *arg)
-{
-    (void)arg;
-    loop_stop(loop);
 }
 
 static void a_forgotten_request_outlives_its_connection(void **state)
 {
     (void)state;
-    for (int tls = 0; tls <= 1; tls++) {
-        struct backend_conn *conn = dial("127.0.0.1", pg.port, tls ? "require" : "disable");
-        uint32_t pid = backend_conn_pid(conn);
-        sleep_there(conn);
-        struct cancel_request *r = cancel_send(cancels, conn, done, &reports);
+    static const char *const modes[] = {"disable", "require", "verify-full"};
+    for (int i = 0; i < 3; i++) {
+        struct sleeper z;
+        sleeper_open(&z, "localhost", pg.port, modes[i]);
+        uint32_t pid = backend_conn_pid(z.conn);
+        sleep_there(&z);
+        struct cancel_request *r = cancel_send(cancels, z.conn, done, &reports);
         cancel_forget(&r);
         assert_null(r);
-        backend_conn_close(&conn);
+        sleeper_close(&z);
         reports = 0;
-        struct loop_timer *t = loop_timer_create(loop, look_again, NULL);
-        for (int i = 0; is_active(pid); i++) {
-            assert_true(i < 10000);
-            loop_timer_start(t, 1000);
-            run_loop(loop);
-        }
-        loop_timer_destroy(&t);
+        await_active(pid, false);
         assert_int_equal(reports, 0);
     }
 }
@@ -245,10 +303,17 @@ static void a_refused_connection_sends_nothing(void **state)
 
 /* --- certificates ----------------------------------------------------------------------------- */
 
+static void use_new_certificate(void)
+{
+    pg_query(admin, "ALTER SYSTEM SET ssl_cert_file = 'new.crt'");
+    pg_query(admin, "ALTER SYSTEM SET ssl_key_file = 'new.key'");
+    pg_query(admin, "SELECT pg_reload_conf()");
+}
+
 /* A new one for the server, signed by the first one. */
 static void replace_certificate(const char *common_name)
 {
-    char command[600], reloaded[300];
+    char command[600];
     snprintf(command, sizeof command,
              "[ -f ca.crt ] || { cp -p server.crt ca.crt && cp -p server.key ca.key; }; "
              "openssl req -new -nodes -subj /O=pgunison/CN=%s -out new.csr -keyout new.key && "
@@ -256,19 +321,16 @@ static void replace_certificate(const char *common_name)
              "chmod 0600 new.key && mv new.crt data/new.crt && mv new.key data/new.key",
              common_name);
     pg_run(pg.dir, command);
-    pg_query(admin, "ALTER SYSTEM SET ssl_cert_file = 'new.crt'");
-    pg_query(admin, "ALTER SYSTEM SET ssl_key_file = 'new.key'");
-    snprintf(reloaded, sizeof reloaded, "SELECT pg_reload_conf()");
-    pg_query(admin, reloaded);
+    use_new_certificate();
 }
 
-static void wait_until_shown(const char *common_name)
+/* The reload is not waited for by who asked for it. */
+static void wait_until_shown(const char *host, const char *sslmode, const char *ca)
 {
-    char conninfo[200];
+    char conninfo[300];
     snprintf(conninfo, sizeof conninfo,
-             "host=%s hostaddr=127.0.0.1 port=%s user=postgres dbname=postgres sslmode=verify-full "
-             "sslrootcert=%s/server.crt",
-             common_name, pg.port, pg.dir);
+             "host=%s hostaddr=127.0.0.1 port=%s user=postgres dbname=postgres sslmode=%s sslrootcert=%s/%s",
+             host, pg.port, sslmode, pg.dir, ca);
     for (int i = 0;; i++) {
         PGconn *c = PQconnectdb(conninfo);
         bool ok = PQstatus(c) == CONNECTION_OK;
@@ -284,60 +346,47 @@ static void another_certificate_is_judged_as_sslmode_says(void **state)
 {
     (void)state;
     const char *modes[] = {"require", "verify-ca", "verify-full"};
-    struct backend_conn *conns[3];
+    struct sleeper z[3];
     for (int i = 0; i < 3; i++) {
-        conns[i] = dial("localhost", pg.port, modes[i]);
-        sleep_there(conns[i]);
+        sleeper_open(&z[i], "localhost", pg.port, modes[i]);
+        sleep_there(&z[i]);
     }
     replace_certificate("elsewhere");
-    wait_until_shown("elsewhere");
+    wait_until_shown("elsewhere", "verify-full", "server.crt");
     for (int i = 0; i < 3; i++) {
-        assert_true(cancel(conns[i])); /* or not sent */
+        assert_true(cancel(z[i].conn)); /* or not sent */
         if (i < 2)
-            must_be_cancelled(conns[i]);
+            must_be_cancelled(&z[i]);
     }
-    assert_true(is_active(backend_conn_pid(conns[2])));
+    assert_true(is_active(backend_conn_pid(z[2].conn)));
     replace_certificate("localhost"); /* another one still, but its own */
-    wait_until_shown("localhost");
-    assert_true(cancel(conns[2]));
-    must_be_cancelled(conns[2]);
+    wait_until_shown("localhost", "verify-full", "server.crt");
+    assert_true(cancel(z[2].conn));
+    must_be_cancelled(&z[2]);
     for (int i = 0; i < 3; i++)
-        backend_conn_close(&conns[i]);
+        sleeper_close(&z[i]);
 }
 
 static void an_unknown_authority_is_refused(void **state)
 {
     (void)state;
-    struct backend_conn *verified = dial("localhost", pg.port, "verify-ca"),
-                        *any = dial("localhost", pg.port, "require");
-    sleep_there(verified);
-    sleep_there(any);
+    struct sleeper verified, any;
+    sleeper_open(&verified, "localhost", pg.port, "verify-ca");
+    sleeper_open(&any, "localhost", pg.port, "require");
+    sleep_there(&verified);
+    sleep_there(&any);
     pg_run(
         pg.dir,
         "openssl req -new -x509 -days 2 -nodes -subj /CN=stranger -out data/new.crt -keyout data/new.key && "
         "chmod 0600 data/new.key && cp data/new.crt stranger.crt && chmod 0644 stranger.crt");
-    pg_query(admin, "ALTER SYSTEM SET ssl_cert_file = 'new.crt'");
-    pg_query(admin, "ALTER SYSTEM SET ssl_key_file = 'new.key'");
-    pg_query(admin, "SELECT pg_reload_conf()");
-    char conninfo[200];
-    snprintf(
-        conninfo, sizeof conninfo,
-        "host=127.0.0.1 port=%s user=postgres dbname=postgres sslmode=verify-ca sslrootcert=%s/stranger.crt",
-        pg.port, pg.dir);
-    for (int i = 0;; i++) {
-        PGconn *c = PQconnectdb(conninfo);
-        bool ok = PQstatus(c) == CONNECTION_OK;
-        PQfinish(c);
-        if (ok)
-            break;
-        assert_true(i < 1000);
-    }
-    assert_true(cancel(any));
-    must_be_cancelled(any);
-    assert_true(cancel(verified)); /* not sent */
-    assert_true(is_active(backend_conn_pid(verified)));
-    backend_conn_close(&verified);
-    backend_conn_close(&any);
+    use_new_certificate();
+    wait_until_shown("localhost", "verify-ca", "stranger.crt");
+    assert_true(cancel(any.conn));
+    must_be_cancelled(&any);
+    assert_true(cancel(verified.conn)); /* not sent */
+    assert_true(is_active(backend_conn_pid(verified.conn)));
+    sleeper_close(&verified);
+    sleeper_close(&any);
 }
 
 static int group_setup(void **state)

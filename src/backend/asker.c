@@ -1,15 +1,15 @@
 /*
- * The proxy's own queries: requests, and one line (control_line.c) to each shard that was ever asked.
+ * The proxy's own queries: requests, and one line (asker_line.c) to each shard that was ever asked.
  *
- * Answers are given from the loop. done() may call control_query() and control_forget().
+ * Answers are given from the loop. done() may call asker_query() and asker_forget().
  *
  * Not responsible for: asking again. A query whose answer was lost may have been executed.
  */
-#include "backend/control.h"
+#include "backend/asker.h"
 
+#include "asker_private.h"
 #include "base/arena.h"
 #include "cancel.h"
-#include "control_private.h"
 #include <stdlib.h>
 
 static void request_free(struct request *r)
@@ -20,28 +20,28 @@ static void request_free(struct request *r)
 }
 
 /* r is in no list any more. */
-void request_answer(struct request *r, const struct control_result *result)
+void request_answer(struct request *r, const struct rows *rows)
 {
     if (r->done)
-        r->done(r->arg, result);
+        r->done(r->arg, rows);
     request_free(r);
 }
 
 void request_answer_lost(struct request *r, const struct error *why)
 {
-    request_answer(r, &(struct control_result){.lost = true, .error = why});
+    request_answer(r, &(struct rows){.lost = true, .error = why});
 }
 
-static struct line *line_to(struct control *c, const char *shard)
+static struct line *line_to(struct asker *a, const char *shard)
 {
-    struct line *l = hashmap_get(&c->lines, slice_str(shard));
+    struct line *l = hashmap_get(&a->lines, slice_str(shard));
     if (l)
         return l;
     l = xcalloc(1, sizeof(*l));
-    l->control = c;
+    l->asker = a;
     l->shard = xstrdup(shard);
     line_init(l);
-    hashmap_put(&c->lines, slice_str(shard), l);
+    hashmap_put(&a->lines, slice_str(shard), l);
     return l;
 }
 
@@ -56,8 +56,7 @@ static void timed_out(void *arg)
                     (double)r->timeout_us / 1e6);
     if (l->running == r) {
         /* What it runs would go on without us. Nothing else will run there: nobody waits for the request. */
-        struct cancel_request *cancel = cancel_send(l->control->cancels, l->conn, NULL, NULL);
-        cancel_forget(&cancel);
+        server_cancel(l->server);
         line_close(l, &why);
         return;
     }
@@ -65,27 +64,27 @@ static void timed_out(void *arg)
     request_answer_lost(r, &why);
 }
 
-void control_query(struct control *c, const struct shard_def *shard, const char *sql, uint64_t timeout_us,
-                   void (*done)(void *arg, const struct control_result *r), void *arg)
+void asker_query(struct asker *a, const struct shard_def *shard, const char *sql, uint64_t timeout_us,
+                 void (*done)(void *arg, const struct rows *r), void *arg)
 {
-    struct line *l = line_to(c, shard->name);
+    struct line *l = line_to(a, shard->name);
     struct request *r = xcalloc(1, sizeof(*r));
     *r = (struct request){.line = l, .sql = xstrdup(sql), .timeout_us = timeout_us, .done = done, .arg = arg};
     if (timeout_us > 0) {
-        r->timer = loop_timer_create(c->loop, timed_out, r);
+        r->timer = loop_timer_create(a->loop, timed_out, r);
         loop_timer_start(r->timer, timeout_us);
     }
     list_push_back(&l->queue, &r->node);
-    loop_defer(c->loop, &l->work);
+    loop_defer(a->loop, &l->work);
 }
 
 /* What has been sent runs to its end; only the answer is not wanted. */
-void control_forget(struct control *c, void *arg)
+void asker_forget(struct asker *a, void *arg)
 {
     struct hashmap_iter it;
     struct slice key;
     void *value;
-    for (hashmap_iter_init(&c->lines, &it); hashmap_next(&c->lines, &it, &key, &value);) {
+    for (hashmap_iter_init(&a->lines, &it); hashmap_next(&a->lines, &it, &key, &value);) {
         struct line *l = value;
         if (l->running && l->running->arg == arg)
             l->running->done = NULL;
@@ -102,56 +101,46 @@ void control_forget(struct control *c, void *arg)
 
 /* --- life ------------------------------------------------------------------------------------- */
 
-struct control *control_create(struct loop *loop, struct config *config)
+struct asker *asker_create(struct loop *loop, struct config *config)
 {
-    struct control *c = xcalloc(1, sizeof(*c));
-    c->loop = loop;
-    c->cancels = cancels_create(loop);
-    c->config = config_ref(config);
-    hashmap_init(&c->lines);
-    return c;
+    struct asker *a = xcalloc(1, sizeof(*a));
+    a->loop = loop;
+    a->cancels = cancels_create(loop);
+    a->config = config_ref(config);
+    hashmap_init(&a->lines);
+    return a;
 }
 
-void control_reconfigure(struct control *c, struct config *config)
+void asker_reconfigure(struct asker *a, struct config *config)
 {
-    struct config *old = c->config;
-    c->config = config_ref(config);
+    struct config *old = a->config;
+    a->config = config_ref(config);
     config_unref(&old);
     struct hashmap_iter it;
     struct slice key;
     void *value;
-    for (hashmap_iter_init(&c->lines, &it); hashmap_next(&c->lines, &it, &key, &value);) {
+    for (hashmap_iter_init(&a->lines, &it); hashmap_next(&a->lines, &it, &key, &value);) {
         struct line *l = value;
         l->opened_under = NULL; /* an address may come again */
-        loop_defer(c->loop, &l->work);
+        loop_defer(a->loop, &l->work);
     }
 }
 
-static void line_destroy(struct line *l, const struct error *why)
+void asker_destroy(struct asker **ap)
 {
-    line_close(l, why);
-    line_refuse_queue(l, why);
-    loop_undefer(l->control->loop, &l->work);
-    loop_timer_destroy(&l->idle_timer);
-    free(l->shard);
-    loop_doom(l->control->loop, l, NULL);
-}
-
-void control_destroy(struct control **cp)
-{
-    struct control *c = *cp;
-    *cp = NULL;
-    if (!c)
+    struct asker *a = *ap;
+    *ap = NULL;
+    if (!a)
         return;
     struct error why;
     (void)error_set(&why, SQLSTATE_ADMIN_SHUTDOWN, "the proxy is shutting down");
     struct hashmap_iter it;
     struct slice key;
     void *value;
-    for (hashmap_iter_init(&c->lines, &it); hashmap_next(&c->lines, &it, &key, &value);)
-        line_destroy(value, &why);
-    hashmap_free(&c->lines, NULL);
-    cancels_destroy(&c->cancels);
-    config_unref(&c->config);
-    loop_doom(c->loop, c, NULL);
+    for (hashmap_iter_init(&a->lines, &it); hashmap_next(&a->lines, &it, &key, &value);)
+        line_free(value, &why);
+    hashmap_free(&a->lines, NULL);
+    cancels_destroy(&a->cancels);
+    config_unref(&a->config);
+    loop_doom(a->loop, a, NULL);
 }

@@ -1,29 +1,11 @@
-/* backend/control.h, against a real server */
-#include "backend/control.h"
+/* backend/asker.h, against a real server */
+#include "backend/asker.h"
 #include "pool_fixture.h"
-
-#include <errno.h>
-#include <sys/epoll.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-static int last_added, no_room_for = -1; /* in the kernel's interest lists */
-
-int epoll_ctl(int ep, int op, int fd, struct epoll_event *ev)
-{
-    if (no_room_for >= 0 && fd == no_room_for && op == EPOLL_CTL_ADD) {
-        errno = ENOSPC;
-        return -1;
-    }
-    if (op == EPOLL_CTL_ADD)
-        last_added = fd;
-    return (int)syscall(SYS_epoll_ctl, ep, op, fd, ev);
-}
 
 static struct pg_fixture pg;
 static struct loop *loop;
 static struct config *config;
-static struct control *control;
+static struct asker *asker;
 
 struct answer {
     int calls;
@@ -37,7 +19,7 @@ struct answer {
 };
 static int expected;
 
-static void answered(void *arg, const struct control_result *r)
+static void answered(void *arg, const struct rows *r)
 {
     struct answer *a = arg;
     a->calls++;
@@ -50,13 +32,13 @@ static void answered(void *arg, const struct control_result *r)
     a->n_rows = r->n_rows;
     a->n_columns = r->n_columns;
     for (size_t j = 0; r->n_rows > 0 && j < r->n_columns && j < 4; j++)
-        snprintf(a->cells[j], sizeof(a->cells[j]), "%s", r->rows[0][j] ? r->rows[0][j] : "NULL");
+        snprintf(a->cells[j], sizeof(a->cells[j]), "%s", rows_text(r, 0, j) ? rows_text(r, 0, j) : "NULL");
     if (a->order)
         a->order[(*a->n_order)++] = a->number;
     if (a->next) {
         const char *sql = a->next;
         a->next = NULL;
-        control_query(control, &config->topology.shards[0], sql, 10000000, answered, a);
+        asker_query(asker, &config->topology.shards[0], sql, 10000000, answered, a);
         return;
     }
     if (--expected == 0)
@@ -71,7 +53,7 @@ static void run_answers(int n)
 
 static void post(struct answer *a, const char *sql, uint64_t timeout_us)
 {
-    control_query(control, &config->topology.shards[0], sql, timeout_us, answered, a);
+    asker_query(asker, &config->topology.shards[0], sql, timeout_us, answered, a);
     assert_int_equal(a->calls, 0); /* never from inside */
 }
 
@@ -84,19 +66,19 @@ static struct answer ask(const char *sql)
     return a;
 }
 
-static int open_control(void **state)
+static int open_asker(void **state)
 {
     (void)state;
     loop = loop_create();
     config = pool_config(&pg, "", "");
-    control = control_create(loop, config);
+    asker = asker_create(loop, config);
     return 0;
 }
 
-static int close_control(void **state)
+static int close_asker(void **state)
 {
     (void)state;
-    control_destroy(&control);
+    asker_destroy(&asker);
     loop_destroy(&loop);
     config_unref(&config);
     return 0;
@@ -220,28 +202,27 @@ static void a_lost_connection_is_a_lost_answer(void **state)
     assert_string_equal(next.cells[0], "5");
 }
 
-static void a_connection_that_cannot_be_waited_for_is_a_lost_answer(void **state)
+static void an_answer_that_takes_too_much_is_lost(void **state)
 {
     (void)state;
-    struct answer a = {0};
-    assert_true(ask("SELECT 1").ok);
-    no_room_for = last_added; /* the line's socket, which each message registers anew */
-    post(&a, "SELECT 2", 0);
-    run_answers(1);
-    no_room_for = -1;
-    assert_true(a.lost);
-    assert_string_equal(a.why.sqlstate, "08006");
-    assert_string_equal(a.why.message,
-                        "could not wait for the control connection to shard \"s1\": No space left on device");
+    struct answer a = ask("SELECT repeat('x', 1000000) FROM generate_series(1, 70)");
+    assert_true(a.lost && !a.ok);
+    assert_string_equal(a.why.sqlstate, "54000");
+    assert_string_equal(a.why.message, "shard \"s1\": an answer takes more than 67108864 bytes");
+    a = ask("SELECT repeat('x', 70000000)"); /* one message */
+    assert_true(a.lost && !a.ok);
+    assert_string_equal(a.why.sqlstate, "08P01");
     assert_string_equal(ask("SELECT 3").cells[0], "3"); /* on another connection */
+    a = ask("SELECT repeat('x', 60000000)");
+    assert_true(a.ok);
 }
 
 static void an_unreachable_shard_is_lost_with_its_reason(void **state)
 {
     (void)state;
     struct answer a = {0}, b = {0};
-    control_query(control, &config->topology.shards[1], "SELECT 1", 10000000, answered, &a);
-    control_query(control, &config->topology.shards[1], "SELECT 1", 10000000, answered, &b);
+    asker_query(asker, &config->topology.shards[1], "SELECT 1", 10000000, answered, &a);
+    asker_query(asker, &config->topology.shards[1], "SELECT 1", 10000000, answered, &b);
     run_answers(2);
     assert_true(a.lost && b.lost);
     assert_string_equal(a.why.sqlstate, "08006");
@@ -256,9 +237,9 @@ static void forgotten_queries_are_not_answered(void **state)
     post(&mine, "CREATE TABLE public.forgotten (x int)", 10000000);
     post(&queued, "CREATE TABLE public.never (x int)", 10000000);
     post(&other, "SELECT to_regclass('public.forgotten'), to_regclass('public.never')", 10000000);
-    control_forget(control, &queued);
+    asker_forget(asker, &queued);
     run_answers(2);
-    control_forget(control, &mine); /* nothing of it is left */
+    asker_forget(asker, &mine); /* nothing of it is left */
     assert_int_equal(queued.calls, 0);
     assert_string_equal(other.cells[0], "public.forgotten");
     assert_string_equal(other.cells[1], "NULL");
@@ -268,7 +249,7 @@ static void forgotten_queries_are_not_answered(void **state)
     struct loop_timer *t = loop_timer_create(loop, stop_worker, loop);
     loop_timer_start(t, 20000);
     run_loop(loop); /* it runs now */
-    control_forget(control, &running);
+    asker_forget(asker, &running);
     run_answers(1);
     loop_timer_destroy(&t);
     assert_int_equal(running.calls, 0);
@@ -280,7 +261,8 @@ static void copying_is_refused(void **state)
     (void)state;
     struct answer a = ask("COPY (SELECT 1) TO STDOUT");
     assert_false(a.ok);
-    assert_string_equal(a.why.sqlstate, "0A000");
+    assert_true(a.lost);
+    assert_string_equal(a.why.sqlstate, "08P01"); /* nothing that is asked here is answered so */
     assert_true(ask("SELECT 1").ok);
 }
 
@@ -291,12 +273,12 @@ static void what_is_outstanding_at_the_end_is_lost(void **state)
     assert_true(ask("SELECT 1").ok);
     post(&running, "SELECT pg_sleep(60)", 0);
     post(&queued, "SELECT 1", 10000000);
-    control_query(control, &config->topology.shards[1], "SELECT 1", 10000000, answered, &opening);
+    asker_query(asker, &config->topology.shards[1], "SELECT 1", 10000000, answered, &opening);
     struct loop_timer *t = loop_timer_create(loop, stop_worker, loop);
     loop_timer_start(t, 20000);
     run_loop(loop);
     loop_timer_destroy(&t);
-    control_destroy(&control);
+    asker_destroy(&asker);
     assert_true(running.lost && queued.lost);
     assert_int_equal(running.calls, 1);
     assert_int_equal(queued.calls, 1);
@@ -310,14 +292,14 @@ static void a_reload_opens_anew_when_idle(void **state)
     assert_string_equal(a.cells[0], b.cells[0]);
     struct config *old = config;
     config = pool_config(&pg, "", "admin_user = trusted");
-    control_reconfigure(control, config);
+    asker_reconfigure(asker, config);
     config_unref(&old);
     a = ask("SELECT pg_backend_pid(), current_user");
     assert_string_not_equal(a.cells[0], b.cells[0]);
     assert_string_equal(a.cells[1], "trusted");
     old = config;
     config = pool_config(&pg, "", "user = scram\npassword = sesame");
-    control_reconfigure(control, config);
+    asker_reconfigure(asker, config);
     config_unref(&old);
     assert_string_equal(ask("SELECT current_user").cells[0], "scram");
 }
@@ -339,24 +321,24 @@ static int group_teardown(void **state)
     return 0;
 }
 
-#define CONTROL_TEST(f) cmocka_unit_test_setup_teardown(f, open_control, close_control)
+#define ASKER_TEST(f) cmocka_unit_test_setup_teardown(f, open_asker, close_asker)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CONTROL_TEST(rows_tags_and_nulls),
-        CONTROL_TEST(several_statements_are_one_message),
-        CONTROL_TEST(the_session_is_set_up),
-        CONTROL_TEST(queries_run_one_after_another),
-        CONTROL_TEST(an_open_transaction_is_told_and_not_left_to_the_next),
-        CONTROL_TEST(timeouts_count_waiting_and_running),
-        CONTROL_TEST(a_lost_connection_is_a_lost_answer),
-        CONTROL_TEST(a_connection_that_cannot_be_waited_for_is_a_lost_answer),
-        CONTROL_TEST(an_unreachable_shard_is_lost_with_its_reason),
-        CONTROL_TEST(forgotten_queries_are_not_answered),
-        CONTROL_TEST(copying_is_refused),
-        CONTROL_TEST(what_is_outstanding_at_the_end_is_lost),
-        CONTROL_TEST(a_reload_opens_anew_when_idle),
+        ASKER_TEST(rows_tags_and_nulls),
+        ASKER_TEST(several_statements_are_one_message),
+        ASKER_TEST(the_session_is_set_up),
+        ASKER_TEST(queries_run_one_after_another),
+        ASKER_TEST(an_open_transaction_is_told_and_not_left_to_the_next),
+        ASKER_TEST(timeouts_count_waiting_and_running),
+        ASKER_TEST(a_lost_connection_is_a_lost_answer),
+        ASKER_TEST(an_answer_that_takes_too_much_is_lost),
+        ASKER_TEST(an_unreachable_shard_is_lost_with_its_reason),
+        ASKER_TEST(forgotten_queries_are_not_answered),
+        ASKER_TEST(copying_is_refused),
+        ASKER_TEST(what_is_outstanding_at_the_end_is_lost),
+        ASKER_TEST(a_reload_opens_anew_when_idle),
     };
     return cmocka_run_group_tests(tests, group_setup, group_teardown);
 }

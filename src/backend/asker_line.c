@@ -1,5 +1,5 @@
 /*
- * A control connection to one shard. Requests form a queue; the one that was at its head runs.
+ * The connection of an asker to one shard. Requests form a queue; the one that was at its head runs.
  *
  *     CLOSED   -> OPENING  [work]      a request waits
  *     OPENING  -> SETUP    [opened]    the session's settings are sent
@@ -10,20 +10,21 @@
  *     RUNNING  -> TIDYING  [finished]  answered, but a transaction is open: ROLLBACK is sent, so that no
  *                                      request meets what another one left
  *     TIDYING  -> IDLE     [finished]
- *     SETUP    -> CLOSED   [line_lost] all that wait are answered as lost
+ *     SETUP    -> CLOSED   [line_broke] all that wait are answered as lost
  *     any      -> CLOSED   [line_close] lost, timed out, idle for long, or opened under an older definition
  *
  * true in RUNNING: `running` is the request that was sent; in all other states it is NULL
- *         SETUP, RUNNING, TIDYING: the connection waits for results
- *         OPENING: dial is set, conn is not
+ *         SETUP, RUNNING, TIDYING: one Query is outstanding at the server, and sink collects its answer
+ *         SETUP, IDLE, RUNNING, TIDYING: server is set
+ *         OPENING: dial is set, server is not
  *
  * Not responsible for: asking again. A query whose answer was lost may have been executed.
  */
+#include "asker_private.h"
 #include "base/arena.h"
 #include "base/log.h"
-#include "control_private.h"
+#include "wire/message.h"
 #include <assert.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,21 +49,22 @@ static void line_set_state(struct line *l, enum line_state to)
     assert((legal[l->state] >> to) & 1);
     l->state = to;
     assert((l->running != NULL) == (to == LINE_RUNNING));
+    assert((l->server != NULL) == (to != LINE_CLOSED && to != LINE_OPENING));
 }
 
 /* The request that runs is answered as lost; the others wait for the next connection. */
 void line_close(struct line *l, const struct error *why)
 {
     struct request *r = l->running;
-    results_forget(l);
-    loop_watch_destroy(&l->watch);
+    rows_sink_destroy(&l->sink);
     loop_timer_stop(l->idle_timer);
     dial_cancel(&l->dial);
-    backend_conn_close(&l->conn);
+    if (l->server)
+        server_close(&l->server);
     l->running = NULL;
     line_set_state(l, LINE_CLOSED);
     if (!list_empty(&l->queue))
-        loop_defer(l->control->loop, &l->work);
+        loop_defer(l->asker->loop, &l->work);
     if (r)
         request_answer_lost(r, why);
 }
@@ -74,28 +76,6 @@ void line_refuse_queue(struct line *l, const struct error *why)
         request_answer_lost(list_entry(list_pop_front(&l->queue), struct request, node), &copy);
 }
 
-static char status_letter(PGTransactionStatusType status)
-{
-    switch (status) {
-    case PQTRANS_IDLE:
-        return 'I';
-    case PQTRANS_INERROR:
-        return 'E';
-    case PQTRANS_INTRANS:
-    case PQTRANS_ACTIVE:
-    case PQTRANS_UNKNOWN:
-        break;
-    }
-    return 'T';
-}
-
-/* --- one message ------------------------------------------------------------------------------ */
-
-static PGconn *pq_of(const struct line *l)
-{
-    return backend_conn_pq(l->conn);
-}
-
 static void line_broke(struct line *l, const struct error *why)
 {
     bool was_setup = l->state == LINE_SETUP;
@@ -104,120 +84,133 @@ static void line_broke(struct line *l, const struct error *why)
         line_refuse_queue(l, why); /* another connection would fare no better */
 }
 
-static void line_lost(struct line *l)
-{
-    struct error why;
-    if (l->last && PQresultStatus(l->last) == PGRES_FATAL_ERROR) {
-        results_error(l->last, &why); /* its last words */
-    } else {
-        const char *text = PQerrorMessage(pq_of(l));
-        (void)error_set(&why, SQLSTATE_CONNECTION_FAILURE,
-                        "lost the control connection to shard \"%s\": %.*s", l->shard,
-                        (int)strcspn(text, "\n"), text);
-    }
-    line_broke(l, &why);
-}
-
-/* False: the connection is gone. */
-static bool flush(struct line *l)
-{
-    int rc = PQflush(pq_of(l));
-    if (rc < 0) {
-        line_lost(l);
-        return false;
-    }
-    if (loop_watch_set(l->watch, rc == 0 ? WATCH_READ : WATCH_READ | WATCH_WRITE))
-        return true;
-    struct error why;
-    (void)error_set(&why, SQLSTATE_CONNECTION_FAILURE,
-                    "could not wait for the control connection to shard \"%s\": %s", l->shard,
-                    strerror(errno));
-    line_broke(l, &why);
-    return false;
-}
+/* --- one message ------------------------------------------------------------------------------ */
 
 static void send_sql(struct line *l, const char *sql)
 {
-    backend_conn_set_clean(l->conn, false);
-    if (!PQsendQuery(pq_of(l), sql))
-        line_lost(l);
-    else
-        (void)flush(l);
+    struct buf b;
+    rows_sink_destroy(&l->sink);
+    l->sink = rows_sink_create(ASKER_MAX_BYTES);
+    buf_init(&b);
+    message_query(&b, slice_str(sql));
+    server_expect(l->server, EXPECT_QUERY, SINK_MESSAGE, 0, NULL);
+    server_write(l->server, buf_head(&b), buf_len(&b));
+    buf_free(&b);
 }
 
 static void line_idle(struct line *l)
 {
-    backend_conn_set_clean(l->conn, true);
     line_set_state(l, LINE_IDLE);
     if (list_empty(&l->queue))
         loop_timer_start(l->idle_timer, IDLE_US);
     else
-        loop_defer(l->control->loop, &l->work);
+        loop_defer(l->asker->loop, &l->work);
 }
 
-/* All results of a message are there. */
+/* Of SETUP and TIDYING. */
+static void own_finished(struct line *l, const struct rows *rows)
+{
+    struct error why;
+    if (rows->ok && rows->txn_status == 'I') {
+        line_idle(l);
+        return;
+    }
+    (void)error_set(&why, SQLSTATE_CONNECTION_FAILURE, "shard \"%s\" did not end a transaction", l->shard);
+    if (rows->error)
+        why = *rows->error;
+    line_broke(l, &why);
+}
+
+/* The answer is there. It leaves the line first: done() may destroy the asker. */
 static void finished(struct line *l)
 {
-    if (PQstatus(pq_of(l)) == CONNECTION_BAD) {
-        line_lost(l); /* a FATAL error: what was executed is not known */
-        return;
-    }
-    char status = status_letter(PQtransactionStatus(pq_of(l)));
+    struct rows_sink *sink = l->sink;
+    struct rows rows = rows_sink_rows(sink);
     struct request *r = l->running;
-    if (!r) { /* SETUP, TIDYING */
-        if (status != 'I' || !l->last || PQresultStatus(l->last) == PGRES_FATAL_ERROR) {
-            line_lost(l);
-            return;
-        }
-        results_forget(l);
-        line_idle(l);
+    l->sink = NULL;
+    l->running = NULL;
+    if (!r) {
+        own_finished(l, &rows);
+        rows_sink_destroy(&sink);
         return;
     }
-    l->running = NULL;
-    if (status == 'I') {
+    if (rows.txn_status == 'I')
         line_idle(l);
-    } else {
+    else
         line_set_state(l, LINE_TIDYING);
-    }
-    results_answer(l, r, status);
+    request_answer(r, &rows);
+    rows_sink_destroy(&sink);
     if (l->state == LINE_TIDYING)
         send_sql(l, "ROLLBACK");
 }
 
-static void socket_ready(void *arg, int what)
+/* --- what the server says --------------------------------------------------------------------- */
+
+static void log_notice(const struct line *l, const struct frame *f)
 {
-    struct line *l = arg;
-    PGconn *pq = pq_of(l);
-    if ((what & WATCH_READ) && !PQconsumeInput(pq)) {
-        line_lost(l);
-        return;
-    }
-    if (!flush(l))
-        return;
-    while (l->state != LINE_IDLE && !PQisBusy(pq)) {
-        PGresult *result = PQgetResult(pq);
-        if (!result) {
-            finished(l);
-            return;
-        }
-        if (!results_keep(l, result)) {
-            struct error why;
-            (void)error_set(&why, SQLSTATE_FEATURE_NOT_SUPPORTED, "COPY cannot run on a control connection");
-            line_close(l, &why);
-            return;
-        }
-    }
-    if (l->state == LINE_IDLE && PQstatus(pq) == CONNECTION_BAD)
-        line_lost(l);
+    struct error said, bad;
+    if (message_read_error(f, &said, &bad) == STATUS_OK)
+        log_debug("shard \"%s\" says: %s", l->shard, said.message);
 }
+
+/* What the sink does not take: the server goes. */
+static void refuse(struct line *l, const struct frame *f, const struct error *why)
+{
+    struct error e;
+    if (strcmp(why->sqlstate, SQLSTATE_PROTOCOL_VIOLATION) == 0) {
+        server_violation(l->server, f->type, why->message);
+        return;
+    }
+    (void)error_set(&e, why->sqlstate, "shard \"%s\": %s", l->shard, why->message);
+    server_fail(l->server, &e);
+}
+
+static void message(void *owner, struct server *s, const struct expect *e, const struct frame *f)
+{
+    struct line *l = owner;
+    struct error why;
+    (void)s;
+    if (f->type == MSG_NOTICE)
+        log_notice(l, f);
+    if (!e || !l->sink)
+        return; /* nothing that was asked for */
+    switch (rows_sink_take(l->sink, f, &why)) {
+    case ROWS_MORE:
+        return;
+    case ROWS_END:
+        finished(l);
+        return;
+    case ROWS_BAD:
+        refuse(l, f, &why);
+        return;
+    }
+}
+
+static void forward(void *owner, struct server *s, const uint8_t *bytes, size_t len)
+{
+    (void)owner;
+    (void)s;
+    (void)bytes;
+    (void)len; /* nothing is asked for with SINK_FORWARD */
+}
+
+/* Its last words tell more than that it ended. */
+static void lost(void *owner, struct server *s, const struct error *why)
+{
+    struct line *l = owner;
+    struct error e = *why;
+    (void)s;
+    if (l->sink && rows_sink_error(l->sink))
+        e = *rows_sink_error(l->sink);
+    else if (strcmp(why->sqlstate, SQLSTATE_CONNECTION_FAILURE) == 0)
+        (void)error_set(&e, SQLSTATE_CONNECTION_FAILURE, "lost the control connection to shard \"%s\": %s",
+                        l->shard, why->message);
+    line_broke(l, &e);
+}
+
+static const struct server_owner_ops owner_ops = {.forward = forward, .message = message, .lost = lost};
 
 /* --- connections ------------------------------------------------------------------------------ */
-
-static void log_notice(void *arg, const PGresult *result)
-{
-    struct line *l = arg;
-    log_debug("shard \"%s\" says: %s", l->shard, PQresultErrorMessage(result));
-}
 
 static void opened(void *arg, struct backend_conn *conn, const struct error *why)
 {
@@ -228,9 +221,9 @@ static void opened(void *arg, struct backend_conn *conn, const struct error *why
         line_refuse_queue(l, why);
         return;
     }
-    l->conn = conn;
-    PQsetNoticeReceiver(pq_of(l), log_notice, l);
-    l->watch = loop_watch_create(l->control->loop, backend_conn_fd(conn), socket_ready, l);
+    l->server = server_create(l->asker->loop, l->asker->cancels, conn, NULL, NULL);
+    server_set_owner(l->server, &owner_ops, l);
+    server_set_longest(l->server, ASKER_MAX_BYTES);
     line_set_state(l, LINE_SETUP);
     send_sql(l, setup_sql);
 }
@@ -267,8 +260,8 @@ static void control_role(const struct config *config, const struct shard_def *sh
 
 static void line_open(struct line *l)
 {
-    struct control *c = l->control;
-    const struct shard_def *shard = shard_by_name(c->config, l->shard);
+    struct asker *a = l->asker;
+    const struct shard_def *shard = shard_by_name(a->config, l->shard);
     if (!shard) {
         struct error why;
         (void)error_set(&why, SQLSTATE_ADMIN_SHUTDOWN, "shard \"%s\" is no longer configured", l->shard);
@@ -277,18 +270,18 @@ static void line_open(struct line *l)
     }
     char name[64];
     struct dial_params params = {
-        .shard = shard, .settings = &c->config->settings, .application_name = "pgunison control"};
-    control_role(c->config, shard, &params, name, sizeof(name));
+        .shard = shard, .settings = &a->config->settings, .application_name = "pgunison control"};
+    control_role(a->config, shard, &params, name, sizeof(name));
     line_set_state(l, LINE_OPENING);
-    l->opened_under = c->config;
-    l->dial = dial_start(c->loop, &params, opened, l);
+    l->opened_under = a->config;
+    l->dial = dial_start(a->loop, &params, opened, l);
 }
 
 /* The deferred step: whatever the state allows for the queue. */
 static void work(void *arg)
 {
     struct line *l = arg;
-    if (l->state == LINE_IDLE && l->opened_under != l->control->config)
+    if (l->state == LINE_IDLE && l->opened_under != l->asker->config)
         line_close(l, NULL); /* the definition may be another one now */
     if (list_empty(&l->queue))
         return;
@@ -319,7 +312,17 @@ static void idle_for_long(void *arg)
 
 void line_init(struct line *l)
 {
-    l->idle_timer = loop_timer_create(l->control->loop, idle_for_long, l);
+    l->idle_timer = loop_timer_create(l->asker->loop, idle_for_long, l);
     l->work = (struct deferred){.run = work, .arg = l};
     list_init(&l->queue);
+}
+
+void line_free(struct line *l, const struct error *why)
+{
+    line_close(l, why);
+    line_refuse_queue(l, why);
+    loop_undefer(l->asker->loop, &l->work);
+    loop_timer_destroy(&l->idle_timer);
+    free(l->shard);
+    loop_doom(l->asker->loop, l, NULL);
 }

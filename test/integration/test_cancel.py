@@ -17,7 +17,8 @@ from pgharness import eventually
 
 TABLES = {"t": "hash(id)", "one": "single(s1)"}
 SHARDS = 2
-AHEAD = r"^(SET |SELECT pg_catalog\.set_config\()"  # how the proxy sends the session's variables
+# How the proxy sends the session's variables. Its own queries begin otherwise.
+AHEAD = r"^(SET (?!LOCAL search_path = pg_catalog|search_path TO pg_catalog)|SELECT pg_catalog\.set_config\()"
 RUNNING = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND query ~ %s AND state = 'active' AND pid <> pg_backend_pid()"
 
 

@@ -38,6 +38,10 @@ static const char setup_sql[] = "SET search_path TO pg_catalog;SET statement_tim
 
 static void line_set_state(struct line *l, enum line_state to)
 {
+    static const char *const names[] = {
+        [LINE_CLOSED] = "closed", [LINE_OPENING] = "opening", [LINE_SETUP] = "set up",
+        [LINE_IDLE] = "idle",     [LINE_RUNNING] = "running", [LINE_TIDYING] = "tidying",
+    };
     static const unsigned legal[] = {
         [LINE_CLOSED] = 1u << LINE_OPENING | 1u << LINE_CLOSED,
         [LINE_OPENING] = 1u << LINE_SETUP | 1u << LINE_CLOSED,
@@ -47,6 +51,8 @@ static void line_set_state(struct line *l, enum line_state to)
         [LINE_TIDYING] = 1u << LINE_IDLE | 1u << LINE_CLOSED,
     };
     assert((legal[l->state] >> to) & 1);
+    if (l->state != to)
+        log_debug("control connection to shard \"%s\": %s -> %s", l->shard, names[l->state], names[to]);
     l->state = to;
     assert((l->running != NULL) == (to == LINE_RUNNING));
     assert((l->server != NULL) == (to != LINE_CLOSED && to != LINE_OPENING));

@@ -65,12 +65,8 @@ void pool_discard(struct server *s);
 /* Runs server_reset_query (session pooling, pinned state), then releases. Takes the server over. */
 void pool_reset_and_release(struct server *s);
 
-const struct shard_def *pool_shard(const struct server_pool *p);
-/* An idle server of the pool is gone (backend/server.c reports it). */
-void pool_server_lost(struct server *s, const struct error *why);
-
 const struct shard_def *pool_shard(const struct server_pool *p); /* while it has connections */
-/* server.c says: a connection that is idle in the pool was lost. */
+/* A connection that is idle in the pool was lost: server.idle_lost. */
 void pool_server_lost(struct server *s, const struct error *why);
 
 /* For SHOW POOLS and SHOW SERVERS. */

@@ -76,6 +76,7 @@ struct server {
     struct server_pool *pool;
     const struct server_owner_ops *ops; /* NULL: idle in the pool */
     void *owner;
+    void (*idle_lost)(struct server *s, const struct error *why); /* the pool's: instead of lost() */
     /* replies */
     struct expect *ring;
     uint32_t ring_head, ring_count, ring_cap;
@@ -112,11 +113,13 @@ struct server {
 };
 
 struct server *server_create(struct loop *loop, struct cancels *cancels, struct backend_conn *conn,
-                             struct server_pool *pool, struct prepared_set *prepared);
+                             struct prepared_set *prepared);
 /* closes; safe inside its own callbacks (freed at the end of the turn) */
 void server_destroy(struct server **s);
 /* The same with a goodbye, if nothing is under way in which it could be mistaken for the rest of something. */
 void server_close(struct server **s);
+/* The same without closing: the connection is the caller's. The server must be quiet. */
+struct backend_conn *server_give_back(struct server **s);
 /* Nothing is outstanding, kept or queued. */
 bool server_is_quiet(const struct server *s);
 void server_set_owner(struct server *s, const struct server_owner_ops *ops, void *owner);

@@ -227,7 +227,7 @@ static void opened(void *arg, struct backend_conn *conn, const struct error *why
         line_refuse_queue(l, why);
         return;
     }
-    l->server = server_create(l->asker->loop, l->asker->cancels, conn, NULL, NULL);
+    l->server = server_create(l->asker->loop, l->asker->cancels, conn, NULL);
     server_set_owner(l->server, &owner_ops, l);
     server_set_longest(l->server, ASKER_MAX_BYTES);
     line_set_state(l, LINE_SETUP);

@@ -22,14 +22,13 @@ struct backend_conn {
     struct cancel_target cancel;
 };
 
-struct backend_conn *backend_conn_create(PGconn *pq, const char *shard, const struct begun *begun,
-                                         uint64_t timeout_us, bool verifies_name)
+struct backend_conn *backend_conn_create(PGconn *pq, const char *shard, uint64_t timeout_us,
+                                         bool verifies_name)
 {
     struct backend_conn *c = xcalloc(1, sizeof(*c));
     struct cancel_target *t = &c->cancel;
     c->pq = pq;
     c->shard = xstrdup(shard);
-    c->begun = *begun;
     *t = (struct cancel_target){.address_len = sizeof(t->address), .timeout_us = timeout_us};
     if (getpeername(PQsocket(pq), (struct sockaddr *)&t->address, &t->address_len) != 0)
         t->address_len = 0;
@@ -42,6 +41,11 @@ struct backend_conn *backend_conn_create(PGconn *pq, const char *shard, const st
 const char *backend_conn_shard(const struct backend_conn *c)
 {
     return c->shard;
+}
+
+void backend_conn_set_begun(struct backend_conn *c, const struct begun *begun)
+{
+    c->begun = *begun;
 }
 
 const struct cancel_target *backend_conn_cancel_target(const struct backend_conn *c)

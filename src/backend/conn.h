@@ -8,8 +8,9 @@
 
 /* Takes the PGconn over, which is connected. shard: its name. timeout_us: how long connecting to it may take; 0: no
    limit. verifies_name: sslmode is verify-full. */
-struct backend_conn *backend_conn_create(PGconn *pq, const char *shard, const struct begun *begun,
-                                         uint64_t timeout_us, bool verifies_name);
+struct backend_conn *backend_conn_create(PGconn *pq, const char *shard, uint64_t timeout_us,
+                                         bool verifies_name);
+void backend_conn_set_begun(struct backend_conn *c, const struct begun *begun); /* empty until then */
 
 /* What a cancel request needs. */
 struct cancel_target {

@@ -5,16 +5,16 @@
  *     RESOLVING  -> FAILED     [resolved]    no name could be resolved
  *     CONNECTING -> CONNECTING [attempt_failed] the next address, or the next pass (prefer-standby)
  *     CONNECTING -> FAILED     [attempt_failed] the last one, or a refusal that ends it
- *     CONNECTING -> IDENTIFYING [polled]   logged in: who is it?
+ *     CONNECTING -> IDENTIFYING [connected]   logged in: who is it? (conn_ask.c)
  *     IDENTIFYING -> CONNECTED  [identified]        it may be used, and no other is to be compared with it
- *     IDENTIFYING -> CONNECTING [attempt_failed, next_candidate]
+ *     IDENTIFYING -> CONNECTING [attempt_failed, next_candidate; asked: once more]
  *     CONNECTING, IDENTIFYING -> CONNECTED [choose] the best of those that may be written to
  *     RESOLVING, CONNECTING, IDENTIFYING -> FAILED [timed_out, attempt_failed]
  *
  * true in RESOLVING:   resolve is set, pq is not
  *         CONNECTING:  pq is set and watch waits for its socket, or the deferred step is due; or poll is set, and the
  *                      connection is with a helper thread
- *         IDENTIFYING: pq is set, watch waits for the answer to identity_sql
+ *         IDENTIFYING: pq is not set; ask is, and has the connection
  *         FAILED:      why is set; nothing else is under way; done() comes from the deferred step
  *         CONNECTED:   only between the last poll and done(), in one callback
  *
@@ -42,6 +42,7 @@
 #include "base/log.h"
 #include "cancel_key.h"
 #include "conn.h"
+#include "conn_ask.h"
 #include "connect_error.h"
 #include "conninfo.h"
 #include "helpers.h"
@@ -89,17 +90,19 @@ struct dial {
 
     struct resolve *resolve;
     struct targets targets;
-    size_t *order;            /* of targets: in which they are tried */
-    size_t attempt, attempts; /* attempts = addresses * passes */
-    PGconn *best;             /* a candidate for writing, while others are still to be looked at */
+    size_t *order;             /* of targets: in which they are tried */
+    size_t attempt, attempts;  /* attempts = addresses * passes */
+    struct backend_conn *best; /* a candidate for writing, while others are still to be looked at */
     struct identity best_identity;
     char best_place[128];
     const char *user;
-    struct begun begun, best_begun; /* of this attempt, of the candidate */
-    uint64_t timeout_us;            /* of the whole; 0: none */
+    struct begun begun;  /* of this attempt */
+    uint64_t timeout_us; /* of the whole; 0: none */
     uint64_t deadline_us;
     struct loop_timer *timer;
 
+    struct conn_ask *ask;
+    bool asked_again; /* this attempt is the second one at its place */
     PGconn *pq;
     struct errand *poll; /* NULL: the connection is not with a helper thread */
     struct poll_load *load;
@@ -153,6 +156,15 @@ static void drop_connection(struct dial *d)
     if (d->pq)
         PQfinish(d->pq);
     d->pq = NULL;
+    conn_ask_cancel(&d->ask);
+}
+
+/* Of a connection that nobody has used. */
+static void close_unused(struct backend_conn **conn)
+{
+    if (*conn)
+        backend_conn_set_clean(*conn, true);
+    backend_conn_close(conn);
 }
 
 /* --- beginning and end ------------------------------------------------------------------------ */
@@ -165,8 +177,7 @@ static void dial_free(struct dial *d)
     loop_watch_destroy(&d->watch); /* before its socket closes */
     loop_undefer(d->loop, &d->step);
     drop_connection(d);
-    if (d->best)
-        PQfinish(d->best);
+    close_unused(&d->best);
     arena_free(&d->arena);
     loop_doom(d->loop, d, NULL);
 }
@@ -264,27 +275,25 @@ static bool try_next(const struct dial *d)
            strcmp(d->why.sqlstate, SQLSTATE_PROTOCOL_VIOLATION) == 0 || strcmp(d->why.sqlstate, "57P03") == 0;
 }
 
-static void use(struct dial *d, PGconn *pq, const struct begun *begun)
+static void use(struct dial *d, struct backend_conn *conn)
 {
     dial_set_state(d, DIAL_CONNECTED);
     loop_watch_destroy(&d->watch);
-    (void)PQisBusy(pq);
-    PQsetErrorVerbosity(pq, PQERRORS_DEFAULT);
-    finish(d, backend_conn_create(pq, d->shard, begun, d->timeout_us, conninfo_verifies_name(&d->conninfo)));
+    finish(d, conn);
 }
 
 /* All have been looked at. Meanwhile another thread may have seen a later timeline. */
 static void choose(struct dial *d)
 {
-    PGconn *pq = d->best;
+    struct backend_conn *conn = d->best;
     d->best = NULL;
     if (identity_accept(d->key, d->shard, d->best_place, &d->best_identity, &d->why) != STATUS_OK) {
-        PQfinish(pq);
+        close_unused(&conn);
         fail(d);
         return;
     }
     identity_set_good(d->key, d->best_place);
-    use(d, pq, &d->best_begun);
+    use(d, conn);
 }
 
 /* Why is set. */
@@ -293,6 +302,7 @@ static void attempt_failed(struct dial *d)
     loop_watch_destroy(&d->watch);
     loop_undefer(d->loop, &d->step);
     drop_connection(d);
+    d->asked_again = false;
     d->attempt++;
     if (d->attempt == d->attempts || !try_next(d)) {
         if (d->best)
@@ -329,23 +339,20 @@ static bool wants_writable(const struct dial *d)
 }
 
 /* The best so far is kept while the others are looked at. */
-static void next_candidate(struct dial *d, const struct identity *found, const char *place)
+static void next_candidate(struct dial *d, struct backend_conn *conn, const struct identity *found,
+                           const char *place)
 {
-    PGconn *pq = d->pq;
-    d->pq = NULL;
-    loop_watch_destroy(&d->watch);
     if (d->best && d->best_identity.timeline >= found->timeline) {
         log_warning("shard \"%s\": the servers at %s and %s both take writes; the former is used", d->shard,
                     d->best_place, place);
-        PQfinish(pq);
+        close_unused(&conn);
     } else {
-        if (d->best)
-            PQfinish(d->best);
-        d->best = pq;
+        close_unused(&d->best);
+        d->best = conn;
         d->best_identity = *found;
-        d->best_begun = d->begun;
         snprintf(d->best_place, sizeof(d->best_place), "%s", place);
     }
+    d->asked_again = false;
     if (++d->attempt == d->attempts) {
         choose(d);
         return;
@@ -354,26 +361,23 @@ static void next_candidate(struct dial *d, const struct identity *found, const c
     start_attempt(d);
 }
 
-static void identified(struct dial *d, const struct identity *found)
+static void identified(struct dial *d, struct backend_conn *conn, const struct identity *found)
 {
     char place[128];
     place_of(target_of_attempt(d), place);
     identity_set_silent(place, false);
     if (identity_accept(d->key, d->shard, place, found, &d->why) != STATUS_OK) {
+        close_unused(&conn);
         attempt_failed(d);
-        return;
+    } else if (d->targets.hosts > 1 && wants_writable(d) && (d->best || !identity_is_good(d->key, place))) {
+        next_candidate(d, conn, found, place);
+    } else {
+        use(d, conn);
     }
-    if (d->targets.hosts > 1 && wants_writable(d) && (d->best || !identity_is_good(d->key, place))) {
-        next_candidate(d, found, place);
-        return;
-    }
-    PGconn *pq = d->pq;
-    d->pq = NULL;
-    use(d, pq, &d->begun);
 }
 
 /* What a session has of its own, and a client is told. */
-static uint64_t hash_of_told(const struct dial *d)
+static uint64_t hash_of_told(const struct dial *d, const struct backend_conn *conn)
 {
     static const char *const names[] = {"client_encoding",
                                         "DateStyle",
@@ -383,98 +387,93 @@ static uint64_t hash_of_told(const struct dial *d)
                                         "default_transaction_read_only"};
     uint64_t hash = hash_bytes64(d->begun.isolation, strlen(d->begun.isolation));
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        const char *value = PQparameterStatus(d->pq, names[i]);
+        const char *value = backend_conn_parameter(conn, names[i]);
         hash = hash * 31 + (value ? hash_bytes64(value, strlen(value)) : 1);
     }
     return hash;
 }
 
-static void read_begun(struct dial *d, const PGresult *r)
+static void read_begun(struct dial *d, struct backend_conn *conn, const struct rows *rows)
 {
-    const char *settings = PQgetvalue(r, 0, 4);
+    const char *isolation = rows_text(rows, 0, 3), *settings = rows_text(rows, 0, 4);
     char place[128];
     place_of(target_of_attempt(d), place);
-    snprintf(d->begun.isolation, sizeof d->begun.isolation, "%s", PQgetvalue(r, 0, 3));
-    d->begun.told = (uint32_t)(hash_of_told(d) >> 32) | 1; /* never 0 */
+    snprintf(d->begun.isolation, sizeof d->begun.isolation, "%s", isolation ? isolation : "");
+    d->begun.told = (uint32_t)(hash_of_told(d, conn) >> 32) | 1; /* never 0 */
     defaults_compare(&d->begun, place,
-                     (uint64_t)d->begun.told * 31 + hash_bytes64(settings, strlen(settings)));
+                     (uint64_t)d->begun.told * 31 +
+                         hash_bytes64(settings ? settings : "", settings ? strlen(settings) : 0));
 }
 
 /* A server that does not let us ask is taken as it is. */
-static void read_identity(struct dial *d, const PGresult *r, struct identity *found_r)
+static void read_identity(struct dial *d, struct backend_conn *conn, const struct rows *rows,
+                          struct identity *found_r)
 {
     *found_r = (struct identity){0};
-    if (PQresultStatus(r) != PGRES_TUPLES_OK || PQntuples(r) != 1 || PQnfields(r) != IDENTITY_COLUMNS) {
-        log_debug("shard \"%s\" does not say who it is: %s", d->shard, PQresultErrorMessage(r));
+    if (!rows->ok || rows->n_rows != 1 || rows->n_columns != IDENTITY_COLUMNS) {
+        log_debug("shard \"%s\" does not say who it is: %s", d->shard,
+                  rows->ok ? "it answers something else" : rows->error->message);
         return;
     }
-    read_begun(d, r);
-    snprintf(found_r->system_id, sizeof(found_r->system_id), "%s", PQgetvalue(r, 0, 1));
-    if (PQgetvalue(r, 0, 0)[0] == 'f')
-        found_r->timeline = (uint32_t)strtoul(PQgetvalue(r, 0, 2), NULL, 16);
+    const char *in_recovery = rows_text(rows, 0, 0), *system_id = rows_text(rows, 0, 1),
+               *timeline = rows_text(rows, 0, 2);
+    read_begun(d, conn, rows);
+    snprintf(found_r->system_id, sizeof(found_r->system_id), "%s", system_id ? system_id : "");
+    if (in_recovery && in_recovery[0] == 'f' && timeline)
+        found_r->timeline = (uint32_t)strtoul(timeline, NULL, 16);
 }
 
-/* libpq would go on answering that COPY is under way. */
-static bool is_copy(const PGresult *r)
+static void ask_failed(struct dial *d, const struct error *why)
 {
-    ExecStatusType status = PQresultStatus(r);
-    return status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH;
-}
-
-static void answered_by_copy(struct dial *d)
-{
-    (void)error_set(&d->why, SQLSTATE_PROTOCOL_VIOLATION, "protocol violation by shard \"%s\"", d->shard);
-    error_detail(&d->why, "It answers the question for its identity by COPY.");
-    error_hint(&d->why, "Check that PostgreSQL is what answers there.");
+    d->why = *why;
+    if (strcmp(why->sqlstate, SQLSTATE_PROTOCOL_VIOLATION) != 0)
+        (void)error_set(&d->why, why->sqlstate, "could not connect to shard \"%s\": %s", d->shard,
+                        why->message);
     attempt_failed(d);
 }
 
-static void poll_identity(struct dial *d)
+static void asked(void *arg, enum conn_asked how, struct backend_conn *conn, const struct rows *rows,
+                  const struct error *why)
 {
-    struct identity found = {0};
-    PGresult *r;
-    bool alive = PQflush(d->pq) >= 0 && PQconsumeInput(d->pq) == 1;
-    if (alive && PQisBusy(d->pq)) {
-        wait_for(d, WATCH_READ);
+    struct dial *d = arg;
+    struct identity found;
+    d->ask = NULL;
+    switch (how) {
+    case CONN_ANSWERED:
+        read_identity(d, conn, rows, &found);
+        backend_conn_set_begun(conn, &d->begun);
+        identified(d, conn, &found);
         return;
-    }
-    while (alive && (r = PQgetResult(d->pq))) {
-        bool copy = is_copy(r);
-        read_identity(d, r, &found);
-        PQclear(r);
-        if (copy) {
-            answered_by_copy(d);
+    case CONN_CHANGED: /* a reload, or a promotion: what the login reported is not what it is */
+        if (!d->asked_again) {
+            d->asked_again = true;
+            dial_set_state(d, DIAL_CONNECTING);
+            start_attempt(d);
             return;
         }
-        alive = PQstatus(d->pq) == CONNECTION_OK;
-        if (alive && PQisBusy(d->pq)) {
-            wait_for(d, WATCH_READ);
-            return;
-        }
+        break;
+    case CONN_LOST:
+        break;
     }
-    if (alive && PQtransactionStatus(d->pq) == PQTRANS_IDLE) {
-        identified(d, &found);
-        return;
-    }
-    connect_error_parse(d->shard, PQerrorMessage(d->pq), &d->why);
-    attempt_failed(d);
+    ask_failed(d, why);
 }
 
 static void connected(struct dial *d)
 {
-    PQsetnonblocking(d->pq, 1);
-    cancel_key_unwatch(d->pq);
+    PGconn *pq = d->pq;
+    PQsetnonblocking(pq, 1);
+    cancel_key_unwatch(pq);
+    (void)PQisBusy(pq);
+    PQsetErrorVerbosity(pq, PQERRORS_DEFAULT);
+    loop_watch_destroy(&d->watch); /* the socket is the server's to wait for */
+    d->pq = NULL;
+    struct backend_conn *conn =
+        backend_conn_create(pq, d->shard, d->timeout_us, conninfo_verifies_name(&d->conninfo));
     dial_set_state(d, DIAL_IDENTIFYING);
-    if (d->probe) {
-        PGconn *pq = d->pq;
-        d->pq = NULL;
-        use(d, pq, &d->begun);
-    } else if (PQsendQuery(d->pq, identity_sql) == 1) {
-        poll_identity(d);
-    } else {
-        connect_error_parse(d->shard, PQerrorMessage(d->pq), &d->why);
-        attempt_failed(d);
-    }
+    if (d->probe)
+        use(d, conn);
+    else
+        d->ask = conn_ask_start(d->loop, conn, identity_sql, asked, d);
 }
 
 static void polled(void *arg)
@@ -524,12 +523,8 @@ static void poll_connection(struct dial *d)
 
 static void socket_ready(void *arg, int what)
 {
-    struct dial *d = arg;
     (void)what;
-    if (d->state == DIAL_IDENTIFYING)
-        poll_identity(d);
-    else
-        poll_connection(d);
+    poll_connection(arg);
 }
 
 /* At the end of the turn in which an attempt was started, or the dial failed. */

@@ -99,7 +99,9 @@ static void opened(void *arg, struct backend_conn *conn, const struct error *why
     p->retry_at_us = p->down_since_us = 0;
     struct prepared_set *prepared =
         prepared_set_create(m->statements, (unsigned)m->config->settings.max_prepared_statements);
-    struct server *s = server_create(m->loop, m->cancels, conn, p, prepared);
+    struct server *s = server_create(m->loop, m->cancels, conn, prepared);
+    s->pool = p;
+    s->idle_lost = pool_server_lost;
     list_push_back(&p->servers, &s->pool_node);
     log_debug("opened a connection to shard \"%s\" as \"%s\", backend %u", p->shard_name, p->user,
               backend_conn_pid(conn));

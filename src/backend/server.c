@@ -21,7 +21,6 @@
  */
 #include "backend/server.h"
 
-#include "backend/pool.h"
 #include "base/arena.h"
 #include "base/log.h"
 #include "cancel.h"
@@ -57,14 +56,13 @@ static void server_check(const struct server *s)
 }
 
 struct server *server_create(struct loop *loop, struct cancels *cancels, struct backend_conn *conn,
-                             struct server_pool *pool, struct prepared_set *prepared)
+                             struct prepared_set *prepared)
 {
     struct server *s = xcalloc(1, sizeof *s);
     s->loop = loop;
     s->cancels = cancels;
     s->conn = conn;
     s->begun = backend_conn_begun(conn);
-    s->pool = pool;
     s->prepared = prepared;
     s->txn_status = 'I';
     s->reply_state = REPLY_NONE;
@@ -108,6 +106,15 @@ void server_close(struct server **s)
 {
     backend_conn_set_clean((*s)->conn, server_is_quiet(*s) && (*s)->txn_status == 'I');
     server_destroy(s);
+}
+
+struct backend_conn *server_give_back(struct server **s)
+{
+    struct backend_conn *conn = (*s)->conn;
+    assert(server_is_quiet(*s) && !(*s)->cancel);
+    (*s)->conn = NULL;
+    server_destroy(s);
+    return conn;
 }
 
 void server_set_owner(struct server *s, const struct server_owner_ops *ops, void *owner)
@@ -295,7 +302,7 @@ static void server_lose(struct server *s, const struct error *why)
     if (s->ops)
         s->ops->lost(s->owner, s, why);
     else
-        pool_server_lost(s, why);
+        s->idle_lost(s, why);
 }
 
 static void server_failed(void *arg, const struct error *why)

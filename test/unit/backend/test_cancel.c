@@ -100,7 +100,7 @@ static const struct server_owner_ops owner_ops = {.message = heard, .lost = lost
 static void sleeper_open(struct sleeper *z, const char *host, const char *port, const char *sslmode)
 {
     *z = (struct sleeper){.conn = dial(host, port, sslmode)};
-    z->server = server_create(loop, cancels, z->conn, NULL, NULL);
+    z->server = server_create(loop, cancels, z->conn, NULL);
     server_set_owner(z->server, &owner_ops, z);
 }
 

@@ -524,7 +524,7 @@ static size_t walk(struct server *s, const uint8_t *p, size_t n)
             continue;
         }
         if (have < total) {
-            if (total > s->longest)
+            if (__builtin_expect(total > s->longest, 0))
                 server_violation(s, *at, "It is longer than what is asked for can be.");
             break;
         }

@@ -244,7 +244,7 @@ static pid_t relay_one(char port[8])
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof a;
     assert_int_equal(bind(listener, (struct sockaddr *)&a, sizeof a), 0);
-    assert_int_equal(listen(listener, 10), 0);
+    assert_int_equal(listen(listener, 0), 0);
     assert_int_equal(getsockname(listener, (struct sockaddr *)&a, &len), 0);
     snprintf(port, 8, "%d", ntohs(a.sin_port));
     pid_t pid = fork();
@@ -274,19 +274,38 @@ static void a_silent_place_is_given_up_in_time(void **state)
     for (int tls = 0; tls <= 1; tls++) {
         char port[8];
         pid_t relay = relay_one(port);
-        struct backend_conn *conn = dial("127.0.0.1", port, tls ? "require" : "disable");
-        backend_conn_close(&conn);
-        kill(relay, SIGKILL);
-        waitpid(relay, NULL, 0);
-        relay = relay_one(port);
         settings.server_connect_timeout_us = 1500000;
-        conn = dial("127.0.0.1", port, tls ? "require" : "disable");
+        struct backend_conn *conn = dial("127.0.0.1", port, tls ? "require" : "disable");
         /* Without TLS it was sent, and who knows. With TLS it was not, and never will be. */
         assert_int_equal(cancel(conn), tls);
         backend_conn_close(&conn);
         kill(relay, SIGKILL);
         waitpid(relay, NULL, 0);
     }
+}
+
+/* Those that the kernel keeps for the listener are as many as it may: a further one is not even answered. */
+static void a_request_that_cannot_connect_is_not_sent(void **state)
+{
+    (void)state;
+    char port[8];
+    int waiting[8];
+    pid_t relay = relay_one(port);
+    settings.server_connect_timeout_us = 1500000;
+    struct backend_conn *conn = dial("127.0.0.1", port, "disable");
+    struct sockaddr_in a = {.sin_family = AF_INET,
+                            .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                            .sin_port = htons((uint16_t)atoi(port))};
+    for (int i = 0; i < 8; i++) {
+        waiting[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        (void)connect(waiting[i], (struct sockaddr *)&a, sizeof a);
+    }
+    assert_true(cancel(conn));
+    for (int i = 0; i < 8; i++)
+        close(waiting[i]);
+    backend_conn_close(&conn);
+    kill(relay, SIGKILL);
+    waitpid(relay, NULL, 0);
 }
 
 static void a_refused_connection_sends_nothing(void **state)
@@ -416,6 +435,7 @@ int main(void)
         CANCEL_TEST(a_forgotten_request_outlives_its_connection),
         CANCEL_TEST(what_is_on_its_way_at_the_end_is_dropped),
         CANCEL_TEST(a_silent_place_is_given_up_in_time),
+        CANCEL_TEST(a_request_that_cannot_connect_is_not_sent),
         CANCEL_TEST(a_refused_connection_sends_nothing),
         CANCEL_TEST(another_certificate_is_judged_as_sslmode_says),
         CANCEL_TEST(an_unknown_authority_is_refused),

@@ -1,5 +1,5 @@
 /*
- * One event loop per thread, over epoll (level-triggered). Everything here is for the loop's own thread,
+ * One event loop per thread, over a poller (epoll). Everything here is for the loop's own thread,
  * except loop_stop() and mailboxes (net/mailbox.h).
  *
  * One turn: deliver I/O and due timers, then run what was deferred (once each; a deferred call may defer

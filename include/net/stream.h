@@ -1,20 +1,19 @@
 /*
  * A connected non-blocking socket, plain or TLS, with an output queue.
  *
- *   stream_read()     at most one recv (plain) per call
+ *   received()        bytes came: at most one recv (plain) or one record (TLS) a turn. They are lent, not given.
  *   stream_write()    queues a copy, which is sent at the end of the turn, together with all that is written until then
  *   stream_flush()    at most one send per call for what is queued; what the kernel does not take stays
  * queued, and goes out when the socket is writable, then drained() is called once the queue is empty
  *   stream_forward()  as write + flush, but without a copy of what the kernel takes at once
  *
- * Reading is wanted at creation; stream_set_reading(false) stops readable() (back-pressure) and costs a
- * system call only when it changes something. The read and write callbacks may destroy the stream they are
+ * Reading is wanted at creation; stream_set_reading(false) stops received() (back-pressure) and costs a
+ * system call only when bytes come nevertheless. Callbacks may destroy the stream they are
  * called for. Output memory is held only while something is queued. A failed send makes every later flush and
- * forward return IO_ERROR, stops readable(), and reports failed() once, from the loop, never from inside a
- * call that the owner made. In failed() the owner may still stream_read() the last words of the peer, if any
- * came.
+ * forward return IO_ERROR, stops received(), and reports failed() once, from the loop, never from inside a
+ * call that the owner made.
  *
- * Not responsible for: message framing, timeouts, who owns the bytes that were read.
+ * Not responsible for: message framing, timeouts.
  */
 #ifndef PGUNISON_NET_STREAM_H
 #define PGUNISON_NET_STREAM_H
@@ -28,8 +27,14 @@ enum io { IO_OK, IO_AGAIN, IO_EOF, IO_ERROR };
 
 struct stream;
 struct stream_events {
-    void (*readable)(void *owner); /* something to read, or the end */
-    void (*drained)(void *owner);  /* the output queue became empty after it was not */
+    /* n > 0 bytes. They lie where room() said, or in memory that others use once this returns. */
+    void (*received)(void *owner, const uint8_t *bytes, size_t n);
+    /* No more will come. NULL: an orderly end; else why the connection is lost. Reading has been switched off. */
+    void (*ended)(void *owner, const struct error *why);
+    /* May be NULL. Where the next bytes shall land, so that many of them need not be copied; NULL: anywhere. Asked only if the last
+       ones were as many as fit. received() follows at once, or nothing has come. */
+    uint8_t *(*room)(void *owner, size_t *cap_r);
+    void (*drained)(void *owner); /* the output queue became empty after it was not */
     /* at the end of a turn in which it was written to: not everything could be sent. Must not write. May be NULL */
     void (*behind)(void *owner);
     void (*failed)(void *owner, const struct error *why); /* broken for writing; destroy it */
@@ -54,12 +59,6 @@ void stream_start_tls(struct stream *stream, struct tls_context *ctx);
 bool stream_is_tls(const struct stream *stream);
 int stream_fd(const struct stream *stream);
 
-/* IO_OK: *n_r > 0 bytes. IO_AGAIN: nothing now. IO_EOF: orderly end. IO_ERROR: error_r says why.
-   TLS only: when decrypted bytes wait inside the SSL object, for which no readable() would come from the
-   socket, the stream itself defers readable() to the end of the turn (of the next one, if it did so in this
-   one already). */
-enum io stream_read(struct stream *stream, void *buf, size_t cap, size_t *n_r,
-                    struct error *error_r) MUST_CHECK;
 /* Off takes effect at once, but the system call is made only when bytes come that are not wanted. */
 void stream_set_reading(struct stream *stream, bool on);
 

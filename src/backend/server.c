@@ -31,19 +31,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define READ_BYTES 65536
 /* Kept of answers whose turn has not come; what one read brings may come on top. */
 #define HOLD_BYTES 65536u
 /* Kept as expectation rings between uses; deep pipelines give theirs back. */
 #define RING_KEEP 64
 
-static void server_readable(void *arg);
+static void server_received(void *arg, const uint8_t *bytes, size_t n);
+static void server_ended(void *arg, const struct error *why);
 static void server_drained(void *arg);
 static void server_behind(void *arg);
 static void server_failed(void *arg, const struct error *why);
 
 static const struct stream_events server_stream_events = {
-    .readable = server_readable,
+    .received = server_received,
+    .ended = server_ended,
     .drained = server_drained,
     .behind = server_behind,
     .failed = server_failed,
@@ -637,28 +638,26 @@ void server_cancel(struct server *s)
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-static void server_readable(void *arg)
+static void server_received(void *arg, const uint8_t *bytes, size_t n)
 {
     struct server *s = arg;
-    static _Thread_local uint8_t scratch[READ_BYTES];
-    size_t n = 0;
+    if (s->dead)
+        return;
+    s->heard++;
+    process_read(s, bytes, n);
+    end_read(s);
+}
+
+static void server_ended(void *arg, const struct error *why)
+{
+    struct server *s = arg;
     struct error e;
     if (s->dead)
         return;
-    switch (stream_read(s->stream, scratch, sizeof scratch, &n, &e)) {
-    case IO_AGAIN:
-        return;
-    case IO_EOF:
-        error_set(&e, SQLSTATE_CONNECTION_FAILURE, "shard \"%s\" closed the connection", server_shard(s));
-        server_lose(s, &e);
-        return;
-    case IO_ERROR:
-        server_lose(s, &e);
-        return;
-    case IO_OK:
-        break;
+    if (!why) {
+        error_set(&e, SQLSTATE_CONNECTION_FAILURE, "shard \"%s\" closed the connection",
+                  server_shard(s)->name);
+        why = &e;
     }
-    s->heard++;
-    process_read(s, scratch, n);
-    end_read(s);
+    server_lose(s, why);
 }

@@ -2,13 +2,11 @@
  * Listening sockets, and accepting from them.
  *
  * A listener holds several sockets if a name resolves to IPv4 and IPv6 addresses; they share one port. Any number of
- * loops accept from them, each through an acceptor of its own; of loops that wait, one is woken for a connection
- * (EPOLLEXCLUSIVE). Sockets are closed when the listener and all its acceptors are gone: a descriptor that a loop still waits for
+ * loops accept from them, each through an acceptor of its own; of loops that wait, one is woken for a connection, where
+ * the poller can do that. Sockets are closed when the listener and all its acceptors are gone: a descriptor that a loop still waits for
  * is never used for something else. Nobody can connect from listener_close() on.
  *
- * Accepting goes on until the queue is empty, but not beyond ACCEPTS_A_TURN, so that a flood of connections
- * leaves those that are there their turn. When descriptors run out, accept() fails while the socket stays
- * readable; the acceptor then rests for a moment rather than spin.
+ * When descriptors run out, accepting fails while connections wait; the acceptor then rests for a moment rather than spin.
  *
  * Not responsible for: limits on clients, spreading them over workers.
  */
@@ -30,10 +28,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define MAX_SOCKETS    16
-#define ACCEPTS_A_TURN 256
-#define REST_US        100000
-#define COMPLAIN_US    10000000
+#define MAX_SOCKETS 16
+#define REST_US     100000
+#define COMPLAIN_US 10000000
 
 struct listener {
     atomic_uint refs;   /* the owner's, and each acceptor's; the last one out closes the sockets */
@@ -49,7 +46,7 @@ struct listener {
 };
 
 struct entrance {
-    struct source source;
+    struct intake intake;
     struct acceptor *acceptor;
 };
 struct acceptor {
@@ -79,7 +76,7 @@ static void arm(struct acceptor *a)
 {
     bool on = a->started && !loop_timer_pending(a->rest);
     for (int i = 0; i < a->listener->n_fds; i++)
-        if (!source_set(a->loop, &a->entrances[i].source, on ? WATCH_READ | WATCH_EXCLUSIVE : 0))
+        if (!a->loop->poller->kind->accept(a->loop->poller, &a->entrances[i].intake, on))
             loop_timer_start(a->rest, REST_US);
 }
 
@@ -118,9 +115,22 @@ static bool may_complain(struct listener *l, uint64_t now_us)
            atomic_compare_exchange_strong(&l->complained_us, &last_us, now_us);
 }
 
-static void accept_failed(struct acceptor *a)
+/* The listener is closed: what still waits in the queue of a socket is nobody's. */
+static void stop(struct acceptor *a)
 {
-    switch (errno) {
+    a->started = false;
+    arm(a);
+}
+
+static void accept_failed(struct intake *in, int error_number)
+{
+    struct acceptor *a = list_entry(in, struct entrance, intake)->acceptor;
+    if (atomic_load(&a->listener->closed)) {
+        stop(a);
+        return;
+    }
+    errno = error_number;
+    switch (error_number) {
     case EMFILE:
     case ENFILE:
     case ENOBUFS:
@@ -135,30 +145,17 @@ static void accept_failed(struct acceptor *a)
     }
 }
 
-static void on_connections(struct source *source, int what)
+static void accepted_one(struct intake *in, int fd, const struct sockaddr_storage *from)
 {
-    (void)what;
-    struct acceptor *a = list_entry(source, struct entrance, source)->acceptor;
-    for (int i = 0; i < ACCEPTS_A_TURN && source->what; i++) {
-        struct sockaddr_storage from;
-        socklen_t len = sizeof(from);
-        if (atomic_load(&a->listener->closed)) {
-            a->started = false;
-            arm(a);
-            return;
-        }
-        int fd = accept4(source->fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd < 0) {
-            if (errno == EAGAIN || errno == EWOULDBLOCK)
-                return;
-            accept_failed(a);
-            continue;
-        }
-        struct peer_address peer;
-        describe_peer(&from, &peer);
-        a->accepted(a->arg, fd,
-                    &peer); /* may destroy a, which then waits for nothing, and lives until the turn ends */
+    struct acceptor *a = list_entry(in, struct entrance, intake)->acceptor;
+    struct peer_address peer;
+    if (atomic_load(&a->listener->closed)) {
+        close(fd);
+        stop(a);
+        return;
     }
+    describe_peer(from, &peer);
+    a->accepted(a->arg, fd, &peer); /* may destroy a, which lives until the turn ends */
 }
 
 struct acceptor *acceptor_create(struct loop *loop, struct listener *listener,
@@ -173,8 +170,9 @@ struct acceptor *acceptor_create(struct loop *loop, struct listener *listener,
     a->arg = arg;
     a->rest = loop_timer_create(loop, rested, a);
     for (int i = 0; i < listener->n_fds; i++)
-        a->entrances[i] =
-            (struct entrance){.source = {.fd = listener->fds[i], .ready = on_connections}, .acceptor = a};
+        a->entrances[i] = (struct entrance){
+            .intake = {.source.fd = listener->fds[i], .accepted = accepted_one, .failed = accept_failed},
+            .acceptor = a};
     return a;
 }
 

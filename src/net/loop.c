@@ -3,23 +3,20 @@
  *
  *     turn:  wait for I/O and timers, deliver them -> run deferred work -> send what was written -> free what was doomed
  *
- * Other threads reach a loop by eventfd alone.
+ * Other threads reach a loop by a wakeup alone.
  *
  * The time is read when it is first asked for in a turn: a turn that nobody times costs no clock.
  *
- * Not responsible for: readiness and watches (poll.c), timers (timer.c), signals (signal.c), sockets (stream.c).
+ * Not responsible for: what waits for the kernel (poller.h), timers (timer.c), signals (signal.c), sockets (stream.c).
  */
 #include "net/loop.h"
 
 #include "base/arena.h"
-#include "base/clock.h"
-#include "base/log.h"
 #include "loop_private.h"
 #include <assert.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #define SPARE_BUF_BYTES     ((size_t)16 * 1024)
 #define LARGEST_SPARE_BYTES ((size_t)64 * 1024)
@@ -33,11 +30,10 @@ static void prepare_process(void)
         signal(SIGPIPE, SIG_IGN);
 }
 
-static void woken(struct source *source, int what)
+static void woken(struct wakeup *w)
 {
     /* The turn that this causes looks at loop->stopping. */
-    (void)source;
-    (void)what;
+    (void)w;
 }
 
 struct loop *loop_create(void)
@@ -49,12 +45,11 @@ struct loop *loop_create(void)
     list_init(&loop->deferred);
     list_init(&loop->later);
     loop->turn = 1;
-    list_init(&loop->signals);
     list_init(&loop->unsent);
-    poll_open(&loop->poll);
+    loop->poller = poller_epoll.create();
     timers_open(&loop->timers, loop);
-    loop->wake.ready = woken;
-    source_open_wakeup(loop, &loop->wake);
+    loop->wake.woken = woken;
+    wakeup_open(loop->poller, &loop->wake);
     return loop;
 }
 
@@ -114,7 +109,7 @@ static void run_turn(struct loop *loop)
     list_move_all(&loop->deferred, &loop->later);
     loop->now_us = 0;
 
-    poll_deliver(&loop->poll, list_empty(&loop->deferred) && list_empty(&loop->unsent));
+    loop->poller->kind->deliver(loop->poller, list_empty(&loop->deferred) && list_empty(&loop->unsent));
     run_deferred(loop);
     streams_send(loop);
     free_doomed(loop);
@@ -135,9 +130,7 @@ void loop_run(struct loop *loop)
 void loop_stop(struct loop *loop)
 {
     atomic_store(&loop->stopping, true);
-    uint64_t one = 1;
-    ssize_t n = write(loop->wake.fd, &one, sizeof(one));
-    (void)n; /* cannot fail: see source_open_wakeup() */
+    wakeup_call(loop->wake.source.fd);
 }
 
 void loop_destroy(struct loop **loop_p)
@@ -149,9 +142,9 @@ void loop_destroy(struct loop **loop_p)
     *loop_p = NULL;
     free_doomed(loop);
     free(loop->doomed);
-    timers_close(&loop->timers, loop);
-    poll_close(&loop->poll);
-    close(loop->wake.fd);
+    timers_close(&loop->timers);
+    wakeup_close(loop->poller, &loop->wake);
+    loop->poller->kind->destroy(loop->poller);
     while (loop->n_spare > 0)
         buf_free(&loop->spare[--loop->n_spare]);
     free(loop);
@@ -162,7 +155,7 @@ uint64_t loop_now_us(const struct loop *loop)
 {
     if (loop->now_us != 0)
         return loop->now_us;
-    uint64_t now = clock_monotonic_us();
+    uint64_t now = loop->poller->kind->now_us();
     if (loop->in_run)
         ((struct loop *)(uintptr_t)loop)->now_us = now;
     return now;

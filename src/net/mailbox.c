@@ -1,7 +1,7 @@
 /*
- * Mailboxes: a list under a mutex, and an eventfd that wakes the receiver's loop.
+ * Mailboxes: a list under a mutex, and a wakeup of the receiver's loop.
  *
- * Whoever puts a letter into an empty inbox writes the eventfd; the receiver takes the whole inbox at once.
+ * Whoever puts a letter into an empty inbox calls the wakeup; the receiver takes the whole inbox at once.
  * So, by observing the inbox under the lock: a letter in it has a wake-up under way that the receiver has not
  * yet used, or it was put there behind a letter that has one. A wake-up that finds nothing is possible and
  * harmless.
@@ -15,12 +15,11 @@
 #include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 struct mailbox {
     struct loop *loop;
     void *receiver;
-    struct source wakeup;
+    struct wakeup wakeup;
     bool destroying;   /* receiver's thread only */
     struct list batch; /* taken from the inbox, being delivered; receiver's thread only */
 
@@ -44,10 +43,9 @@ static void deliver_batch(struct mailbox *mb)
     }
 }
 
-static void woken(struct source *source, int what)
+static void woken(struct wakeup *w)
 {
-    (void)what;
-    struct mailbox *mb = list_entry(source, struct mailbox, wakeup);
+    struct mailbox *mb = list_entry(w, struct mailbox, wakeup);
     take_inbox(mb);
     deliver_batch(
         mb); /* destroyed meanwhile: it has emptied the batch, and lives until the end of the turn */
@@ -61,8 +59,8 @@ struct mailbox *mailbox_create(struct loop *loop, void *receiver)
     list_init(&mb->batch);
     list_init(&mb->inbox);
     pthread_mutex_init(&mb->lock, NULL);
-    mb->wakeup.ready = woken;
-    source_open_wakeup(loop, &mb->wakeup);
+    mb->wakeup.woken = woken;
+    wakeup_open(loop->poller, &mb->wakeup);
     return mb;
 }
 
@@ -72,11 +70,8 @@ void mailbox_post(struct mailbox *mb, struct letter *letter)
     bool was_empty = list_empty(&mb->inbox);
     list_push_back(&mb->inbox, &letter->node);
     pthread_mutex_unlock(&mb->lock);
-    if (was_empty) {
-        uint64_t one = 1;
-        ssize_t n = write(mb->wakeup.fd, &one, sizeof(one));
-        (void)n;
-    }
+    if (was_empty)
+        wakeup_call(mb->wakeup.source.fd);
 }
 
 static void mailbox_free(void *p)
@@ -98,7 +93,6 @@ void mailbox_destroy(struct mailbox **mb_p)
         take_inbox(mb);
     } while (!list_empty(&mb->batch));
     *mb_p = NULL;
-    source_set(mb->loop, &mb->wakeup, 0);
-    close(mb->wakeup.fd);
+    wakeup_close(mb->loop->poller, &mb->wakeup);
     loop_doom(mb->loop, mb, mailbox_free);
 }

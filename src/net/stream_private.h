@@ -1,7 +1,4 @@
-/*
- * A stream and its two transports. Plain sockets and TLS differ in the four functions of struct transport
- * alone.
- */
+/* A stream: its parts, and what its files share. */
 #ifndef PGUNISON_NET_STREAM_PRIVATE_H
 #define PGUNISON_NET_STREAM_PRIVATE_H
 
@@ -16,28 +13,16 @@
  *     HANDSHAKE -> OPEN        [continue_handshake]
  *     OPEN, HANDSHAKE -> BROKEN [stream_break]      final
  *
- *     phase      owner's bytes        readable()   what is due
+ *     phase      owner's bytes        received()   what is due
  *     OPEN       flow                 if reading
  *     HANDSHAKE  are queued           no           tls_ready() or failed()
  *     BROKEN     are dropped          no           failed(), once
  */
-enum stream_phase { PHASE_OPEN, PHASE_HANDSHAKE, PHASE_BROKEN };
+enum __attribute__((packed)) stream_phase { PHASE_OPEN, PHASE_HANDSHAKE, PHASE_BROKEN };
 
-/* What must come true of the socket before an operation can go on. In TLS sending may wait for bytes to read.
- */
-enum wait { WAIT_NOTHING, WAIT_READABLE, WAIT_WRITABLE };
-
-struct transport {
-    enum io (*read)(struct stream *s, void *buf, size_t cap, size_t *n_r, struct error *error_r);
-    /* Sends the parts one after the other. IO_OK: all; IO_AGAIN: *sent_r bytes, and send_waits is set. */
-    enum io (*send)(struct stream *s, const struct slice *parts, int n_parts, size_t *sent_r,
-                    struct error *error_r);
-    /* Bytes were received that the socket will not announce again. */
-    bool (*pending)(const struct stream *s);
-    /* Says goodbye as far as the transport has a word for it, and frees what it holds. */
-    void (*close)(struct stream *s);
-};
-extern const struct transport transport_plain, transport_tls;
+/* What must happen before an operation can go on. In TLS sending may wait for bytes to read. SENT: the head of the queue
+   is lent to the poller. */
+enum __attribute__((packed)) wait { WAIT_NOTHING, WAIT_READABLE, WAIT_WRITABLE, WAIT_SENT };
 
 struct stream_failure {
     struct error why;
@@ -45,10 +30,11 @@ struct stream_failure {
     struct deferred report;
 };
 
-/* Large bytes in the queue that are referred to, and what was written behind them. */
+/* Large bytes in the queue that are referred to, and what was written behind them. Without a blob: no bytes, so that what is
+   written while `out` is lent has a place. */
 struct stream_part {
     struct stream_part *next;
-    struct blob *blob;
+    struct blob *blob;  /* may be NULL */
     struct slice bytes; /* still to be sent */
     struct buf behind;  /* becomes the stream's `out` when they are */
 };
@@ -56,15 +42,14 @@ struct stream_part {
 /* There is one for each connection that idles, so that what few need is apart. */
 struct stream {
     struct loop *loop; /* NULL between detach and attach */
-    const struct transport *transport;
     const struct stream_events *events;
     void *owner;
-    SSL *ssl; /* NULL: plain */
-    struct source source;
-    bool owns; /* the descriptor and ssl */
+    SSL *ssl;               /* NULL: plain */
+    struct channel channel; /* with TLS only watched */
 
+    bool owns;    /* the descriptor and ssl */
+    bool reading; /* the owner wants received() */
     enum stream_phase phase;
-    bool reading;         /* the owner wants readable() */
     enum wait send_waits; /* not WAIT_NOTHING: the queue waits, or the handshake does */
     enum wait recv_waits; /* WAIT_WRITABLE or WAIT_NOTHING */
 
@@ -76,13 +61,29 @@ struct stream {
 };
 static_assert(sizeof(struct stream) <= 160, "the stream of an idle client is small");
 
-/* What pending_read runs. */
-void stream_deliver_pending_read(void *stream);
+/* stream.c */
+void stream_break(struct stream *s, const struct error *why);
+void stream_arm(struct stream *s);
+void stream_deliver_pending_read(void *stream); /* what pending_read runs */
 
-/* TLS (transport_tls.c). IO_AGAIN: send_waits is set. */
+/* stream_send.c */
+bool stream_queue_empty(const struct stream *s);
+void stream_drop_queue(struct stream *s);
+/* Sends the queue; what is waited for changes only if not all is taken. */
+enum io stream_push(struct stream *s);
+bool stream_call_drained(struct stream *s); /* false: the stream is gone */
+bool stream_sent(struct channel *ch, size_t n, size_t left);
+
+/* transport_tls.c. IO_AGAIN: send_waits is set. */
 bool tls_begin(struct stream *s, struct tls_context *ctx, struct error *error_r);
-void tls_take_over(struct stream *s, SSL *ssl); /* sets ssl, pending_read and transport */
+void tls_take_over(struct stream *s, SSL *ssl); /* sets ssl and pending_read */
 enum io tls_continue_handshake(struct stream *s, struct error *error_r);
+enum io tls_read(struct stream *s, void *buf, size_t cap, size_t *n_r, struct error *error_r);
+/* Sends the parts one after the other. IO_OK: all; IO_AGAIN: *sent_r bytes. */
+enum io tls_send(struct stream *s, const struct slice *parts, int n_parts, size_t *sent_r,
+                 struct error *error_r);
+/* Says goodbye, and frees what it holds. */
+void tls_close(struct stream *s);
 /* tls.c: OpenSSL's reason for the last failure of this thread, as text. */
 const char *tls_reason(char *buf, size_t size);
 SSL *tls_context_new_ssl(struct tls_context *ctx); /* its side is set; NULL: OpenSSL failed */

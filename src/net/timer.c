@@ -1,12 +1,12 @@
 /*
- * Timers: a heap a loop, and one timerfd that is set to its first.
+ * Timers: a heap a loop, and the alarm of its poller, which is set to the first of them.
  *
  * Timers are lazy. Statements start and stop theirs all the time and almost none ever fires, so the heap is touched
- * only to make a timer fire sooner, and the timerfd only when that makes it the first:
+ * only to make a timer fire sooner, and the alarm only when that makes it the first:
  *
  *     due_us        when the owner wants it to fire; TIMER_OFF: not at all
  *     scheduled_us  its place in the heap;           TIMER_OFF: it is not there
- *     armed_us      what the timerfd is set to;      TIMER_OFF: to nothing
+ *     armed_us      what the alarm is set to;        TIMER_OFF: to nothing
  *
  * Invariants: due_us == TIMER_OFF, or scheduled_us <= due_us, or the timer is in `due`. armed_us is no later than the
  * first of the heap, except while due timers are being looked at. A timer that is looked at too early schedules the rest.
@@ -15,12 +15,9 @@
  * anew do not keep the loop from its sockets.
  */
 #include "base/arena.h"
-#include "base/log.h"
 #include "loop_private.h"
 
 #include <stdlib.h>
-#include <sys/timerfd.h>
-#include <unistd.h>
 
 #define TIMER_OFF UINT64_MAX
 
@@ -90,18 +87,15 @@ static void heap_remove(struct timers *h, struct loop_timer *t)
     t->scheduled_us = TIMER_OFF;
 }
 
-/* ---- the timerfd
+/* ---- the alarm
  * ------------------------------------------------------------------------------------------ */
 
-static void arm(struct timers *h)
+static void arm(struct timers *h, struct poller *p)
 {
     if (h->n == 0 || h->heap[0]->scheduled_us >= h->armed_us)
         return;
     h->armed_us = h->heap[0]->scheduled_us;
-    struct itimerspec at = {.it_value = {.tv_sec = (time_t)(h->armed_us / 1000000),
-                                         .tv_nsec = (long)(h->armed_us % 1000000 * 1000)}};
-    if (timerfd_settime(h->source.fd, TFD_TIMER_ABSTIME, &at, NULL) != 0)
-        log_warning("could not set a timer: %m");
+    p->kind->set_alarm(p, h->armed_us);
 }
 
 static void schedule(struct timers *h, struct loop_timer *t)
@@ -114,11 +108,10 @@ static void schedule(struct timers *h, struct loop_timer *t)
         heap_add(h, t);
 }
 
-static void expired(struct source *source, int what)
+static void expired(void *arg)
 {
-    (void)what;
-    struct timers *h = list_entry(source, struct timers, source);
-    struct loop *loop = list_entry(h, struct loop, timers);
+    struct loop *loop = arg;
+    struct timers *h = &loop->timers;
     uint64_t now_us = loop_now_us(loop);
 
     while (h->n > 0 && h->heap[0]->scheduled_us <= now_us) {
@@ -139,26 +132,19 @@ static void expired(struct source *source, int what)
         t->fired(t->arg); /* may destroy t */
     }
     h->armed_us = TIMER_OFF;
-    arm(h);
+    arm(h, loop->poller);
 }
 
 void timers_open(struct timers *h, struct loop *loop)
 {
-    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    if (fd < 0) {
-        log_error("could not create a timer: %m"); /* as poll_open() */
-        abort();
-    }
-    *h = (struct timers){.source = {.fd = fd, .ready = expired}, .armed_us = TIMER_OFF};
+    *h = (struct timers){.armed_us = TIMER_OFF};
     list_init(&h->due);
-    if (!source_set(loop, &h->source, WATCH_READ | WATCH_EDGE))
-        abort();
+    loop->poller->alarm = expired;
+    loop->poller->alarm_arg = loop;
 }
 
-void timers_close(struct timers *h, struct loop *loop)
+void timers_close(struct timers *h)
 {
-    source_set(loop, &h->source, 0);
-    close(h->source.fd);
     free(h->heap);
 }
 
@@ -197,7 +183,7 @@ void loop_timer_start(struct loop_timer *t, uint64_t after_us)
     if (t->scheduled_us <= t->due_us || list_linked(&t->in_due))
         return; /* is looked at in time */
     schedule(h, t);
-    arm(h);
+    arm(h, t->loop->poller);
 }
 
 void loop_timer_stop(struct loop_timer *t)

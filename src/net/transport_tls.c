@@ -37,7 +37,7 @@ static void set_tls_error(struct error *error_r, const char *what, int ssl_error
     ERR_clear_error();
 }
 
-static enum io tls_read(struct stream *s, void *buf, size_t cap, size_t *n_r, struct error *error_r)
+enum io tls_read(struct stream *s, void *buf, size_t cap, size_t *n_r, struct error *error_r)
 {
     ERR_clear_error();
     errno = 0;
@@ -90,8 +90,8 @@ static enum io send_part(struct stream *s, struct slice part, size_t *sent, stru
     return IO_OK;
 }
 
-static enum io tls_send(struct stream *s, const struct slice *parts, int n_parts, size_t *sent_r,
-                        struct error *error_r)
+enum io tls_send(struct stream *s, const struct slice *parts, int n_parts, size_t *sent_r,
+                 struct error *error_r)
 {
     *sent_r = 0;
     for (int i = 0; i < n_parts; i++) {
@@ -102,12 +102,7 @@ static enum io tls_send(struct stream *s, const struct slice *parts, int n_parts
     return IO_OK;
 }
 
-static bool tls_pending(const struct stream *s)
-{
-    return SSL_has_pending(s->ssl);
-}
-
-static void tls_close(struct stream *s)
+void tls_close(struct stream *s)
 {
     if (!s->owns)
         return;
@@ -120,23 +115,19 @@ static void tls_close(struct stream *s)
     ERR_clear_error();
 }
 
-const struct transport transport_tls = {
-    .read = tls_read, .send = tls_send, .pending = tls_pending, .close = tls_close};
-
 void tls_take_over(struct stream *s, SSL *ssl)
 {
     SSL_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     s->ssl = ssl;
     s->pending_read = xmalloc(sizeof(*s->pending_read));
     *s->pending_read = (struct deferred){.run = stream_deliver_pending_read, .arg = s};
-    s->transport = &transport_tls;
 }
 
 bool tls_begin(struct stream *s, struct tls_context *ctx, struct error *error_r)
 {
     ERR_clear_error();
     SSL *ssl = tls_context_new_ssl(ctx);
-    if (!ssl || SSL_set_fd(ssl, s->source.fd) != 1) {
+    if (!ssl || SSL_set_fd(ssl, s->channel.source.fd) != 1) {
         SSL_free(ssl);
         set_tls_error(error_r, "could not start TLS", SSL_ERROR_SSL);
         return false;

@@ -20,14 +20,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define READ_BYTES 65536
 /* A message longer than that is read into memory of its size, and shared by those whom it goes to. */
 #define LARGE_MESSAGE_BYTES (4 * BLOB_MIN_BYTES)
 /* Room behind it for what belongs to it: the Bind, Execute and Sync of a Parse. */
 #define LARGE_AHEAD_BYTES ((size_t)8192)
 #define LARGE_READ_BYTES  ((size_t)256 * 1024)
 
-static void client_readable(void *arg);
+static void client_received(void *arg, const uint8_t *bytes, size_t n);
+static void client_ended(void *arg, const struct error *why);
+static uint8_t *client_room(void *arg, size_t *cap_r);
 static void client_drained(void *arg);
 static void client_behind(void *arg);
 static void client_failed(void *arg, const struct error *why);
@@ -35,7 +36,9 @@ static void client_tls_ready(void *arg);
 static void pump_run(void *arg);
 
 static const struct stream_events client_stream_events = {
-    .readable = client_readable,
+    .received = client_received,
+    .ended = client_ended,
+    .room = client_room,
     .drained = client_drained,
     .behind = client_behind,
     .failed = client_failed,
@@ -620,35 +623,31 @@ void client_resume(struct client *c)
     loop_defer(c->env->loop, &c->pump);
 }
 
-/* 0: nothing came, or the client has been closed. */
-static size_t client_receive(struct client *c, uint8_t *to, size_t cap)
+static bool large_waits(const struct client *c)
 {
-    size_t n = 0;
-    struct error e;
-    switch (stream_read(c->stream, to, cap, &n, &e)) {
-    case IO_AGAIN:
-        return 0;
-    case IO_EOF:
-    case IO_ERROR:
-        client_close(c);
-        return 0;
-    case IO_OK:
-        break;
-    }
-    stats_add(&c->env->stats.bytes_received, n);
-    return n;
+    return c->need_input > LARGE_MESSAGE_BYTES && c->state == CLIENT_READY &&
+           buf_len(&c->in) < c->need_input && !c->refused;
 }
 
-/* More of a large message: it lands where it stays. */
-static void read_large(struct client *c)
+/* The rest of a large message lands where it stays. */
+static uint8_t *client_room(void *arg, size_t *cap_r)
 {
-    size_t have = buf_len(&c->in);
-    if (have < c->need_input)
-        input_make_room(c, c->need_input - have + LARGE_AHEAD_BYTES);
+    struct client *c = arg;
+    if (!large_waits(c))
+        return NULL;
+    input_make_room(c, c->need_input - buf_len(&c->in) + LARGE_AHEAD_BYTES);
     size_t room = c->in.cap - c->in.end;
-    size_t n = client_receive(c, c->in.data + c->in.end, room < LARGE_READ_BYTES ? room : LARGE_READ_BYTES);
-    if (n == 0)
-        return;
+    *cap_r = room < LARGE_READ_BYTES ? room : LARGE_READ_BYTES;
+    return c->in.data + c->in.end;
+}
+
+static void large_received(struct client *c, const uint8_t *bytes, size_t n)
+{
+    if (!c->in.data || bytes != c->in.data + c->in.end) {
+        size_t room = c->need_input - buf_len(&c->in) + LARGE_AHEAD_BYTES;
+        input_make_room(c, room > n ? room : n);
+        memcpy(c->in.data + c->in.end, bytes, n);
+    }
     buf_added(&c->in, n);
     if (buf_len(&c->in) >= c->need_input)
         client_pump(c);
@@ -656,30 +655,32 @@ static void read_large(struct client *c)
         input_drop(c);
 }
 
-static void client_readable(void *arg)
+static void client_received(void *arg, const uint8_t *bytes, size_t n)
 {
     struct client *c = arg;
-    static _Thread_local uint8_t scratch[READ_BYTES];
-    if (c->need_input > LARGE_MESSAGE_BYTES && c->state == CLIENT_READY && buf_len(&c->in) < c->need_input &&
-        !c->refused) {
-        read_large(c);
+    stats_add(&c->env->stats.bytes_received, n);
+    if (__builtin_expect(large_waits(c), 0)) {
+        large_received(c, bytes, n);
         return;
     }
-    size_t n = client_receive(c, scratch, sizeof scratch);
-    if (n == 0)
-        return;
     if (c->state != CLIENT_READY || buf_len(&c->in) != 0) {
-        input_append(c, scratch, n);
+        input_append(c, bytes, n);
         client_pump(c);
         return;
     }
     c->walking = true;
-    size_t used = client_walk(c, scratch, n);
+    size_t used = client_walk(c, bytes, n);
     c->walking = false;
     if (used == n || c->state == CLIENT_CLOSING)
         return;
-    input_append(c, scratch + used, n - used);
+    input_append(c, bytes + used, n - used);
     client_update_reading(c);
+}
+
+static void client_ended(void *arg, const struct error *why)
+{
+    (void)why;
+    client_close(arg);
 }
 
 static void client_tls_ready(void *arg)

@@ -1,7 +1,7 @@
 /*
  * include/net/loop.h, stream.h, mailbox.h and tls.h over the world's queue of events: no descriptors, no threads, no clock.
  *
- *     turn:  what is due by time -> readable streams -> deferred work -> output -> doomed objects
+ *     turn:  what is due by time -> what has come for streams -> deferred work -> output -> doomed objects
  *
  * A pipe joins a stream with a peer. Bytes to the proxy wait in the pipe until they are read; bytes from it are under way
  * for a latency, no more of them than the pipe's room.
@@ -12,7 +12,7 @@
 #include "net/mailbox.h"
 #include "net/stream.h"
 
-enum { MAX_PIPES = 512, ROOM_BYTES = 1 << 20 };
+enum { MAX_PIPES = 512, ROOM_BYTES = 1 << 20, LENT_BYTES = 1 << 16 };
 
 struct loop {
     uint64_t turn;
@@ -42,6 +42,7 @@ struct stream {
     const struct stream_events *events;
     void *owner;
     bool reading, blocked;
+    bool filled; /* the last bytes that it was given were as many as fit */
     struct buf out;
     struct list_node unsent;
 };
@@ -226,23 +227,6 @@ void tls_context_destroy(struct tls_context **ctx)
     *ctx = NULL;
 }
 
-enum io stream_read(struct stream *s, void *buf, size_t cap, size_t *n_r, struct error *error_r)
-{
-    (void)error_r;
-    struct pipe *p = s->pipe;
-    size_t n = buf_len(&p->unread);
-    if (n == 0)
-        return p->ended ? IO_EOF : IO_AGAIN;
-    if (n > cap)
-        n = cap;
-    if (world.by_chance && world_random(6) == 0)
-        n = 1 + world_random(n); /* a read may end anywhere */
-    memcpy(buf, buf_head(&p->unread), n);
-    buf_consume(&p->unread, n);
-    *n_r = n;
-    return IO_OK;
-}
-
 void stream_set_reading(struct stream *s, bool on)
 {
     s->reading = on;
@@ -356,13 +340,39 @@ static bool readable(const struct pipe *p)
     return p->stream && p->stream->reading && (buf_len(&p->unread) || p->ended);
 }
 
-static void call_readable(void)
+/* Some of what has come, or the end. */
+static void hand_over(struct stream *s)
+{
+    static uint8_t lent[LENT_BYTES];
+    struct pipe *p = s->pipe;
+    size_t n = buf_len(&p->unread), cap = 0;
+    if (n == 0) {
+        s->reading = false;
+        s->events->ended(s->owner, NULL);
+        return;
+    }
+    uint8_t *to = s->filled && s->events->room ? s->events->room(s->owner, &cap) : NULL;
+    if (!to) {
+        to = lent;
+        cap = LENT_BYTES;
+    }
+    if (n > cap)
+        n = cap;
+    if (world.by_chance && world_random(6) == 0)
+        n = 1 + world_random(n); /* a read may end anywhere */
+    memcpy(to, buf_head(&p->unread), n);
+    buf_consume(&p->unread, n);
+    s->filled = n == cap;
+    s->events->received(s->owner, to, n);
+}
+
+static void call_received(void)
 {
     int first = n_pipes && world.by_chance ? (int)world_random((uint64_t)n_pipes) : 0, n = n_pipes;
     for (int i = 0; i < n; i++) {
         struct pipe *p = pipes[(first + i) % n];
         if (readable(p))
-            p->stream->events->readable(p->stream->owner);
+            hand_over(p->stream);
     }
 }
 
@@ -449,7 +459,7 @@ bool loop_turn(struct loop *loop, uint64_t until_us)
     loop->turn++;
     list_move_all(&loop->deferred, &loop->later);
     run_due(loop);
-    call_readable();
+    call_received();
     call_drained();
     struct list_node *node;
     while ((node = list_pop_front(&loop->deferred))) {

@@ -382,7 +382,7 @@ static void many_timers_started_moved_and_destroyed_at_random(void **state)
     loop_timer_destroy(&end.timer);
 }
 
-/* Nothing else wakes this loop: were the timerfd set to the wrong time once, it would sleep for ever. */
+/* Nothing else wakes this loop: were the alarm set to the wrong time once, it would sleep for ever. */
 static struct {
     struct loop_timer *timer, *decoys[3];
     unsigned seed;

@@ -23,7 +23,7 @@ int epoll_ctl(int ep, int op, int fd, struct epoll_event *ev)
     return (int)syscall(SYS_epoll_ctl, ep, op, fd, ev);
 }
 
-/* Receiving and sending go past libc: this test has a transport_plain of its own, the same source, which counts. */
+/* Receiving and sending go past libc: this test has a readiness.c of its own, the same source, which counts. */
 #define plain_recv uncounted_recv
 #define plain_send uncounted_send
 #include "../../../src/net/syscalls.h"
@@ -41,7 +41,7 @@ static ssize_t plain_send(int fd, const void *data, size_t len, int flags)
     calls.send++;
     return uncounted_send(fd, data, len, flags);
 }
-#include "../../../src/net/transport_plain.c"
+#include "../../../src/net/readiness.c"
 
 ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 {
@@ -53,42 +53,31 @@ static struct loop *loop;
 static int far; /* the other end: a plain non-blocking descriptor */
 static struct {
     struct stream *stream;
-    int readable, drained, behind, failed, eof;
+    int received, drained, behind, failed, ended;
     char got[4096];
     size_t n_got;
-    bool keep_unread, destroy_in_readable, destroy_in_drained, destroy_in_failed, detach_in_readable;
-    struct error why;
+    bool destroy_in_received, destroy_in_drained, destroy_in_failed, detach_in_received;
+    struct error why; /* of failed() and ended(); no message: an orderly end */
 } near;
 
-static void on_readable(void *owner)
+static void on_near_received(void *owner, const uint8_t *bytes, size_t n)
 {
     assert_ptr_equal(owner, &near);
-    near.readable++;
-    if (near.destroy_in_readable) {
+    near.received++;
+    assert_in_range(n, 1, sizeof(near.got) - near.n_got);
+    memcpy(near.got + near.n_got, bytes, n);
+    near.n_got += n;
+    if (near.destroy_in_received)
         stream_destroy(&near.stream);
-        return;
-    }
-    if (near.detach_in_readable) {
+    else if (near.detach_in_received)
         stream_detach(near.stream);
-        return;
-    }
-    if (near.keep_unread)
-        return;
-    size_t n;
-    struct error e;
-    switch (stream_read(near.stream, near.got + near.n_got, sizeof(near.got) - near.n_got, &n, &e)) {
-    case IO_OK:
-        near.n_got += n;
-        break;
-    case IO_EOF:
-        near.eof++;
-        stream_set_reading(near.stream, false);
-        break;
-    case IO_AGAIN:
-        break;
-    case IO_ERROR:
-        fail_msg("%s", e.message);
-    }
+}
+
+static void on_near_ended(void *owner, const struct error *why)
+{
+    assert_ptr_equal(owner, &near);
+    near.ended++;
+    near.why = why ? *why : (struct error){0};
 }
 
 static void on_drained(void *owner)
@@ -115,8 +104,11 @@ static void on_failed(void *owner, const struct error *why)
         stream_destroy(&near.stream);
 }
 
-static const struct stream_events events = {
-    .readable = on_readable, .drained = on_drained, .behind = on_behind, .failed = on_failed};
+static const struct stream_events events = {.received = on_near_received,
+                                            .ended = on_near_ended,
+                                            .drained = on_drained,
+                                            .behind = on_behind,
+                                            .failed = on_failed};
 
 static int setup(void **state)
 {
@@ -198,22 +190,80 @@ static void far_gets_pattern(size_t n)
 
 /* ---- reading ---- */
 
-static void reads_bytes_then_the_end(void **state)
+static void bytes_come_and_then_the_end(void **state)
 {
     (void)state;
     run_turns(loop, 2);
-    assert_int_equal(near.readable, 0);
+    assert_int_equal(near.received, 0);
     far_sends("hello");
     run_turns(loop, 2);
     assert_int_equal(near.n_got, 5);
     assert_memory_equal(near.got, "hello", 5);
-    size_t n;
-    struct error e;
-    assert_int_equal(stream_read(near.stream, near.got, 10, &n, &e), IO_AGAIN);
+    run_turns(loop, 2);
+    assert_int_equal(near.received, 1);
     close(far);
     far = -1;
-    run_turns(loop, 2);
-    assert_int_equal(near.eof, 1);
+    run_turns(loop, 4);
+    assert_int_equal(near.ended, 1);
+    assert_string_equal(near.why.message, "");
+    stream_set_reading(near.stream, true); /* whoever asks again hears it again */
+    run_turns(loop, 4);
+    assert_int_equal(near.ended, 2);
+    assert_int_equal(near.received, 1);
+}
+
+/* Bytes by the megabyte land where the owner says, once it is seen that there are many. */
+static struct {
+    struct stream *stream;
+    uint8_t *memory;
+    size_t n, cap, in_place;
+} hoard;
+
+static void hoard_received(void *owner, const uint8_t *bytes, size_t n)
+{
+    (void)owner;
+    if (bytes == hoard.memory + hoard.n)
+        hoard.in_place += n;
+    else
+        memcpy(hoard.memory + hoard.n, bytes, n);
+    hoard.n += n;
+}
+
+static uint8_t *hoard_room(void *owner, size_t *cap_r)
+{
+    (void)owner;
+    *cap_r = hoard.cap - hoard.n < 200000 ? hoard.cap - hoard.n : 200000;
+    return hoard.n < 1000000 ? hoard.memory + hoard.n : NULL;
+}
+
+static void many_bytes_land_where_there_is_room_for_them(void **state)
+{
+    (void)state;
+    static const struct stream_events hoard_events = {.received = hoard_received,
+                                                      .ended = on_near_ended,
+                                                      .room = hoard_room,
+                                                      .drained = on_drained,
+                                                      .failed = on_failed};
+    enum { N = 2000000 };
+    int fds[2], size = 1 << 20;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    hoard.memory = malloc(N);
+    hoard.cap = N;
+    hoard.n = hoard.in_place = 0;
+    hoard.stream = stream_create(loop, fds[0], &hoard_events, &near);
+    uint8_t *data = pattern_bytes(0, N);
+    for (size_t sent = 0; hoard.n < N;) {
+        ssize_t n = send(fds[1], data + sent, N - sent, MSG_DONTWAIT);
+        sent += n > 0 ? (size_t)n : 0;
+        run_turns(loop, 1);
+    }
+    assert_memory_equal(hoard.memory, data, N);
+    assert_in_range(hoard.in_place, 1, N / 2 + 200000);
+    stream_destroy(&hoard.stream);
+    free(hoard.memory);
+    free(data);
+    close(fds[1]);
 }
 
 static void paused_reading_delivers_nothing_until_resumed(void **state)
@@ -222,7 +272,7 @@ static void paused_reading_delivers_nothing_until_resumed(void **state)
     stream_set_reading(near.stream, false);
     far_sends("abc");
     run_turns(loop, 4);
-    assert_int_equal(near.readable, 0);
+    assert_int_equal(near.received, 0);
     stream_set_reading(near.stream, true);
     run_turns(loop, 2);
     assert_int_equal(near.n_got, 3);
@@ -438,17 +488,16 @@ static void stream_may_be_destroyed_in_drained(void **state)
 
 /* ---- destroying and failing ---- */
 
-static void stream_may_be_destroyed_in_readable(void **state)
+static void stream_may_be_destroyed_in_received(void **state)
 {
     (void)state;
-    near.destroy_in_readable = true;
+    near.destroy_in_received = true;
     far_sends("x");
     run_turns(loop, 3);
-    assert_int_equal(near.readable, 1);
+    assert_int_equal(near.received, 1);
     assert_null(near.stream);
     char c;
-    assert_int_equal(read(far, &c, 1), -1); /* unread bytes: reset, not end */
-    assert_int_equal(errno, ECONNRESET);
+    assert_int_equal(read(far, &c, 1), 0);
 }
 
 static void failure_is_reported_once_and_from_the_loop(void **state)
@@ -468,14 +517,14 @@ static void failure_is_reported_once_and_from_the_loop(void **state)
     assert_int_equal(near.failed, 1);
     assert_string_equal(near.why.sqlstate, SQLSTATE_CONNECTION_FAILURE);
     assert_non_null(strstr(near.why.message, "could not send data"));
-    assert_int_equal(near.readable, 0);
+    assert_int_equal(near.received, 0);
 }
 
 static void failure_while_queue_drains_is_reported(void **state)
 {
     (void)state;
     near.destroy_in_failed = true;
-    near.keep_unread = true;
+    stream_set_reading(near.stream, false); /* else the end may be heard of first */
     uint8_t *data = pattern_bytes(0, 1000000);
     assert_int_equal(stream_forward(near.stream, data, 1000000), IO_AGAIN);
     free(data);
@@ -498,37 +547,37 @@ static void destroyed_stream_reports_no_failure(void **state)
     assert_int_equal(near.failed, 0);
 }
 
-static void last_words_can_be_read_after_a_failure(void **state)
+static void reset_is_an_end_with_a_reason(void **state)
 {
     (void)state;
-    near.keep_unread = true;
-    far_sends("FATAL");
-    close(far);
-    far = -1;
-    assert_int_equal(stream_forward(near.stream, "x", 1), IO_ERROR);
-    run_turns(loop, 2);
-    assert_int_equal(near.failed, 1);
-    assert_int_equal(near.readable, 0);
-    size_t n;
-    struct error e;
-    char buf[16];
-    assert_int_equal(stream_read(near.stream, buf, sizeof(buf), &n, &e), IO_OK);
-    assert_memory_equal(buf, "FATAL", 5);
-    assert_int_equal(stream_read(near.stream, buf, sizeof(buf), &n, &e), IO_EOF);
-}
-
-static void reset_is_a_read_error(void **state)
-{
-    (void)state;
-    near.keep_unread = true;
     assert_int_equal(stream_forward(near.stream, "x", 1), IO_OK);
     close(far); /* with a byte unread */
     far = -1;
-    size_t n;
-    struct error e;
-    char buf[16];
-    assert_int_equal(stream_read(near.stream, buf, sizeof(buf), &n, &e), IO_ERROR);
-    assert_string_equal(e.sqlstate, SQLSTATE_CONNECTION_FAILURE);
+    run_turns(loop, 3);
+    assert_int_equal(near.ended, 1);
+    assert_string_equal(near.why.sqlstate, SQLSTATE_CONNECTION_FAILURE);
+    assert_int_equal(near.failed, 0);
+}
+
+/* Where the queue's bytes lie is the poller's to know while they are under way: nothing that is written meanwhile moves them. */
+static void lent_bytes_stay_where_they_are(void **state)
+{
+    (void)state;
+    enum { N = 3000000, FIRST = 1000000 };
+    uint8_t *data = pattern_bytes(0, N);
+    assert_int_equal(stream_forward(near.stream, data, FIRST), IO_AGAIN);
+    const uint8_t *lies_at = buf_head(&near.stream->out);
+    size_t lent = buf_len(&near.stream->out);
+    for (size_t at = FIRST; at < N; at += 1000)
+        stream_write(near.stream, data + at, 1000);
+    run_turns(loop, 2);
+    assert_ptr_equal(buf_head(&near.stream->out), lies_at);
+    assert_int_equal(buf_len(&near.stream->out), lent);
+    far_gets_pattern(N);
+    run_turns(loop, 2);
+    assert_int_equal(near.drained, 1);
+    assert_int_equal(stream_memory(near.stream), 0);
+    free(data);
 }
 
 static void stop(void *arg)
@@ -563,7 +612,7 @@ static void a_hang_up_that_nobody_reads_does_not_keep_the_loop_busy(void **state
     far = -1;
     assert_in_range(waits_in_20_ms(), 1, 4);
     assert_int_equal(near.failed, 1);
-    assert_int_equal(near.readable, 0);
+    assert_int_equal(near.received, 0);
 }
 
 static void a_descriptor_that_cannot_be_waited_for_is_a_failure(void **state)
@@ -589,7 +638,7 @@ static void a_descriptor_that_cannot_be_waited_for_is_a_failure(void **state)
     no_room = false;
     run_turns(loop, 1);
     assert_int_equal(near.failed, 2);
-    assert_int_equal(near.readable, 0);
+    assert_int_equal(near.received, 0);
     close(fds[1]);
 }
 
@@ -626,12 +675,16 @@ static void *serve_on_other_loop(void *arg)
 static void stream_moves_between_loops(void **state)
 {
     (void)state;
-    near.detach_in_readable = true;
-    far_sends("for the other");
+    near.detach_in_received = true;
+    far_sends("first");
     run_turns(loop, 3);
-    assert_int_equal(near.readable, 1);
+    assert_int_equal(near.received, 1);
+    assert_int_equal(near.n_got, 5);
+    near.detach_in_received = false;
+    near.n_got = 0;
+    far_sends("for the other");
+    run_turns(loop, 2);
     assert_int_equal(near.n_got, 0);
-    near.detach_in_readable = false;
 
     struct loop *other = loop_create();
     pthread_t t;
@@ -659,36 +712,28 @@ static void detached_stream_can_be_destroyed(void **state)
 }
 
 /* Two ends of one loop talk both ways at once under back-pressure: nothing is lost, doubled or reordered. */
-struct echo {
-    struct stream *stream;
-    uint8_t buf[8192];
-};
-
-static void echo_readable(void *owner)
+static void echo_received(void *owner, const uint8_t *bytes, size_t n)
 {
-    struct echo *e = owner;
-    size_t n;
-    struct error why;
-    if (stream_read(e->stream, e->buf, sizeof(e->buf), &n, &why) == IO_OK &&
-        stream_forward(e->stream, e->buf, n) == IO_AGAIN)
-        stream_set_reading(e->stream, false);
+    struct stream **stream = owner;
+    if (stream_forward(*stream, bytes, n) == IO_AGAIN)
+        stream_set_reading(*stream, false);
 }
 
 static void echo_drained(void *owner)
 {
-    stream_set_reading(((struct echo *)owner)->stream, true);
+    stream_set_reading(*(struct stream **)owner, true);
 }
 
 static void echo_under_back_pressure_is_exact_and_bounded(void **state)
 {
     (void)state;
     static const struct stream_events echo_events = {
-        .readable = echo_readable, .drained = echo_drained, .failed = on_failed};
+        .received = echo_received, .ended = on_near_ended, .drained = echo_drained, .failed = on_failed};
     enum { N = 4000000 };
     int fds[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
-    struct echo e = {0};
-    e.stream = stream_create(loop, fds[0], &echo_events, &e);
+    struct stream *echo;
+    echo = stream_create(loop, fds[0], &echo_events, &echo);
     uint8_t *data = pattern_bytes(0, N);
     uint8_t back[4096];
     size_t sent = 0, received = 0, most_queued = 0;
@@ -698,16 +743,16 @@ static void echo_under_back_pressure_is_exact_and_bounded(void **state)
             sent += n > 0 ? (size_t)n : 0;
         }
         run_turns(loop, 1);
-        if (stream_queued(e.stream) > most_queued)
-            most_queued = stream_queued(e.stream);
+        if (stream_queued(echo) > most_queued)
+            most_queued = stream_queued(echo);
         ssize_t n = recv(fds[1], back, sizeof(back), MSG_DONTWAIT);
         for (ssize_t i = 0; i < n; i++)
             assert_int_equal(back[i], pattern(received + (size_t)i));
         received += n > 0 ? (size_t)n : 0;
     }
-    assert_in_range(most_queued, 1, sizeof(e.buf));
+    assert_in_range(most_queued, 1, LENT_BYTES);
     free(data);
-    stream_destroy(&e.stream);
+    stream_destroy(&echo);
     close(fds[1]);
 }
 
@@ -715,7 +760,8 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        T(reads_bytes_then_the_end),
+        T(bytes_come_and_then_the_end),
+        T(many_bytes_land_where_there_is_room_for_them),
         T(paused_reading_delivers_nothing_until_resumed),
         T(pausing_costs_system_calls_only_if_unwanted_bytes_come),
         T(steady_state_is_one_recv_and_one_send),
@@ -727,12 +773,12 @@ int main(void)
         T(bytes_of_a_blob_are_not_copied),
         T(a_stream_that_goes_lets_its_blobs_go),
         T(stream_may_be_destroyed_in_drained),
-        T(stream_may_be_destroyed_in_readable),
+        T(stream_may_be_destroyed_in_received),
         T(failure_is_reported_once_and_from_the_loop),
         T(failure_while_queue_drains_is_reported),
         T(destroyed_stream_reports_no_failure),
-        T(last_words_can_be_read_after_a_failure),
-        T(reset_is_a_read_error),
+        T(lent_bytes_stay_where_they_are),
+        T(reset_is_an_end_with_a_reason),
         T(a_hang_up_that_nobody_reads_does_not_keep_the_loop_busy),
         T(a_descriptor_that_cannot_be_waited_for_is_a_failure),
         T(adopted_descriptor_survives_its_stream),

@@ -31,7 +31,7 @@ endif
 PKG_CONFIG ?= pkg-config
 pkg = $(shell $(PKG_CONFIG) --$(1) $(2) 2>/dev/null || echo '$(3)')
 PKG_CPPFLAGS := $(call pkg,cflags,libpq openssl inih libprotobuf-c,-I/usr/include/postgresql)
-LDLIBS := $(call pkg,libs,libpq,-lpq) $(call pkg,libs,openssl,-lssl -lcrypto) $(call pkg,libs,inih,-linih) -lpg_query \
+LDLIBS := $(call pkg,libs,libpq,-lpq) $(call pkg,libs,libevent_core libevent_extra,-levent_core -levent_extra) $(call pkg,libs,openssl,-lssl -lcrypto) $(call pkg,libs,inih,-linih) -lpg_query \
     $(call pkg,libs,libprotobuf-c,-lprotobuf-c) -lm
 CMOCKA := $(call pkg,libs,cmocka,-lcmocka)
 
@@ -79,6 +79,11 @@ ALL_LIBS := $(foreach l,$(call reverse,$(LAYERS)),$(call lib,$(l)))
 
 $(BUILD)/pgunison: $(BUILD)/obj/app/main.o $(ALL_LIBS)
 	$(CC) $(ALL_CFLAGS) $(LTO) $(if $(LTO),-Wno-maybe-uninitialized) $(ALL_LDFLAGS) -o $@ $< $(call group,$(ALL_LIBS)) $(LDLIBS)
+
+# What workers' loops are on in the tests: POLLER=libevent make test. The default is the program's: epoll.
+ifneq ($(POLLER),)
+export PGUNISON_POLLER := $(POLLER)
+endif
 
 # --- dependencies: groups of packages, in tools/deps.sh. Nothing happens when they are there. ----------------
 .PHONY: deps deps-lint deps-all

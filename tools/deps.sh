@@ -14,7 +14,7 @@ packages=()
 postgresql=false
 for group in "$@"; do
     case $group in
-    build) packages+=(gcc make pkg-config libc6-dev libpq-dev libssl-dev libinih-dev libpg-query-dev libprotobuf-c-dev) ;;
+    build) packages+=(gcc make pkg-config libc6-dev libpq-dev libevent-dev libssl-dev libinih-dev libpg-query-dev libprotobuf-c-dev) ;;
     test)
         packages+=(libcmocka-dev python3-pytest python3-psycopg2 libfaketime)
         have_server || postgresql=true

@@ -1,5 +1,5 @@
 /*
- * One event loop per thread, over a poller (epoll). Everything here is for the loop's own thread,
+ * One event loop per thread, over libevent or epoll. Everything here is for the loop's own thread,
  * except loop_stop() and mailboxes (net/mailbox.h).
  *
  * One turn: deliver I/O and due timers, then run what was deferred (once each; a deferred call may defer
@@ -16,7 +16,12 @@
 
 struct loop;
 
-struct loop *loop_create(void);
+/* What waits for the kernel, and moves bytes. Both do the same; epoll takes fewer instructions, libevent has DNS. */
+enum loop_poller { POLLER_EPOLL, POLLER_LIBEVENT, POLLERS };
+const char *loop_poller_name(enum loop_poller poller); /* "epoll", "libevent" */
+enum status loop_poller_find(const char *name, enum loop_poller *poller_r, struct error *error_r) MUST_CHECK;
+
+struct loop *loop_create(enum loop_poller poller);
 void loop_destroy(struct loop **loop);
 void loop_run(struct loop *loop);              /* until loop_stop() */
 void loop_stop(struct loop *loop);             /* from any thread, and from signal watches */

@@ -138,7 +138,8 @@ int main(int argc, char **argv)
         return EXIT_OK;
     }
     if (o.version) {
-        puts("pgunison " PGUNISON_VERSION);
+        printf("pgunison " PGUNISON_VERSION " (workers on %s, control thread on %s)\n",
+               loop_poller_name(o.poller), loop_poller_name(POLLER_LIBEVENT));
         return EXIT_OK;
     }
     enum exit_code code = with_config(&o, &e);

@@ -7,6 +7,7 @@
 #include "app/options.h"
 
 #include <getopt.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char options_usage[] =
@@ -58,6 +59,20 @@ static enum status unknown(int result, char **argv, struct error *error_r)
     return error_set(error_r, SQLSTATE_CONFIG, "unknown option %s", arg);
 }
 
+/* For tests and comparisons, as they cannot change how each proxy of theirs is started. */
+static enum status take_poller(struct options *o, struct error *error_r)
+{
+    const char *name = getenv("PGUNISON_POLLER");
+    o->poller = POLLER_EPOLL;
+    if (!name || !*name)
+        return STATUS_OK;
+    if (loop_poller_find(name, &o->poller, error_r) != STATUS_OK) {
+        error_hint(error_r, "Correct or unset the environment variable PGUNISON_POLLER.");
+        return STATUS_ERROR;
+    }
+    return STATUS_OK;
+}
+
 static enum status take_paths(int argc, char **argv, struct options *o, struct error *error_r)
 {
     if (o->version || o->help)
@@ -74,6 +89,8 @@ static enum status take_paths(int argc, char **argv, struct options *o, struct e
 enum status options_parse(int argc, char **argv, struct options *o, struct error *error_r)
 {
     memset(o, 0, sizeof *o);
+    if (take_poller(o, error_r) != STATUS_OK)
+        return STATUS_ERROR;
     optind = 0; /* glibc: begin anew */
     for (;;) {
         optopt = 0;

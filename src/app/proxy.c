@@ -90,9 +90,10 @@ static void say_ready(const struct proxy *p)
     if (s->unix_socket_dir[0] && n >= 0 && (size_t)n < sizeof where)
         snprintf(where + n, sizeof where - (size_t)n, "%s%s/.s.PGSQL.%d", n ? " and " : "",
                  s->unix_socket_dir, s->listen_port);
-    log_info("pgunison " PGUNISON_VERSION " ready: listening on %s, %u worker%s, %zu database%s, %zu shard%s",
-             where, p->workers.n, p->workers.n == 1 ? "" : "s", t->n_databases,
-             t->n_databases == 1 ? "" : "s", t->n_shards, t->n_shards == 1 ? "" : "s");
+    log_info("pgunison " PGUNISON_VERSION
+             " ready: listening on %s, %u worker%s on %s, %zu database%s, %zu shard%s",
+             where, p->workers.n, p->workers.n == 1 ? "" : "s", loop_poller_name(p->options->poller),
+             t->n_databases, t->n_databases == 1 ? "" : "s", t->n_shards, t->n_shards == 1 ? "" : "s");
 }
 
 static void looked(void *arg)
@@ -120,14 +121,15 @@ enum status proxy_create(struct proxy *p, const struct options *options, struct 
     memset(p, 0, sizeof *p);
     p->options = options;
     p->config = config_ref(config);
-    dial_init();
     session_shared_init(&p->shared);
     p->limits = pool_limits_create();
-    p->loop = loop_create();
+    p->loop = loop_create(POLLER_LIBEVENT);
+    dial_init();
     p->mailbox = mailbox_create(p->loop, p);
     list_init(&p->pauses);
     p->look = loop_timer_create(p->loop, proxy_look, p);
-    workers_create(&p->workers, worker_count(&config->settings), config, &p->shared, p->limits);
+    workers_create(&p->workers, worker_count(&config->settings), options->poller, config, &p->shared,
+                   p->limits);
     if (offer_tls(p, error_r) != STATUS_OK || proxy_listen_tcp(p, error_r) != STATUS_OK ||
         become_user(options, &config->settings, error_r) != STATUS_OK ||
         proxy_listen_unix(p, error_r) != STATUS_OK)

@@ -223,8 +223,8 @@ static void *worker_main(void *arg)
     return NULL;
 }
 
-void workers_create(struct workers *w, unsigned n, struct config *config, struct session_shared *shared,
-                    struct pool_limits *limits)
+void workers_create(struct workers *w, unsigned n, enum loop_poller poller, struct config *config,
+                    struct session_shared *shared, struct pool_limits *limits)
 {
     w->items = xcalloc(n, sizeof *w->items);
     w->n = n;
@@ -232,7 +232,7 @@ void workers_create(struct workers *w, unsigned n, struct config *config, struct
         struct worker *one = &w->items[i];
         one->index = i;
         one->all = w;
-        one->loop = loop_create();
+        one->loop = loop_create(poller);
         one->mailbox = mailbox_create(one->loop, one);
         one->stop_timer = loop_timer_create(one->loop, stop_look, one);
         session_env_init(&one->env, one->loop, i, config, shared);

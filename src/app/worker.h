@@ -34,8 +34,8 @@ struct workers {
 };
 
 /* n workers, not yet running. pool_manager and control are opened under config. */
-void workers_create(struct workers *w, unsigned n, struct config *config, struct session_shared *shared,
-                    struct pool_limits *limits);
+void workers_create(struct workers *w, unsigned n, enum loop_poller poller, struct config *config,
+                    struct session_shared *shared, struct pool_limits *limits);
 /* Before workers_start(): what worker i offers its clients. */
 void worker_set_tls(struct worker *w, struct tls_context *tls);
 void worker_set_console(struct worker *w, const struct console_ops *console);

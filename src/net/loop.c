@@ -17,6 +17,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define SPARE_BUF_BYTES     ((size_t)16 * 1024)
 #define LARGEST_SPARE_BYTES ((size_t)64 * 1024)
@@ -36,7 +37,27 @@ static void woken(struct wakeup *w)
     (void)w;
 }
 
-struct loop *loop_create(void)
+static const struct poller_kind *const kinds[POLLERS] = {
+    [POLLER_EPOLL] = &poller_epoll, [POLLER_LIBEVENT] = &poller_libevent};
+
+const char *loop_poller_name(enum loop_poller poller)
+{
+    return kinds[poller]->name;
+}
+
+enum status loop_poller_find(const char *name, enum loop_poller *poller_r, struct error *error_r)
+{
+    for (int i = 0; i < POLLERS; i++) {
+        if (strcmp(kinds[i]->name, name) == 0) {
+            *poller_r = (enum loop_poller)i;
+            return STATUS_OK;
+        }
+    }
+    return error_set(error_r, SQLSTATE_CONFIG, "poller \"%s\" is not known: there are epoll and libevent",
+                     name);
+}
+
+struct loop *loop_create(enum loop_poller poller)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, prepare_process);
@@ -46,7 +67,7 @@ struct loop *loop_create(void)
     list_init(&loop->later);
     loop->turn = 1;
     list_init(&loop->unsent);
-    loop->poller = poller_epoll.create();
+    loop->poller = kinds[poller]->create();
     timers_open(&loop->timers, loop);
     loop->wake.woken = woken;
     wakeup_open(loop->poller, &loop->wake);

@@ -3,7 +3,7 @@
  *
  * The seam is shaped by completions. A poller does not say that a socket can be read; it says that these bytes came. The owner does
  * not ask whether a socket can be written; it lends bytes, and hears that they were sent. So an implementation may
- * receive and send when it likes: at once (epoll), by requests to the kernel (io_uring), or not at all (a simulator).
+ * receive and send when it likes: at once (epoll, libevent), by requests to the kernel (io_uring), or not at all (a simulator).
  *
  *     channel   a connection whose bytes the poller moves        receive, send_now, send, release
  *     intake    a listening socket whose connections it accepts  accept
@@ -120,7 +120,7 @@ struct poller_kind {
     bool (*accept)(struct poller *p, struct intake *in, bool on);
     bool (*watch)(struct poller *p, struct source *s, int what);
 };
-extern const struct poller_kind poller_epoll;
+extern const struct poller_kind poller_epoll, poller_libevent;
 
 static inline bool source_set(struct poller *p, struct source *s, int what)
 {

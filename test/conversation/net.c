@@ -277,8 +277,9 @@ size_t stream_backlog(const struct stream *s)
 
 /* --- the loop --------------------------------------------------------------------------------- */
 
-struct loop *loop_create(void)
+struct loop *loop_create(enum loop_poller poller)
 {
+    (void)poller;
     struct loop *loop = xcalloc(1, sizeof *loop);
     loop->turn = 1;
     list_init(&loop->deferred);

@@ -90,7 +90,7 @@ static void proxy_begin(const struct script *s)
         config = load_config(s);
         of = s;
     }
-    loop = loop_create();
+    loop = loop_create(POLLER_EPOLL);
     shared = xcalloc(1, sizeof *shared);
     env = xcalloc(1, sizeof *env);
     session_shared_init(shared);
@@ -217,7 +217,7 @@ static void run_oracle(const struct script *s, char *transcripts[MAX_CLIENTS], c
     struct shard *one = shard_create("one");
     for (size_t i = 0; i < N_TABLES; i++)
         shard_create_table(one, tables[i]);
-    struct loop *none = loop_create();
+    struct loop *none = loop_create(POLLER_EPOLL);
     struct talker *each[MAX_CLIENTS];
     for (unsigned i = 0; i < s->n_clients; i++) {
         each[i] = talker_create(i, s->lines[i], false);

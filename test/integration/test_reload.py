@@ -148,6 +148,7 @@ def test_the_first_write_after_the_first_start(make_proxy, workspace, dbname):
 
 def test_command_line(proxy, tmp_path):
     assert run("--version").stdout.startswith("pgunison ")
+    assert "(workers on %s, control thread on libevent)" % (os.environ.get("PGUNISON_POLLER") or "epoll") in run("--version").stdout
     assert "--check-config" in run("--help").stdout
     assert run("--nosuch", proxy.ini).returncode == 2
     assert run().returncode == 2

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdlib.h>
 #include <string.h>
 
 static char text[1024];
@@ -106,9 +107,26 @@ static void online_restart_is_refused(void **state)
     bad("pgunison -R a.ini", "online restart (-R) is not supported");
 }
 
+static void the_environment_says_what_workers_poll_with(void **state)
+{
+    (void)state;
+    unsetenv("PGUNISON_POLLER");
+    assert_int_equal(good("pgunison a.ini").poller, POLLER_EPOLL);
+    setenv("PGUNISON_POLLER", "", 1);
+    assert_int_equal(good("pgunison a.ini").poller, POLLER_EPOLL);
+    setenv("PGUNISON_POLLER", "libevent", 1);
+    assert_int_equal(good("pgunison a.ini").poller, POLLER_LIBEVENT);
+    setenv("PGUNISON_POLLER", "epoll", 1);
+    assert_int_equal(good("pgunison a.ini").poller, POLLER_EPOLL);
+    setenv("PGUNISON_POLLER", "kqueue", 1);
+    bad("pgunison a.ini", "poller \"kqueue\" is not known: there are epoll and libevent");
+    unsetenv("PGUNISON_POLLER");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_environment_says_what_workers_poll_with),
         cmocka_unit_test(a_configuration_file_is_enough),
         cmocka_unit_test(switches_may_be_joined_and_stand_anywhere),
         cmocka_unit_test(long_switches),

@@ -1,5 +1,6 @@
 /* Clients above max_client_conn. */
 #include "../../../src/app/refuse.h"
+#include "../loop_of_test.h"
 #include "base/buf.h"
 #include "wire/message.h"
 
@@ -40,7 +41,7 @@ static const struct refuser_ops ops = {.cancel = cancel, .console = console};
 static int setup(void **state)
 {
     (void)state;
-    loop = loop_create();
+    loop = worker_loop_create();
     refuser = refuser_create(loop, &ops, NULL);
     console_fd = -1;
     console_taken = false;

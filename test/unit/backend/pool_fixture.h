@@ -4,6 +4,7 @@
 #ifndef PGUNISON_TEST_POOL_FIXTURE_H
 #define PGUNISON_TEST_POOL_FIXTURE_H
 
+#include "../loop_of_test.h"
 #include "pg_fixture.h"
 
 #include "backend/pool.h"
@@ -44,7 +45,7 @@ struct worker {
 
 FIXTURE void worker_open(struct worker *w, unsigned number, struct pool_limits *limits, struct config *config)
 {
-    *w = (struct worker){.loop = loop_create(), .config = config};
+    *w = (struct worker){.loop = worker_loop_create(), .config = config};
     w->mailbox = mailbox_create(w->loop, w);
     w->manager = pool_manager_create(w->loop, number, w->mailbox, limits, config);
 }

@@ -1,4 +1,5 @@
 /* backend/asker.h, against a real server */
+#include "../loop_of_test.h"
 #include "backend/asker.h"
 #include "pool_fixture.h"
 
@@ -69,7 +70,7 @@ static struct answer ask(const char *sql)
 static int open_asker(void **state)
 {
     (void)state;
-    loop = loop_create();
+    loop = worker_loop_create();
     config = pool_config(&pg, "", "");
     asker = asker_create(loop, config);
     return 0;

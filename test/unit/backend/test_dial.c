@@ -1,4 +1,5 @@
 /* backend/dial.h, against a real server */
+#include "../loop_of_test.h"
 #include "pg_fixture.h"
 
 #include "backend/dial.h"
@@ -31,7 +32,7 @@ static struct shard_def shard_at(const char *host, const char *port)
 static struct outcome dial_with(const struct shard_def *shard, const struct settings *settings,
                                 const char *user, const char *password)
 {
-    struct outcome o = {.loop = loop_create()};
+    struct outcome o = {.loop = worker_loop_create()};
     struct dial_params params = {.shard = shard, .settings = settings, .user = user, .password = password};
     struct dial *d = dial_start(o.loop, &params, dialled, &o);
     assert_non_null(d);
@@ -215,7 +216,7 @@ static void a_cancelled_dial_is_never_reported(void **state)
     fixture_settings(&settings);
     const char *hosts[] = {"127.0.0.1", "localhost", "no-such-host.invalid"};
     for (int i = 0; i < 3; i++) {
-        struct outcome o = {.loop = loop_create()};
+        struct outcome o = {.loop = worker_loop_create()};
         struct shard_def shard = shard_at(hosts[i], pg.port);
         struct dial_params params = {.shard = &shard, .settings = &settings, .user = "postgres"};
         struct dial *d = dial_start(o.loop, &params, dialled, &o);

@@ -1,4 +1,5 @@
 /* src/backend/helpers.h: errands */
+#include "../loop_of_test.h"
 #include "pg_fixture.h"
 
 #include "../../../src/backend/helpers.h"
@@ -113,7 +114,7 @@ static void start(struct waiter *w, int question, int *left)
 static int begin(void **state)
 {
     (void)state;
-    loop = loop_create();
+    loop = worker_loop_create();
     gate.begun = gate.freed = 0;
     gate.open = true;
     return 0;
@@ -184,7 +185,7 @@ static void a_job_outlives_the_loop(void **state)
     gate_set(true);
     await(&gate.freed, 1);
     assert_int_equal(w.calls, 0);
-    loop = loop_create();
+    loop = worker_loop_create();
 }
 
 /* More than there are threads; some are given up at once, some from within another one's report. */

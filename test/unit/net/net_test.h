@@ -14,6 +14,16 @@
 
 #include <cmocka.h>
 
+/* Every test runs on each poller. */
+static enum loop_poller poller_of_test __attribute__((unused));
+
+#define run_on_each_poller(tests, group_setup, group_teardown)                                               \
+    (run_on_poller(POLLER_EPOLL, tests, group_setup, group_teardown) +                                       \
+     run_on_poller(POLLER_LIBEVENT, tests, group_setup, group_teardown))
+#define run_on_poller(poller, tests, group_setup, group_teardown)                                            \
+    (poller_of_test = (poller),                                                                              \
+     cmocka_run_group_tests_name(loop_poller_name(poller), tests, group_setup, group_teardown))
+
 struct countdown {
     struct loop *loop;
     struct deferred deferred;

@@ -45,7 +45,7 @@ static void accepted(void *arg, int fd, const struct peer_address *peer)
 static int setup(void **state)
 {
     (void)state;
-    loop = loop_create();
+    loop = loop_create(poller_of_test);
     n_got = stop_at = destroy_at = 0;
     return 0;
 }
@@ -189,7 +189,7 @@ static void several_loops_share_a_listener(void **state)
 {
     (void)state;
     listen_local();
-    struct loop *second = loop_create();
+    struct loop *second = loop_create(poller_of_test);
     struct acceptor *other = acceptor_create(second, listener, accepted_by_second, NULL);
     acceptor_start(other);
     of_second = 0;
@@ -246,7 +246,7 @@ static void no_connection_is_left_waiting_by_loops_on_threads(void **state)
     listener = listener_create_tcp("127.0.0.1", 0, 128, 0, &err);
     assert_non_null(listener);
     for (int i = 0; i < LOOPS; i++) {
-        doors[i] = (struct door){.loop = loop_create()};
+        doors[i] = (struct door){.loop = loop_create(poller_of_test)};
         doors[i].acceptor = acceptor_create(doors[i].loop, listener, greet, &doors[i]);
         pthread_create(&doors[i].thread, NULL, run_door, &doors[i]);
     }
@@ -361,12 +361,12 @@ static void a_deferred_connection_comes_with_its_first_byte(void **state)
 
 /* ---- Unix sockets ---- */
 
-static char dir[] = "/tmp/test_listener.XXXXXX", path[64];
+static char dir[sizeof("/tmp/test_listener.XXXXXX")], path[64];
 
 static int make_dir(void **state)
 {
     (void)state;
-    if (!mkdtemp(dir))
+    if (!mkdtemp(strcpy(dir, "/tmp/test_listener.XXXXXX")))
         return -1;
     snprintf(path, sizeof(path), "%s/.s.PGSQL.7654", dir);
     return 0;
@@ -485,5 +485,5 @@ int main(void)
         T(other_files_are_not_touched),
     };
     alarm(60);
-    return cmocka_run_group_tests(tests, make_dir, remove_dir);
+    return run_on_each_poller(tests, make_dir, remove_dir);
 }

@@ -12,7 +12,7 @@ static char trace[256];
 static int setup(void **state)
 {
     (void)state;
-    loop = loop_create();
+    loop = loop_create(poller_of_test);
     trace[0] = '\0';
     return 0;
 }
@@ -677,5 +677,5 @@ int main(void)
         T(writing_to_a_closed_pipe_is_an_error_not_a_signal),
     };
     alarm(60);
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return run_on_each_poller(tests, NULL, NULL);
 }

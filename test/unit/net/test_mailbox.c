@@ -54,7 +54,8 @@ static void *send_letters(void *arg)
 
 static struct receiver receiver_create(int stop_at)
 {
-    return (struct receiver){.loop = loop_create(), .stop_at = stop_at, .thread = pthread_self()};
+    return (struct receiver){
+        .loop = loop_create(poller_of_test), .stop_at = stop_at, .thread = pthread_self()};
 }
 
 static void all_letters_arrive_in_each_senders_order(void **state)
@@ -109,7 +110,7 @@ static void no_wake_up_is_lost(void **state)
     (void)state;
     struct ball ball = {.letter.deliver = bounce};
     for (int i = 0; i < 2; i++) {
-        ball.loops[i] = loop_create();
+        ball.loops[i] = loop_create(poller_of_test);
         ball.to[i] = mailbox_create(ball.loops[i], NULL);
     }
     pthread_t t;
@@ -202,5 +203,5 @@ int main(void)
         cmocka_unit_test(letter_to_oneself_waits_for_the_next_turn),
     };
     alarm(60);
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return run_on_each_poller(tests, NULL, NULL);
 }

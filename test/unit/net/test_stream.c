@@ -114,7 +114,7 @@ static int setup(void **state)
 {
     (void)state;
     memset(&near, 0, sizeof(near));
-    loop = loop_create();
+    loop = loop_create(poller_of_test);
     int fds[2];
     if (socketpair(AF_UNIX, SOCK_STREAM, 0, fds) != 0)
         return -1;
@@ -686,7 +686,7 @@ static void stream_moves_between_loops(void **state)
     run_turns(loop, 2);
     assert_int_equal(near.n_got, 0);
 
-    struct loop *other = loop_create();
+    struct loop *other = loop_create(poller_of_test);
     pthread_t t;
     pthread_create(&t, NULL, serve_on_other_loop, other);
     pthread_join(t, NULL);
@@ -787,5 +787,5 @@ int main(void)
         T(echo_under_back_pressure_is_exact_and_bounded),
     };
     alarm(120);
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return run_on_each_poller(tests, NULL, NULL);
 }

@@ -5,7 +5,7 @@
 #include <pthread.h>
 #include <sys/socket.h>
 
-static char dir[] = "/tmp/test_tls.XXXXXX";
+static char dir[sizeof("/tmp/test_tls.XXXXXX")];
 static char ca_pem[64], server_pem[64], server_key[64], other_key[64];
 static struct identity ca, server_id, alice, mallory_ca, mallory;
 static struct error err;
@@ -13,7 +13,7 @@ static struct error err;
 static int make_pki(void **state)
 {
     (void)state;
-    if (!mkdtemp(dir))
+    if (!mkdtemp(strcpy(dir, "/tmp/test_tls.XXXXXX")))
         return -1;
     snprintf(ca_pem, sizeof(ca_pem), "%s/ca.pem", dir);
     snprintf(server_pem, sizeof(server_pem), "%s/server.pem", dir);
@@ -123,7 +123,7 @@ static const struct stream_events server_events = {.received = server_received,
 
 static struct server server_create(void)
 {
-    struct server s = {.loop = loop_create()};
+    struct server s = {.loop = loop_create(poller_of_test)};
     int fds[2];
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, fds), 0);
     s.client_fd = fds[1];
@@ -637,5 +637,5 @@ int main(void)
         cmocka_unit_test(adopted_session_talks_both_ways_under_back_pressure),
     };
     alarm(120);
-    return cmocka_run_group_tests(tests, make_pki, remove_pki);
+    return run_on_each_poller(tests, make_pki, remove_pki);
 }

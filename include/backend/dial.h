@@ -10,6 +10,7 @@
 #include "backend/defaults.h"
 #include "base/error.h"
 #include "conf/settings.h"
+#include "net/dns.h"
 #include "net/loop.h"
 
 struct backend_conn;
@@ -56,8 +57,8 @@ struct dial *dial_start(struct loop *loop, const struct dial_params *params,
                         void *arg);
 void dial_cancel(struct dial **d); /* done() is not called any more */
 
-/* The resolver threads. Once per process, before other threads: it drops PG* from the environment. */
-void dial_init(void);
+/* Who is asked for names of hosts, and the helper threads. Once per process, before other threads: it drops PG* from the environment. */
+void dial_init(struct dns *dns);
 void dial_deinit(void);
 
 #endif

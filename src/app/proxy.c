@@ -124,7 +124,8 @@ enum status proxy_create(struct proxy *p, const struct options *options, struct 
     session_shared_init(&p->shared);
     p->limits = pool_limits_create();
     p->loop = loop_create(POLLER_LIBEVENT);
-    dial_init();
+    p->dns = dns_create(p->loop, DNS_HOSTS_PATH, DNS_RESOLV_PATH);
+    dial_init(p->dns);
     p->mailbox = mailbox_create(p->loop, p);
     list_init(&p->pauses);
     p->look = loop_timer_create(p->loop, proxy_look, p);
@@ -179,6 +180,7 @@ void proxy_destroy(struct proxy *p)
     mailbox_destroy(&p->mailbox);
     pauses_drop(p);
     admin_destroy(&p->admin); /* after every mailbox that may hold one of its letters */
+    dns_destroy(&p->dns);
     loop_destroy(&p->loop);
     pool_limits_destroy(&p->limits);
     session_shared_deinit(&p->shared);

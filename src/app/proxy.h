@@ -7,6 +7,7 @@
 #include "admin/console.h"
 #include "app/options.h"
 #include "check.h"
+#include "net/dns.h"
 #include "refuse.h"
 #include "resolver.h"
 #include "worker.h"
@@ -42,6 +43,7 @@ struct proxy {
     enum proxy_state state;
     uint64_t drain_by_us; /* DRAINING: 0: no limit */
     struct loop *loop;
+    struct dns *dns; /* of the whole process, on the control loop */
     struct mailbox *mailbox;
     struct session_shared shared;
     struct pool_limits *limits;

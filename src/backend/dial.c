@@ -666,8 +666,9 @@ static void forget_environment(void)
     }
 }
 
-void dial_init(void)
+void dial_init(struct dns *dns)
 {
+    resolve_init(dns);
     forget_environment();
     identity_init();
     defaults_init();

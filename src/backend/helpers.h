@@ -1,4 +1,4 @@
-/* Threads for calls that block or compute for long (getaddrinfo, PQconnectPoll). Private to backend. */
+/* Threads for calls that block or compute for long (PQconnectPoll). Private to backend. */
 #ifndef PGUNISON_BACKEND_HELPERS_H
 #define PGUNISON_BACKEND_HELPERS_H
 
@@ -12,8 +12,8 @@ struct helper_job {
     void (*run)(struct helper_job *job);
 };
 
-/* Each kind of work has threads of its own: lookups that nobody answers must not hold up logins. */
-enum helper_kind { HELPER_RESOLVE, HELPER_DIAL, HELPER_KINDS };
+/* Each kind of work has threads of its own. */
+enum helper_kind { HELPER_DIAL, HELPER_KINDS };
 
 void helpers_run(enum helper_kind kind, struct helper_job *job); /* from any thread; never blocks */
 void helpers_init(void);

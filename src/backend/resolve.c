@@ -1,35 +1,44 @@
 /*
  * Name resolution without blocking the loop.
  *
- * What must be asked for is an errand of a helper thread, which works on a struct lookup: one that hangs outlives
- * whoever asked.
+ * The hosts of a definition are looked up side by side, and their addresses stand in the order of the definition. Numeric addresses
+ * and socket directories are known at once; names are asked of net/dns.
  *
  * Not responsible for: caching (each connection asks anew, so a changed address is used at once).
  */
 #include "resolve.h"
 
 #include "base/arena.h"
-#include "helpers.h"
+#include "net/dns.h"
+#include <assert.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_ADDRESSES_PER_HOST 16
-
-struct lookup {
-    char *host, *port;
-    struct targets targets;
+struct host {
+    struct resolve *resolve;
+    char *name, *port;
+    struct targets found;
+    struct dns_query *query; /* NULL: nothing is asked */
 };
 
 struct resolve {
     struct loop *loop;
-    struct lookup *lookup;     /* the errand's while there is one, but for what errand_start() allows */
-    struct errand *errand;     /* while a helper works */
-    struct deferred immediate; /* else */
+    struct host *hosts;
+    size_t n_hosts, asked;
+    struct deferred immediate; /* when nothing has to be asked */
     void (*done)(void *arg, struct targets *targets);
     void *arg;
 };
+
+/* Set before there are threads. */
+static struct dns *dns;
+
+void resolve_init(struct dns *process_dns)
+{
+    dns = process_dns;
+}
 
 void targets_free(struct targets *t)
 {
@@ -55,30 +64,19 @@ static bool is_socket_directory(const char *host)
     return *host == '\0' || *host == '/' || *host == '@'; /* as libpq's is_unixsock_path() */
 }
 
-/* flags AI_NUMERICHOST: never asks anybody. False: it did not work; t->why says so. */
-static bool add_host(struct targets *t, const char *host, const char *port, int flags)
+/* libpq's way with what is no name. False: it is one. */
+static bool add_numeric(struct host *h)
 {
-    if (is_socket_directory(host)) {
-        add_target(t, host, NULL, port);
-        return true;
-    }
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = flags}, *list = NULL;
-    int rc = getaddrinfo(host, NULL, &hints, &list);
-    if (rc != 0) {
-        snprintf(t->why, sizeof(t->why), "could not translate host name \"%.100s\" to address: %s", host,
-                 gai_strerror(rc));
+    const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
+    struct addrinfo *found = NULL;
+    char numeric[NI_MAXHOST];
+    if (getaddrinfo(h->name, NULL, &hints, &found) != 0)
         return false;
-    }
-    int n = 0;
-    for (struct addrinfo *a = list; a && n < MAX_ADDRESSES_PER_HOST; a = a->ai_next) {
-        char numeric[NI_MAXHOST];
-        if (getnameinfo(a->ai_addr, a->ai_addrlen, numeric, sizeof(numeric), NULL, 0, NI_NUMERICHOST) == 0) {
-            add_target(t, host, numeric, port);
-            n++;
-        }
-    }
-    freeaddrinfo(list);
-    return n > 0;
+    if (getnameinfo(found->ai_addr, found->ai_addrlen, numeric, sizeof(numeric), NULL, 0, NI_NUMERICHOST) ==
+        0)
+        add_target(&h->found, h->name, numeric, h->port);
+    freeaddrinfo(found);
+    return true;
 }
 
 /* The i-th member of a comma-separated list, in memory of its own; NULL: there are not so many. */
@@ -100,71 +98,78 @@ static char *member(const char *text, size_t i)
     return xstrndup(text, len);
 }
 
-/* Fills lookup->targets. With AI_NUMERICHOST: false when a name must be looked up. */
-static bool resolve_all(struct lookup *l, int flags)
+/* Appends what was found for one host; the last reason stands. */
+static void take(struct targets *all, struct targets *found)
 {
-    bool one_port = strchr(l->port, ',') == NULL;
-    bool all = true;
-    char *host;
-    for (size_t i = 0; (host = member(l->host, i)); i++) {
-        char *port = member(l->port, one_port ? 0 : i);
-        if (port)
-            all = add_host(&l->targets, host, port, flags) && all;
-        else
-            snprintf(l->targets.why, sizeof(l->targets.why), "there are more hosts than ports");
-        l->targets.hosts++;
-        free(port);
-        free(host);
+    if (found->count) {
+        all->items = xrealloc(all->items, (all->count + found->count) * sizeof(struct target));
+        memcpy(all->items + all->count, found->items, found->count * sizeof(struct target));
+        all->count += found->count;
     }
-    return all;
+    if (found->why[0])
+        memcpy(all->why, found->why, sizeof(all->why));
+    free(found->items); /* their strings are in all */
+    *found = (struct targets){0};
 }
-
-static void free_lookup(void *load)
-{
-    struct lookup *l = load;
-    targets_free(&l->targets);
-    free(l->host);
-    free(l->port);
-    free(l);
-}
-
-static void look_up(void *load)
-{
-    (void)resolve_all(load, 0);
-}
-
-static const struct errand_kind looking_up = {HELPER_RESOLVE, look_up, free_lookup};
 
 static void report(void *arg)
 {
     struct resolve *r = arg;
-    struct targets targets = r->lookup->targets;
-    r->lookup->targets = (struct targets){0};
+    struct targets all = {.hosts = r->n_hosts};
+    for (size_t i = 0; i < r->n_hosts; i++)
+        take(&all, &r->hosts[i].found);
     void (*done)(void *, struct targets *) = r->done;
     void *done_arg = r->arg;
     resolve_cancel(&r);
-    done(done_arg, &targets);
+    done(done_arg, &all);
+}
+
+static void answered(void *arg, const struct dns_answer *answer)
+{
+    struct host *h = arg;
+    struct resolve *r = h->resolve;
+    h->query = NULL;
+    for (int i = 0; i < answer->n; i++)
+        add_target(&h->found, h->name, answer->addresses[i], h->port);
+    if (answer->n == 0)
+        snprintf(h->found.why, sizeof(h->found.why),
+                 "could not translate host name \"%.100s\" to address: %s", h->name, answer->why);
+    assert(r->asked > 0);
+    if (--r->asked == 0)
+        report(r);
+}
+
+static void look_up(struct host *h)
+{
+    struct resolve *r = h->resolve;
+    if (!h->port) {
+        snprintf(h->found.why, sizeof(h->found.why), "there are more hosts than ports");
+    } else if (is_socket_directory(h->name)) {
+        add_target(&h->found, h->name, NULL, h->port);
+    } else if (!add_numeric(h)) {
+        assert(dns);
+        h->query = dns_ask(dns, r->loop, h->name, answered, h);
+        r->asked++;
+    }
 }
 
 struct resolve *resolve_start(struct loop *loop, const char *host, const char *port,
                               void (*done)(void *arg, struct targets *targets), void *arg)
 {
-    struct lookup *l = xcalloc(1, sizeof(*l));
-    l->host = xstrdup(host ? host : "");
-    l->port = xstrdup(port ? port : "");
     struct resolve *r = xcalloc(1, sizeof(*r));
-    *r = (struct resolve){.loop = loop, .lookup = l, .done = done, .arg = arg};
+    *r = (struct resolve){.loop = loop, .done = done, .arg = arg};
     r->immediate = (struct deferred){.run = report, .arg = r};
-
-    bool must_ask = !resolve_all(l, AI_NUMERICHOST);
-    struct error why;
-    if (must_ask) {
-        targets_free(&l->targets);
-        r->errand = errand_start(loop, &looking_up, l, report, r, &why);
-        if (!r->errand)
-            snprintf(l->targets.why, sizeof(l->targets.why), "could not look up a name: %.150s", why.message);
+    bool one_port = !port || !strchr(port, ',');
+    char *name;
+    for (size_t i = 0; (name = member(host ? host : "", i)); i++) {
+        r->hosts = xrealloc(r->hosts, (i + 1) * sizeof(struct host));
+        r->hosts[i] =
+            (struct host){.resolve = r, .name = name, .port = member(port ? port : "", one_port ? 0 : i)};
+        r->n_hosts = i + 1;
     }
-    if (!r->errand)
+    for (size_t i = 0; i < r->n_hosts; i++)
+        look_up(&r->hosts[i]);
+    if (r->asked == 0)
         loop_defer(loop, &r->immediate);
     return r;
 }
@@ -176,9 +181,13 @@ void resolve_cancel(struct resolve **rp)
     if (!r)
         return;
     loop_undefer(r->loop, &r->immediate);
-    if (r->errand)
-        errand_forget(&r->errand); /* frees the lookup */
-    else
-        free_lookup(r->lookup);
+    for (size_t i = 0; i < r->n_hosts; i++) {
+        struct host *h = &r->hosts[i];
+        dns_forget(&h->query);
+        targets_free(&h->found);
+        free(h->name);
+        free(h->port);
+    }
+    free(r->hosts);
     loop_doom(r->loop, r, NULL);
 }

@@ -2,7 +2,11 @@
 #ifndef PGUNISON_BACKEND_RESOLVE_H
 #define PGUNISON_BACKEND_RESOLVE_H
 
+#include "net/dns.h"
 #include "net/loop.h"
+
+/* Who is asked for names; to be called before there are threads. NULL: there are no names to look up. */
+void resolve_init(struct dns *dns);
 
 /* One place to try. */
 struct target {
@@ -14,12 +18,12 @@ struct targets {
     struct target *items;
     size_t count;
     size_t hosts;  /* how many hosts the definition names */
-    char why[200]; /* what could not be resolved; "": nothing */
+    char why[280]; /* what could not be resolved; "": nothing */
 };
 void targets_free(struct targets *t);
 
 /* host, port: comma-separated lists, as libpq reads them. Calls done() once, from the loop, never from inside
-   this call; the targets are the callee's then. Numeric addresses and socket directories need no thread. */
+   this call; the targets are the callee's then. Numeric addresses and socket directories are not asked of DNS. */
 struct resolve;
 struct resolve *resolve_start(struct loop *loop, const char *host, const char *port,
                               void (*done)(void *arg, struct targets *targets), void *arg);

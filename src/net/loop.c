@@ -13,6 +13,7 @@
 
 #include "base/arena.h"
 #include "loop_private.h"
+#include "net/mailbox.h"
 #include <assert.h>
 #include <pthread.h>
 #include <signal.h>
@@ -71,6 +72,7 @@ struct loop *loop_create(enum loop_poller poller)
     timers_open(&loop->timers, loop);
     loop->wake.woken = woken;
     wakeup_open(loop->poller, &loop->wake);
+    loop->mailbox = mailbox_create(loop, loop);
     return loop;
 }
 
@@ -161,6 +163,7 @@ void loop_destroy(struct loop **loop_p)
         return;
     assert(!loop->in_run);
     *loop_p = NULL;
+    mailbox_destroy(&loop->mailbox);
     free_doomed(loop);
     free(loop->doomed);
     timers_close(&loop->timers);

@@ -43,6 +43,8 @@ struct loop {
        callback knows whether it may still touch the object. */
     const void *current;
 
+    struct mailbox *mailbox; /* for messages of this layer's own */
+
     struct list unsent; /* streams that were written to in this turn */
 
     /* Output memory between two uses. It lies apart from its addresses: whoever borrows has not to wait for it. */

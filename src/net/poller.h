@@ -122,6 +122,10 @@ struct poller_kind {
 };
 extern const struct poller_kind poller_epoll, poller_libevent;
 
+/* poller_libevent.c: for what libevent brings beside its loop. */
+struct event_base;
+struct event_base *poller_event_base(struct poller *p);
+
 static inline bool source_set(struct poller *p, struct source *s, int what)
 {
     return s->what == what || p->kind->watch(p, s, what);

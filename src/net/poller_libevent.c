@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "readiness.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
@@ -178,6 +179,12 @@ static void destroy(struct poller *base)
     event_free(p->alarm);
     event_base_free(p->events);
     free(p);
+}
+
+struct event_base *poller_event_base(struct poller *p)
+{
+    assert(p->kind == &poller_libevent);
+    return own(p)->events;
 }
 
 const struct poller_kind poller_libevent = {.name = "libevent",

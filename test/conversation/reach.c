@@ -205,8 +205,9 @@ void dial_cancel(struct dial **d)
     *d = NULL;
 }
 
-void dial_init(void)
+void dial_init(struct dns *dns)
 {
+    (void)dns;
 }
 
 void dial_deinit(void)

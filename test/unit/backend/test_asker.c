@@ -309,7 +309,7 @@ static int group_setup(void **state)
 {
     (void)state;
     log_set_stderr(false);
-    dial_init();
+    dial_init(NULL);
     pg_start(&pg);
     return 0;
 }

@@ -1,5 +1,6 @@
 /* backend/dial.h, against a real server */
 #include "../loop_of_test.h"
+#include "dns_fixture.h"
 #include "pg_fixture.h"
 
 #include "backend/dial.h"
@@ -265,7 +266,7 @@ static void a_dirty_connection_ends_without_a_terminate(void **state)
 static int group_setup(void **state)
 {
     (void)state;
-    dial_init();
+    dial_init(dns_service_start());
     pg_start(&pg);
     return 0;
 }
@@ -274,6 +275,7 @@ static int group_teardown(void **state)
 {
     (void)state;
     dial_deinit();
+    dns_service_end();
     pg_stop(&pg);
     return 0;
 }

@@ -1,4 +1,5 @@
 /* backend/pool.h, one worker, against a real server */
+#include "dns_fixture.h"
 #include "pool_fixture.h"
 
 static struct pg_fixture pg;
@@ -589,7 +590,7 @@ static int group_setup(void **state)
 {
     (void)state;
     log_set_stderr(false);
-    dial_init();
+    dial_init(dns_service_start());
     pg_start(&pg);
     limits = pool_limits_create();
     return 0;
@@ -600,6 +601,7 @@ static int group_teardown(void **state)
     (void)state;
     pool_limits_destroy(&limits); /* asserts that every place was given back */
     dial_deinit();
+    dns_service_end();
     pg_stop(&pg);
     return 0;
 }

@@ -159,7 +159,7 @@ static int group_setup(void **state)
 {
     (void)state;
     log_set_stderr(false);
-    dial_init();
+    dial_init(NULL);
     pg_start(&pg);
     limits = pool_limits_create();
     return 0;

@@ -116,6 +116,11 @@ static void expired(void *arg)
 
     while (h->n > 0 && h->heap[0]->scheduled_us <= now_us) {
         struct loop_timer *t = h->heap[0];
+        if (t->due_us != TIMER_OFF && t->due_us > t->scheduled_us) {
+            t->scheduled_us = t->due_us; /* which may be past, too: then it has its turn behind others */
+            sift_down(h, 0, t);
+            continue;
+        }
         heap_remove(h, t);
         list_push_back(&h->due, &t->in_due);
     }

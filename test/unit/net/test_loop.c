@@ -227,6 +227,25 @@ static void timers_fire_in_order_and_never_early(void **state)
         loop_timer_destroy(&a[i].timer);
 }
 
+/* The loop comes late: both are due, and the one that was put off is the later one. */
+static void late_timers_fire_in_order(void **state)
+{
+    (void)state;
+    struct alarm_clock a[3] = {{.name = "a"}, {.name = "b"}, {.name = "c", .last = true}};
+    for (int i = 0; i < 3; i++)
+        a[i].timer = loop_timer_create(loop, alarm_fired, &a[i]);
+    start(&a[0], 100);
+    start(&a[1], 200);
+    start(&a[0], 1000);
+    start(&a[2], 1200);
+    for (uint64_t until = clock_monotonic_us() + 1500; clock_monotonic_us() < until;)
+        ;
+    loop_run(loop);
+    assert_string_equal(trace, "bac");
+    for (int i = 0; i < 3; i++)
+        loop_timer_destroy(&a[i].timer);
+}
+
 static void stopped_timer_can_be_started_again(void **state)
 {
     (void)state;
@@ -661,6 +680,7 @@ int main(void)
         T(stop_before_run_is_kept),
         T(time_stands_still_within_a_turn),
         T(timers_fire_in_order_and_never_early),
+        T(late_timers_fire_in_order),
         T(stopped_timer_can_be_started_again),
         T(timer_may_be_destroyed_in_its_callback),
         T(timer_that_restarts_itself_does_not_starve_io),

@@ -52,6 +52,10 @@ struct loop {
     size_t n_spare;
 };
 
+/* turn.c */
+void turn_run_deferred(struct loop *loop);
+void turn_free_doomed(struct loop *loop);
+
 /* Calls cb(arg) as `self`'s callback; false when self was destroyed or detached in it. */
 bool loop_call(struct loop *loop, const void *self, void (*cb)(void *arg), void *arg);
 /* To be called by an object that goes away. */

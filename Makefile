@@ -96,7 +96,7 @@ deps-all: ## the same for every target, bench and lint too
 
 # --- tests -----------------------------------------------------------------------------------------------
 # Every suite ends with a line "N passed, N failed"; tools/test.sh adds them up.
-SUITES ?= layers check-docs check-unit $(if $(wildcard test/sim/rules.mk),check-sim) check-integration $(if $(shell command -v valgrind),check-instructions)
+SUITES ?= layers check-docs check-unit $(if $(wildcard test/sim/rules.mk),check-sim) check-conversation check-integration $(if $(POLLER),,check-libevent) $(if $(shell command -v valgrind),check-instructions)
 JOBS ?= $(shell nproc)
 
 .PHONY: test
@@ -141,6 +141,12 @@ $(BUILD)/integration/%: test/integration/%.c $(call libs_upto,exec)
 .PHONY: check-integration
 check-integration: $(BUILD)/pgunison $(PROBES) ## against real PostgreSQL servers; TESTS="…" for pytest's choice of tests
 	@BUILD="$(BUILD)" tools/integration.sh $(TESTS)
+
+# What moves most bytes, and what waits in the most ways. With POLLER=libevent all tests are run so.
+LIBEVENT_TESTS ?= $(addprefix test/integration/test_,simple.py pipelines.py cancel.py accepting.py memory_large.py) -k 'not wherever_its_header'
+.PHONY: check-libevent
+check-libevent: $(BUILD)/pgunison $(PROBES) ## a part of the integration tests with workers on libevent, not epoll
+	@PGUNISON_POLLER=libevent BUILD="$(BUILD)" tools/integration.sh $(LIBEVENT_TESTS)
 
 # --- other builds ------------------------------------------------------------------------------------------
 UNDER = $(MAKE) LTO= OPT='-O1 -g -fno-omit-frame-pointer'

@@ -1,6 +1,8 @@
 #!/usr/bin/python3
 """make bench-quick: user-space instructions per transaction, held against bench/baseline.txt; more than 5 % over it fails.
 
+With workers on another poller (PGUNISON_POLLER) it is bench/baseline-<poller>.txt.
+
 Callgrind counts instructions, and a count does not depend on what else the machine does. The proxy runs under it with one
 worker. After a warm-up, N transactions run over a connection of their own and the counter is read; then 2N; the difference
 is the cost of N transactions, free of connecting, logging in and of reading the counter. PgBouncer is measured in the
@@ -19,7 +21,8 @@ import servers
 from servers import pgharness
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-BASELINE = os.path.join(HERE, "baseline.txt")
+POLLER = os.environ.get("PGUNISON_POLLER") or "epoll"  # of workers
+BASELINE = os.path.join(HERE, "baseline.txt" if POLLER == "epoll" else "baseline-%s.txt" % POLLER)
 TOLERANCE = 0.05
 N = 500
 SELECT = "\\set aid random(1, 1000)\nSELECT abalance FROM pgbench_accounts WHERE aid = :aid;\n"
@@ -171,9 +174,9 @@ def main():
     ours = {name: count for name, who, count in found if who == "pgunison"}
     theirs = {name: count for name, who, count in found if who == "PgBouncer"}
 
-    print("user-space instructions per transaction (callgrind; 1 client, 2 shards)")
+    print("user-space instructions per transaction (callgrind; 1 client, 2 shards; workers on %s)" % POLLER)
     print("%-18s %10s %10s %8s   %10s %6s" % ("", "pgunison", "baseline", "", "PgBouncer", "ratio"))
-    worse = []
+    worse, shown = [], "bench/" + os.path.basename(BASELINE)
     for name, count in ours.items():
         was = baseline.get(name)
         line = "%-18s %10.0f %10s %8s" % (name, count, was or "-", "%+.1f %%" % (100 * (count / was - 1)) if was else "")
@@ -189,15 +192,15 @@ def main():
         with open(BASELINE, "w", encoding="utf-8") as f:
             f.write(HEADER + "# " + toolchain() + "\n")
             f.writelines("%s %.0f\n" % item for item in ours.items())
-        print("written to bench/baseline.txt")
+        print("written to " + shown)
         return 0
     if made_with != toolchain():
-        print("bench/baseline.txt was made with %s: not compared. `make bench-quick BASELINE=update` makes one for here." % made_with)
+        print("%s was made with %s: not compared. `make bench-quick BASELINE=update` makes one for here." % (shown, made_with))
         print("0 passed, 0 failed")
         return 0
     for name in worse:
-        why = "not in bench/baseline.txt" if name not in baseline else "not measured" if name not in ours else None
-        print("FAILED %s: %s" % (name, why or "more than %.0f %% over bench/baseline.txt" % (100 * TOLERANCE)))
+        why = "not in " + shown if name not in baseline else "not measured" if name not in ours else None
+        print("FAILED %s: %s" % (name, why or "more than %.0f %% over %s" % (100 * TOLERANCE, shown)))
     print("%d passed, %d failed" % (len(set(ours) - set(worse)), len(worse)))
     return 1 if worse else 0
 

@@ -19,6 +19,8 @@ struct load {
 
 void problem_add(struct problems *p, enum problem_level level, const char *file, int line, const char *fmt,
                  ...) PRINTF_LIKE(5, 6);
+/* Puts the problems from index `from` on in the order of their lines. */
+void problems_sort(struct problems *p, size_t from);
 /* About a line of the ini file. */
 void load_error(const struct load *l, int line, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void load_note(const struct load *l, int line, const char *fmt, ...) PRINTF_LIKE(3, 4);

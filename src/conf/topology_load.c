@@ -1,0 +1,25 @@
+/*
+ * Reads a topology from its sections. The order matters, because each step needs the one before:
+ *
+ * headings -> [shard] -> [database] -> [buckets] -> [tables] -> [ranges], [lists] -> shards_check
+ *
+ * Not responsible for: whether the shards can be reached, or have the tables and columns named here.
+ */
+#include "conf/topology.h"
+
+#include "topology_build.h"
+
+void topology_load(const struct load *l, struct topology *topology_r)
+{
+    static atomic_uint_least64_t generations;
+    struct topology_build b = {.l = l, .t = topology_r};
+    memset(topology_r, 0, sizeof *topology_r);
+    topology_r->generation = atomic_fetch_add(&generations, 1) + 1;
+    sections_classify(&b);
+    shards_load(&b);
+    databases_load(&b);
+    buckets_load(&b);
+    tables_load(&b);
+    bounds_load(&b);
+    shards_check(&b);
+}

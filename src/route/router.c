@@ -15,13 +15,6 @@
 #define EFFORT_FREE     UINT64_C(5000000)
 #define EFFORT_PER_BYTE UINT64_C(64)
 
-bool router_spend(struct router *r, uint64_t steps)
-{
-    r->effort += steps;
-    r->too_complex |= r->effort > r->effort_limit;
-    return r->too_complex;
-}
-
 static void plan_local(struct router *r, enum plan_verb verb)
 {
     r->plan->verb = verb;

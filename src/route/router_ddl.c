@@ -39,14 +39,6 @@ static void shards_of_leaf(const struct router *r, const struct leaf *leaf, stru
 
 /* --- what is unique, what is referred to, what is generated ----------------------------------- */
 
-bool names_have(const char **names, uint32_t n, const char *name)
-{
-    for (uint32_t i = 0; i < n; i++)
-        if (names[i] && strcmp(names[i], name) == 0)
-            return true;
-    return false;
-}
-
 static bool refuse_uniques(struct router *r, const struct sql_statement *stmt, const struct table_map *map)
 {
     for (uint32_t i = 0; map && map->column && i < stmt->n_uniques; i++) {

@@ -16,6 +16,14 @@ static bool is_system(const struct sql_relation *rel)
     return strncmp(rel->name, "pg_", 3) == 0;
 }
 
+bool names_have(const char **names, uint32_t n, const char *name)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (names[i] && strcmp(names[i], name) == 0)
+            return true;
+    return false;
+}
+
 const struct table_column *find_column(const struct table_info *info, const char *name, uint32_t *index_r)
 {
     for (uint16_t i = 0; info && i < info->n_columns; i++)

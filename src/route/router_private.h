@@ -221,10 +221,23 @@ struct router {
     const struct leaf *first_keyed; /* whose map is plan->map */
 };
 
-/* router.c: counts work that may grow faster than the statement; true: that was enough of it. */
+/* router_plan.c: what every file below puts plans together from. */
+/* Counts work that may grow faster than the statement. True: that was enough of it. */
 bool router_spend(struct router *r, uint64_t steps);
+void *keep_copy(struct router *r, const void *data, size_t n); /* into the plan's arena */
+const char *keep_string(struct router *r, const char *s);      /* NULL stays NULL */
+void plan_single(struct router *r, const struct shard_set *shards);
+void plan_home(struct router *r);
+void plan_pin(struct router *r, uint32_t literal);
+void finish_pins(struct router *r);        /* to plan->pinned */
+bool plan_beyond_limits(struct router *r); /* true: the statement is, and the plan says so */
+void plan_refuse(struct router *r, const char *sqlstate, const char *hint, const char *fmt, ...)
+    PRINTF_LIKE(4, 5);
+/* Fine on one shard, refused on several; a refusal at once if the plan has no keys and several shards. */
+void plan_refuse_if_several(struct router *r, const char *hint, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /* router_names.c */
+bool names_have(const char **names, uint32_t n, const char *name);
 void scope_add(struct router *r, struct scope *s, struct from_node *node);
 /* 1: found (the term's leaf is NULL if nothing is known of it); 0: this node has no such column; -1: it
  * might. */
@@ -294,19 +307,8 @@ statement_not_immutable(const struct router *r); /* the function to blame; NULL:
 const char *
 statement_home_function(const struct router *r); /* sequences, advisory locks: state of the home shard */
 
-/* router_place.c: parts of plans. */
-void *keep_copy(struct router *r, const void *data, size_t n); /* into the plan's arena */
-const char *keep_string(struct router *r, const char *s);      /* NULL stays NULL */
+/* router_place.c */
 void table_shards(const struct database_def *db, const struct table_map *map, struct shard_set *shards_r);
-void plan_single(struct router *r, const struct shard_set *shards);
-void plan_home(struct router *r);
-void plan_pin(struct router *r, uint32_t literal);
-void finish_pins(struct router *r);        /* to plan->pinned */
-bool plan_beyond_limits(struct router *r); /* true: the statement is, and the plan says so */
-void plan_refuse(struct router *r, const char *sqlstate, const char *hint, const char *fmt, ...)
-    PRINTF_LIKE(4, 5);
-/* Fine on one shard, refused on several; a refusal at once if the plan has no keys and several shards. */
-void plan_refuse_if_several(struct router *r, const char *hint, const char *fmt, ...) PRINTF_LIKE(3, 4);
 bool plan_obstacles(struct router *r); /* true: unknown relations, broken maps, views: the plan is made */
 /* Keys and shards of all KEYED leaves; all_pinned_r: each has keys, so plan->keys are set. True: surely one
  * shard, which is planned. */
@@ -332,7 +334,6 @@ void hint_ddl(struct router *r, const struct sql_statement *stmt);
 /* router_config.c: SELECT set_config(...); true: the plan is made. */
 bool plan_set_config(struct router *r, const struct sql_query *q);
 /* router_copy.c, router_ddl.c */
-bool names_have(const char **names, uint32_t n, const char *name);
 void plan_copy(struct router *r, const struct sql_statement *stmt);
 void plan_ddl(struct router *r, const struct sql_statement *stmt);
 void plan_create_as(struct router *r, const struct sql_statement *stmt);

@@ -176,6 +176,7 @@ struct recovery {
     bool reporting;          /* this sweep has something */
 };
 
+/* recovery_report.c: what the files below share */
 struct shard *recovery_find_shard(struct recovery *r, struct slice name);
 /* Logs a line, once. */
 void recovery_report(struct recovery *r, const char *fmt, ...) PRINTF_LIKE(2, 3);

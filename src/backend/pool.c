@@ -20,100 +20,7 @@
 #include "base/log.h"
 #include <assert.h>
 
-struct server_wait *pool_first_wait(const struct server_pool *p)
-{
-    for (int i = 0; i < (p->paused ? WAIT_ORDINARY : WAIT_CLASSES); i++) {
-        struct list_node *node = list_first(&p->waits[i]);
-        if (node)
-            return list_entry(node, struct server_wait, node);
-    }
-    return NULL;
-}
-
-uint64_t pool_oldest_wait_us(const struct server_pool *p)
-{
-    uint64_t oldest = UINT64_MAX;
-    for (int i = 0; i < WAIT_CLASSES; i++) {
-        struct list_node *node = list_first(&p->waits[i]);
-        if (node && list_entry(node, struct server_wait, node)->since_us < oldest)
-            oldest = list_entry(node, struct server_wait, node)->since_us;
-    }
-    return oldest;
-}
-
-uint64_t pool_claim_us(const struct server_pool *p)
-{
-    const uint64_t head_start_us = UINT64_C(3600000000);
-    struct list_node *node = list_first(&p->waits[WAIT_PRIVILEGED]);
-    if (!node)
-        return pool_oldest_wait_us(p);
-    uint64_t since_us = list_entry(node, struct server_wait, node)->since_us;
-    return since_us > head_start_us ? since_us - head_start_us : 0;
-}
-
-void pool_turn_later(struct server_pool *p)
-{
-    loop_defer(p->manager->loop, &p->turn);
-}
-
-const struct shard_def *pool_shard(const struct server_pool *p)
-{
-    return p->shard;
-}
-
-/* --- servers ---------------------------------------------------------------------------------- */
-
-void pool_drop_server(struct server_pool *p, struct server *s)
-{
-    assert(!list_linked(&s->node));
-    list_remove(&p->servers, &s->pool_node);
-    server_set_owner(s, NULL, NULL);
-    server_close(&s);
-    port_give(p->port);
-    if (pool_waiting(p) > 0 || p->stale)
-        pool_turn_later(p);
-}
-
-void pool_add_idle(struct server_pool *p, struct server *s)
-{
-    list_push_front(&p->idle, &s->node);
-    if (pool_waiting(p) > 0)
-        pool_turn_later(p);
-    for (int i = 0; i < QUOTA_LEVELS; i++) {
-        if (port_contended(p->port, (enum quota_level)i))
-            pool_turn_later(p);
-    }
-}
-
-static bool is_expired(const struct server_pool *p, const struct server *s)
-{
-    uint64_t lifetime = pool_settings(p)->server_lifetime_us;
-    return s->dead || (lifetime > 0 && pool_now_us(p) - s->created_us >= lifetime) ||
-           defaults_are_old(s->begun);
-}
-
-struct server *pool_take_idle(struct server_pool *p)
-{
-    bool round_robin = pool_settings(p)->server_round_robin;
-    struct list_node *node;
-    while ((node = round_robin ? list_pop_back(&p->idle) : list_pop_front(&p->idle))) {
-        struct server *s = list_entry(node, struct server, node);
-        if (!is_expired(p, s) && !p->compare)
-            return s;
-        p->compare = false;
-        pool_drop_server(p, s);
-    }
-    return NULL;
-}
-
 /* --- borrowing -------------------------------------------------------------------------------- */
-
-bool pool_needs_check(const struct server_pool *p, const struct server *s)
-{
-    const struct settings *settings = pool_settings(p);
-    return settings->server_check_query[0] != '\0' &&
-           pool_now_us(p) - s->used_us > settings->server_check_delay_us;
-}
 
 /* A stale pool's sessions have yet to hear of the new configuration. */
 static struct server_pool *current_pool(struct server_pool *p)
@@ -134,9 +41,9 @@ static void enqueue(struct server_pool *p, struct server_wait *w)
     w->pool = p;
     list_push_back(&p->waits[w->privileged ? WAIT_PRIVILEGED : WAIT_ORDINARY], &w->node);
     if (settings->query_wait_timeout_us > 0)
-        pool_manager_wake_at(p->manager, w->since_us + settings->query_wait_timeout_us);
+        pool_wake_at(p->manager, w->since_us + settings->query_wait_timeout_us);
     if (settings->reserve_pool_timeout_us > 0)
-        pool_manager_wake_at(p->manager, w->since_us + settings->reserve_pool_timeout_us);
+        pool_wake_at(p->manager, w->since_us + settings->reserve_pool_timeout_us);
     pool_turn_later(p);
 }
 
@@ -166,12 +73,6 @@ void pool_cancel_wait(struct server_wait *w)
         return;
     list_remove(&w->pool->waits[w->privileged ? WAIT_PRIVILEGED : WAIT_ORDINARY], &w->node);
     pool_turn_later(w->pool); /* the others need not keep one for us */
-}
-
-void pool_wait_failed(struct server_wait *w, const struct error *why)
-{
-    list_remove(&w->pool->waits[w->privileged ? WAIT_PRIVILEGED : WAIT_ORDINARY], &w->node);
-    w->failed(w, why);
 }
 
 /* --- giving back ------------------------------------------------------------------------------ */
@@ -216,40 +117,9 @@ void pool_release(struct server *s)
     server_set_owner(s, NULL, NULL);
     server_set_reading(s, true);
     s->used_us = pool_now_us(p);
-    if (p->stale || settings->server_lifetime_us == 0 || is_expired(p, s)) {
+    if (p->stale || settings->server_lifetime_us == 0 || pool_is_expired(p, s)) {
         pool_drop_server(p, s);
         return;
     }
     pool_add_idle(p, s);
-}
-
-void pool_server_lost(struct server *s, const struct error *why)
-{
-    struct server_pool *p = s->pool;
-    log_info("lost an idle connection to shard \"%s\": %s", p->shard_name, why->message);
-    assert(list_linked(&s->node));
-    list_remove(&p->idle, &s->node);
-    pool_drop_server(p, s);
-}
-
-/* --- from other workers ----------------------------------------------------------------------- */
-
-void pool_look(struct server_pool *p)
-{
-    pool_turn_later(p);
-}
-
-void pool_receive(struct server_pool *p, struct server *s)
-{
-    struct pool_manager *m = p->manager;
-    s->pool = p;
-    s->prepared = prepared_set_create(m->statements, (unsigned)m->config->settings.max_prepared_statements);
-    s->unnamed_statement = 0;
-    server_attach(s, m->loop, m->cancels);
-    list_push_back(&p->servers, &s->pool_node);
-    log_debug("worker %u took over a connection to shard \"%s\"", m->worker, p->shard_name);
-    if (p->stale || s->created_us < p->no_older_us)
-        pool_drop_server(p, s);
-    else
-        pool_add_idle(p, s);
 }

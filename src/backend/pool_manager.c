@@ -89,7 +89,8 @@ static struct port *open_port(struct server_pool *p)
     pool_key(&keys[QUOTA_USER], p->user, NULL, p->shard_name);
     for (int i = 0; i < QUOTA_LEVELS; i++)
         slices[i] = buf_slice(&keys[i]);
-    struct port *port = port_create(m->limits, p, m->loop, m->mailbox, slices);
+    static const struct port_ops ops = {.look = pool_turn_later, .receive = pool_receive};
+    struct port *port = port_create(m->limits, &ops, p, m->loop, m->mailbox, slices);
     for (int i = 0; i < QUOTA_LEVELS; i++)
         buf_free(&keys[i]);
     return port;
@@ -198,7 +199,7 @@ struct server_pool *pool_find(struct pool_manager *m, const char *user, const ch
     if (!p && there) {
         p = pool_create(m, login, now_db, def);
         hashmap_put(&m->pools, buf_slice(&key), p);
-        pool_manager_wake_at(m, loop_now_us(m->loop) + TICK_US);
+        pool_wake_at(m, loop_now_us(m->loop) + TICK_US);
     } else if (!p) {
         p = pool_create(m, login, db, def);
         make_stale(p); /* refuses whoever asks it */
@@ -210,15 +211,6 @@ struct server_pool *pool_find(struct pool_manager *m, const char *user, const ch
 }
 
 /* --- what is due by time ---------------------------------------------------------------------- */
-
-void pool_manager_wake_at(struct pool_manager *m, uint64_t at_us)
-{
-    uint64_t now = loop_now_us(m->loop);
-    if (m->timer_due_us <= at_us)
-        return;
-    m->timer_due_us = at_us;
-    loop_timer_start(m->timer, at_us > now ? at_us - now : 0);
-}
 
 static void end_waits(struct server_pool *p, uint64_t now)
 {
@@ -314,7 +306,7 @@ static void tick(void *arg)
     }
     free(pools);
     if (due != UINT64_MAX)
-        pool_manager_wake_at(m, due);
+        pool_wake_at(m, due);
 }
 
 /* --- managers --------------------------------------------------------------------------------- */

@@ -68,23 +68,27 @@ static inline size_t pool_waiting(const struct server_pool *p)
 {
     return p->waits[WAIT_PRIVILEGED].count + (p->paused ? 0 : p->waits[WAIT_ORDINARY].count);
 }
+/* pool_servers.c */
 /* Who is served next, or NULL. */
 struct server_wait *pool_first_wait(const struct server_pool *p);
 uint64_t pool_oldest_wait_us(const struct server_pool *p); /* since when; UINT64_MAX: nobody waits */
 /* The same as other workers see it: a privileged wait counts as much older than any other. */
 uint64_t pool_claim_us(const struct server_pool *p);
-
-/* pool.c */
+void pool_wait_failed(struct server_wait *w, const struct error *why);
 void pool_turn_later(struct server_pool *p);
+void pool_wake_at(struct pool_manager *m,
+                  uint64_t at_us); /* sees to what is due by time, then at the latest */
+/* Nothing is under way on it: a Terminate cannot be mistaken for the rest of something. */
+bool pool_is_expired(const struct server_pool *p, const struct server *s);
+bool pool_needs_check(const struct server_pool *p, const struct server *s); /* idle too long to be trusted */
 void pool_add_idle(struct server_pool *p, struct server *s);
 struct server *pool_take_idle(struct server_pool *p); /* NULL: none; expired ones are closed */
-bool pool_needs_check(const struct server_pool *p, const struct server *s); /* idle too long to be trusted */
-void pool_drop_server(struct server_pool *p,
-                      struct server *s); /* closes one that is not idle-listed, counts it down */
+/* Closes one that is not in the list of idle ones, and gives its place back. */
+void pool_drop_server(struct server_pool *p, struct server *s);
+void pool_receive(struct server_pool *p, struct server *s); /* s is detached: it comes from another worker */
 
 /* pool_turn.c */
 void pool_turn(void *arg);
-void pool_open_one(struct server_pool *p); /* the place in the quotas has been taken */
 void pool_cancel_openings(struct server_pool *p);
 void pool_fill(struct server_pool *p); /* up to min_pool_size, one at a time */
 
@@ -99,9 +103,5 @@ void pool_move(struct server_pool *p, struct server *s); /* to the worker that w
 /* pool_silence.c */
 void pool_watch_silence(struct server_pool *p, uint64_t now_us);
 void pool_forget_silence(struct server_pool *p);
-
-/* pool_manager.c */
-void pool_manager_wake_at(struct pool_manager *m, uint64_t at_us);
-void pool_wait_failed(struct server_wait *w, const struct error *why);
 
 #endif

@@ -152,7 +152,7 @@ void pool_task_start(struct server_pool *p, struct server *s, enum task_kind kin
         send_query(s, "DEALLOCATE ALL");
         break;
     }
-    pool_manager_wake_at(p->manager, t->deadline_us);
+    pool_wake_at(p->manager, t->deadline_us);
 }
 
 static void forget_session(struct server *s)

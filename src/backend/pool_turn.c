@@ -78,7 +78,7 @@ static void opening_failed(struct server_pool *p, uint64_t since_us, const struc
     if (!p->down_since_us)
         p->down_since_us = now;
     p->retry_at_us = now + retry;
-    pool_manager_wake_at(p->manager, p->retry_at_us);
+    pool_wake_at(p->manager, p->retry_at_us);
     port_give(p->port);
 }
 
@@ -108,7 +108,8 @@ static void opened(void *arg, struct backend_conn *conn, const struct error *why
     pool_add_idle(p, s);
 }
 
-void pool_open_one(struct server_pool *p)
+/* The place in the quotas has been taken. */
+static void open_one(struct server_pool *p)
 {
     struct opening *o = xcalloc(1, sizeof(*o));
     o->pool = p;
@@ -193,7 +194,7 @@ static int open_for_waits(struct server_pool *p)
         limits_of(p, may_use_reserve(p, covered(p)), limits);
         if (must_hold_back(p, &full) || !port_take(p->port, limits, &full))
             return (int)full;
-        pool_open_one(p);
+        open_one(p);
     }
     return -1;
 }
@@ -208,7 +209,7 @@ void pool_fill(struct server_pool *p)
     if (min < limits[QUOTA_POOL])
         limits[QUOTA_POOL] = min;
     if (port_take(p->port, limits, &full))
-        pool_open_one(p);
+        open_one(p);
 }
 
 /* --- the parts of a turn ---------------------------------------------------------------------- */

@@ -112,7 +112,7 @@ static void look_delivered(struct letter *letter, void *receiver)
     struct port *port = list_entry(letter, struct port, look);
     atomic_exchange(&port->look_posted, false);
     if (port->pool)
-        pool_look(port->pool);
+        port->ops->look(port->pool);
     port_unref(port);
 }
 
@@ -125,11 +125,12 @@ static void ask_to_look(struct port *port)
     mailbox_post(port->mailbox, &port->look);
 }
 
-struct port *port_create(struct pool_limits *limits, struct server_pool *pool, struct loop *loop,
-                         struct mailbox *mailbox, const struct slice keys[QUOTA_LEVELS])
+struct port *port_create(struct pool_limits *limits, const struct port_ops *ops, struct server_pool *pool,
+                         struct loop *loop, struct mailbox *mailbox, const struct slice keys[QUOTA_LEVELS])
 {
     struct port *port = xcalloc(1, sizeof(*port));
     atomic_init(&port->refs, 1);
+    port->ops = ops;
     port->pool = pool;
     port->loop = loop;
     port->mailbox = mailbox;
@@ -302,7 +303,7 @@ static void parcel_delivered(struct letter *letter, void *receiver)
     struct server *s = parcel->server;
     free(parcel);
     if (port->pool) {
-        pool_receive(port->pool, s);
+        port->ops->receive(port->pool, s);
     } else {
         server_attach(s, port->loop, NULL); /* it dies on this thread */
         server_destroy(&s);

@@ -34,7 +34,8 @@ struct quota_member { /* under the quota's lock */
 };
 
 struct port {
-    atomic_uint refs;         /* the pool's, and one for each letter on its way */
+    atomic_uint refs; /* the pool's, and one for each letter on its way */
+    const struct port_ops *ops;
     struct server_pool *pool; /* receiver's thread only; NULL: closed */
     struct loop *loop;
     struct mailbox *mailbox;
@@ -51,13 +52,15 @@ struct parcel {
     struct port *port; /* the receiver's */
 };
 
-/* Implemented by pool.c; both run on the port's thread, from its loop. */
-void pool_look(struct server_pool *p);                      /* something may have changed: take a turn */
-void pool_receive(struct server_pool *p, struct server *s); /* s is detached */
+/* What the pool does for the others. Both run on the port's thread, from its loop. */
+struct port_ops {
+    void (*look)(struct server_pool *p);                      /* something may have changed: take a turn */
+    void (*receive)(struct server_pool *p, struct server *s); /* s is detached */
+};
 
 /* keys[]: of the three quotas. Joins them. */
-struct port *port_create(struct pool_limits *limits, struct server_pool *pool, struct loop *loop,
-                         struct mailbox *mailbox, const struct slice keys[QUOTA_LEVELS]);
+struct port *port_create(struct pool_limits *limits, const struct port_ops *ops, struct server_pool *pool,
+                         struct loop *loop, struct mailbox *mailbox, const struct slice keys[QUOTA_LEVELS]);
 /* Leaves the quotas: no letter is posted to it any more. Counts stay as they are. */
 void port_leave(struct port *port);
 void port_close(struct port **port); /* the pool goes; letters on their way are dealt with when they come */

@@ -1,10 +1,9 @@
 /*
- * The console: databases pgunison and pgbouncer. Commands arrive on the worker of the client that gives them;
- * what they ask for is collected on the other workers and on the control thread by letters, and answered on
- * the client's worker.
+ * The console: databases pgunison and pgbouncer. A command arrives on the worker of the client that gives it. A
+ * message collects its answer on the other workers or on the control thread, and comes back to the client's worker.
  *
- * What only the process can do, or knows, it does itself through struct console_process, always on the
- * control thread.
+ * What only the process knows or can do, the console does through struct console_process, always on the control
+ * thread.
  */
 #ifndef PGUNISON_ADMIN_CONSOLE_H
 #define PGUNISON_ADMIN_CONSOLE_H
@@ -16,7 +15,7 @@
 enum console_shutdown { SHUTDOWN_NOW, SHUTDOWN_WAIT_FOR_SERVERS, SHUTDOWN_WAIT_FOR_CLIENTS };
 
 struct console_shard { /* strings live until the control thread's next turn */
-    const char *state, *version, *note;
+    const char *state, *version;
     unsigned prepared; /* of this cluster */
     double oldest_prepared_s;
     uint64_t latency_us; /* 0: not known */

@@ -1,18 +1,7 @@
 /* What the control thread knows: shards, what is in doubt, totals. */
-#include "job.h"
+#include "shows.h"
 
 #include <string.h>
-
-static const struct console_process *process_of(const struct job *job)
-{
-    return job->admin->process;
-}
-
-static void done(struct job *job)
-{
-    reply_done(&job->out, "SHOW");
-    job_return(job);
-}
 
 /* --- shards ----------------------------------------------------------------------------------- */
 
@@ -27,181 +16,183 @@ static uint64_t buckets_on(const struct topology *t, unsigned shard)
     return n;
 }
 
-static void shards_on_control(struct job *job)
+static const struct answer_column shards_columns[] = {
+    {"name", ANSWER_TEXT},        {"host", ANSWER_TEXT},    {"port", ANSWER_TEXT},
+    {"dbname", ANSWER_TEXT},      {"state", ANSWER_TEXT},   {"version", ANSWER_TEXT},
+    {"buckets", ANSWER_INT},      {"prepared", ANSWER_INT}, {"oldest_prepared_s", ANSWER_FLOAT},
+    {"latency_us", ANSWER_BIGINT}};
+
+static void fill_shards(struct question *q)
 {
-    static const struct reply_column columns[] = {
-        {"name", REPLY_TEXT},        {"host", REPLY_TEXT},    {"port", REPLY_TEXT},
-        {"dbname", REPLY_TEXT},      {"state", REPLY_TEXT},   {"version", REPLY_TEXT},
-        {"buckets", REPLY_INT},      {"prepared", REPLY_INT}, {"oldest_prepared_s", REPLY_FLOAT},
-        {"latency_us", REPLY_BIGINT}};
-    const struct console_process *process = process_of(job);
+    const struct console_process *process = question_process(q);
     const struct topology *t = &process->config(process->arg)->topology;
-    struct reply_row *r = &job->row;
-    reply_columns(&job->out, REPLY_COLUMNS(columns));
+    struct answer *a = &q->answer;
     for (unsigned i = 0; i < t->n_shards; i++) {
         struct console_shard s;
         process->shard(process->arg, i, &s);
-        row_text(r, t->shards[i].name);
-        row_text(r, t->shards[i].host);
-        row_text(r, t->shards[i].port);
-        row_text(r, t->shards[i].dbname);
-        row_text(r, s.state);
-        row_text(r, s.version[0] ? s.version : NULL);
-        row_unsigned(r, buckets_on(t, i));
-        row_unsigned(r, s.prepared);
-        row_seconds(r, s.oldest_prepared_s);
-        if (s.latency_us)
-            row_unsigned(r, s.latency_us);
-        else
-            row_text(r, NULL);
-        row_end(r, &job->out);
+        answer_text(a, t->shards[i].name);
+        answer_text(a, t->shards[i].host);
+        answer_text(a, t->shards[i].port);
+        answer_text(a, t->shards[i].dbname);
+        answer_text(a, s.state);
+        answer_text(a, s.version[0] ? s.version : NULL);
+        answer_unsigned(a, buckets_on(t, i));
+        answer_unsigned(a, s.prepared);
+        answer_seconds(a, s.oldest_prepared_s);
+        answer_unsigned_or_null(a, s.latency_us);
+        answer_row(a);
     }
-    done(job);
-}
-
-void admin_show_shards(struct job *job)
-{
-    job_on_control(job, shards_on_control);
 }
 
 /* --- in doubt --------------------------------------------------------------------------------- */
 
-static void unresolved_on_control(struct job *job)
+static const struct answer_column unresolved_columns[] = {
+    {"txid", ANSWER_TEXT},   {"shard", ANSWER_TEXT}, {"decider", ANSWER_TEXT}, {"decision", ANSWER_TEXT},
+    {"age_s", ANSWER_FLOAT}, {"owner", ANSWER_TEXT}, {"note", ANSWER_TEXT}};
+
+static void fill_unresolved(struct question *q)
 {
-    static const struct reply_column columns[] = {
-        {"txid", REPLY_TEXT},   {"shard", REPLY_TEXT}, {"decider", REPLY_TEXT}, {"decision", REPLY_TEXT},
-        {"age_s", REPLY_FLOAT}, {"owner", REPLY_TEXT}, {"note", REPLY_TEXT}};
-    const struct console_process *process = process_of(job);
+    const struct console_process *process = question_process(q);
     const struct recovery_entry *entries;
     size_t n = process->entries(process->arg, &entries);
-    struct reply_row *r = &job->row;
-    reply_columns(&job->out, REPLY_COLUMNS(columns));
+    struct answer *a = &q->answer;
     for (size_t i = 0; i < n; i++) {
-        row_text(r, entries[i].txid);
-        row_text(r, entries[i].shard);
-        row_text(r, entries[i].decider);
-        row_text(r, entries[i].decision);
-        row_seconds(r, entries[i].age_s);
-        row_text(r, entries[i].owned ? "this proxy" : "");
-        row_text(r, entries[i].note);
-        row_end(r, &job->out);
+        answer_text(a, entries[i].txid);
+        answer_text(a, entries[i].shard);
+        answer_text(a, entries[i].decider);
+        answer_text(a, entries[i].decision);
+        answer_seconds(a, entries[i].age_s);
+        answer_text(a, entries[i].owned ? "this proxy" : "");
+        answer_text(a, entries[i].note);
+        answer_row(a);
     }
-    done(job);
-}
-
-void admin_show_unresolved(struct job *job)
-{
-    job_on_control(job, unresolved_on_control);
 }
 
 /* --- totals ----------------------------------------------------------------------------------- */
 
-static void totals_cells(struct reply_row *r, const struct totals *t)
+static void totals_cells(struct answer *a, const struct totals *t)
 {
-    row_unsigned(r, t->transactions);
-    row_unsigned(r, t->queries);
-    row_unsigned(r, t->received);
-    row_unsigned(r, t->sent);
-    row_unsigned(r, t->transaction_us);
-    row_unsigned(r, t->query_us);
-    row_unsigned(r, t->wait_us);
+    answer_unsigned(a, t->transactions);
+    answer_unsigned(a, t->queries);
+    answer_unsigned(a, t->received);
+    answer_unsigned(a, t->sent);
+    answer_unsigned(a, t->transaction_us);
+    answer_unsigned(a, t->query_us);
+    answer_unsigned(a, t->wait_us);
 }
 
-static void averages_cells(struct reply_row *r, const struct averages *a)
+static void averages_cells(struct answer *a, const struct averages *v)
 {
-    row_unsigned(r, a->transactions);
-    row_unsigned(r, a->queries);
-    row_unsigned(r, a->received);
-    row_unsigned(r, a->sent);
-    row_unsigned(r, a->transaction_us);
-    row_unsigned(r, a->query_us);
-    row_unsigned(r, a->wait_us);
+    answer_unsigned(a, v->transactions);
+    answer_unsigned(a, v->queries);
+    answer_unsigned(a, v->received);
+    answer_unsigned(a, v->sent);
+    answer_unsigned(a, v->transaction_us);
+    answer_unsigned(a, v->query_us);
+    answer_unsigned(a, v->wait_us);
 }
 
-static void stats_on_control(struct job *job)
+static const struct answer_column stats_columns[] = {{"database", ANSWER_TEXT},
+                                                     {"total_xact_count", ANSWER_BIGINT},
+                                                     {"total_query_count", ANSWER_BIGINT},
+                                                     {"total_received", ANSWER_BIGINT},
+                                                     {"total_sent", ANSWER_BIGINT},
+                                                     {"total_xact_time", ANSWER_BIGINT},
+                                                     {"total_query_time", ANSWER_BIGINT},
+                                                     {"total_wait_time", ANSWER_BIGINT},
+                                                     {"avg_xact_count", ANSWER_BIGINT},
+                                                     {"avg_query_count", ANSWER_BIGINT},
+                                                     {"avg_recv", ANSWER_BIGINT},
+                                                     {"avg_sent", ANSWER_BIGINT},
+                                                     {"avg_xact_time", ANSWER_BIGINT},
+                                                     {"avg_query_time", ANSWER_BIGINT},
+                                                     {"avg_wait_time", ANSWER_BIGINT}};
+static const struct answer_column one_stats_columns[] = {
+    {"database", ANSWER_TEXT},         {"xact_count", ANSWER_BIGINT}, {"query_count", ANSWER_BIGINT},
+    {"bytes_received", ANSWER_BIGINT}, {"bytes_sent", ANSWER_BIGINT}, {"xact_time", ANSWER_BIGINT},
+    {"query_time", ANSWER_BIGINT},     {"wait_time", ANSWER_BIGINT}};
+
+/* Workers count for all their databases together. */
+static void stats_row(struct question *q, bool with_totals, bool with_averages)
 {
-    static const struct reply_column both[] = {{"database", REPLY_TEXT},
-                                               {"total_xact_count", REPLY_BIGINT},
-                                               {"total_query_count", REPLY_BIGINT},
-                                               {"total_received", REPLY_BIGINT},
-                                               {"total_sent", REPLY_BIGINT},
-                                               {"total_xact_time", REPLY_BIGINT},
-                                               {"total_query_time", REPLY_BIGINT},
-                                               {"total_wait_time", REPLY_BIGINT},
-                                               {"avg_xact_count", REPLY_BIGINT},
-                                               {"avg_query_count", REPLY_BIGINT},
-                                               {"avg_recv", REPLY_BIGINT},
-                                               {"avg_sent", REPLY_BIGINT},
-                                               {"avg_xact_time", REPLY_BIGINT},
-                                               {"avg_query_time", REPLY_BIGINT},
-                                               {"avg_wait_time", REPLY_BIGINT}};
-    static const struct reply_column one[] = {{"database", REPLY_TEXT},      {"xact_count", REPLY_BIGINT},
-                                              {"query_count", REPLY_BIGINT}, {"bytes_received", REPLY_BIGINT},
-                                              {"bytes_sent", REPLY_BIGINT},  {"xact_time", REPLY_BIGINT},
-                                              {"query_time", REPLY_BIGINT},  {"wait_time", REPLY_BIGINT}};
-    const struct console_process *process = process_of(job);
+    const struct console_process *process = question_process(q);
     const struct topology *t = &process->config(process->arg)->topology;
-    enum command_kind kind = job->command.kind;
     struct totals totals;
     struct averages averages;
-    stats_totals(job->admin->stats, &totals);
-    stats_averages(job->admin->stats, &averages);
-    if (kind == CMD_SHOW_STATS)
-        reply_columns(&job->out, REPLY_COLUMNS(both));
-    else
-        reply_columns(&job->out, REPLY_COLUMNS(one));
-    /* Workers count for all their databases together. */
-    row_text(&job->row, t->n_databases == 1 ? t->databases[0].name : "*");
-    if (kind != CMD_SHOW_STATS_AVERAGES)
-        totals_cells(&job->row, &totals);
-    if (kind != CMD_SHOW_STATS_TOTALS)
-        averages_cells(&job->row, &averages);
-    row_end(&job->row, &job->out);
-    done(job);
+    stats_totals(q->admin->stats, &totals);
+    stats_averages(q->admin->stats, &averages);
+    answer_text(&q->answer, t->n_databases == 1 ? t->databases[0].name : "*");
+    if (with_totals)
+        totals_cells(&q->answer, &totals);
+    if (with_averages)
+        averages_cells(&q->answer, &averages);
+    answer_row(&q->answer);
 }
 
-void admin_show_stats(struct job *job)
+static void fill_stats(struct question *q)
 {
-    job_on_control(job, stats_on_control);
+    stats_row(q, true, true);
 }
 
-static void two_phase_on_control(struct job *job)
+static void fill_stats_totals(struct question *q)
 {
-    static const struct reply_column columns[] = {{"one-phase", REPLY_BIGINT},
-                                                  {"two-phase", REPLY_BIGINT},
-                                                  {"prepare_failed", REPLY_BIGINT},
-                                                  {"in_doubt", REPLY_BIGINT},
-                                                  {"resolved_commit", REPLY_BIGINT},
-                                                  {"resolved_abort", REPLY_BIGINT},
-                                                  {"prepare_p50_us", REPLY_BIGINT},
-                                                  {"prepare_p99_us", REPLY_BIGINT},
-                                                  {"decide_p50_us", REPLY_BIGINT},
-                                                  {"decide_p99_us", REPLY_BIGINT},
-                                                  {"apply_p50_us", REPLY_BIGINT},
-                                                  {"apply_p99_us", REPLY_BIGINT},
-                                                  {"torn", REPLY_BIGINT}};
-    struct session_shared *shared = job->admin->shared;
+    stats_row(q, true, false);
+}
+
+static void fill_stats_averages(struct question *q)
+{
+    stats_row(q, false, true);
+}
+
+/* --- two-phase commits ------------------------------------------------------------------------ */
+
+static const struct answer_column two_phase_columns[] = {{"one-phase", ANSWER_BIGINT},
+                                                         {"two-phase", ANSWER_BIGINT},
+                                                         {"prepare_failed", ANSWER_BIGINT},
+                                                         {"in_doubt", ANSWER_BIGINT},
+                                                         {"resolved_commit", ANSWER_BIGINT},
+                                                         {"resolved_abort", ANSWER_BIGINT},
+                                                         {"prepare_p50_us", ANSWER_BIGINT},
+                                                         {"prepare_p99_us", ANSWER_BIGINT},
+                                                         {"decide_p50_us", ANSWER_BIGINT},
+                                                         {"decide_p99_us", ANSWER_BIGINT},
+                                                         {"apply_p50_us", ANSWER_BIGINT},
+                                                         {"apply_p99_us", ANSWER_BIGINT},
+                                                         {"torn", ANSWER_BIGINT}};
+
+static void fill_two_phase(struct question *q)
+{
+    struct session_shared *shared = q->admin->shared;
     const struct session_times *times[] = {&shared->prepare, &shared->decide, &shared->apply};
-    struct reply_row *r = &job->row;
+    struct answer *a = &q->answer;
     struct totals t;
-    stats_totals(job->admin->stats, &t);
-    reply_columns(&job->out, REPLY_COLUMNS(columns));
-    row_unsigned(r, t.one_phase);
-    row_unsigned(r, t.two_phase);
-    row_unsigned(r, t.prepare_failed);
-    row_unsigned(r, t.in_doubt);
-    row_unsigned(r, atomic_load(&shared->resolved_commit));
-    row_unsigned(r, atomic_load(&shared->resolved_abort));
+    stats_totals(q->admin->stats, &t);
+    answer_unsigned(a, t.one_phase);
+    answer_unsigned(a, t.two_phase);
+    answer_unsigned(a, t.prepare_failed);
+    answer_unsigned(a, t.in_doubt);
+    answer_unsigned(a, atomic_load(&shared->resolved_commit));
+    answer_unsigned(a, atomic_load(&shared->resolved_abort));
     for (size_t i = 0; i < 3; i++) {
-        row_unsigned(r, session_times_percentile(times[i], 50));
-        row_unsigned(r, session_times_percentile(times[i], 99));
+        answer_unsigned(a, session_times_percentile(times[i], 50));
+        answer_unsigned(a, session_times_percentile(times[i], 99));
     }
-    row_unsigned(r, atomic_load(&shared->torn));
-    row_end(r, &job->out);
-    done(job);
+    answer_unsigned(a, atomic_load(&shared->torn));
+    answer_row(a);
 }
 
-void admin_show_two_phase(struct job *job)
-{
-    job_on_control(job, two_phase_on_control);
-}
+const struct show shows_control[] = {
+    {.name = "stats", .place = SHOW_CONTROL, SHOW_COLUMNS(stats_columns), .fill = fill_stats},
+    {.name = "stats_totals",
+     .place = SHOW_CONTROL,
+     SHOW_COLUMNS(one_stats_columns),
+     .fill = fill_stats_totals},
+    {.name = "stats_averages",
+     .place = SHOW_CONTROL,
+     SHOW_COLUMNS(one_stats_columns),
+     .fill = fill_stats_averages},
+    {.name = "shards", .place = SHOW_CONTROL, SHOW_COLUMNS(shards_columns), .fill = fill_shards},
+    {.name = "two_phase", .place = SHOW_CONTROL, SHOW_COLUMNS(two_phase_columns), .fill = fill_two_phase},
+    {.name = "unresolved", .place = SHOW_CONTROL, SHOW_COLUMNS(unresolved_columns), .fill = fill_unresolved},
+    {0},
+};

@@ -1,5 +1,5 @@
 /* SHOW MEM: what the process takes, by what for. Every worker measures itself; the sums are the budget's. */
-#include "job.h"
+#include "shows.h"
 
 #include "base/arena.h"
 
@@ -19,9 +19,9 @@ static void count_server(void *arg, const struct pool_stats *pool, const struct 
     ++*n;
 }
 
-static void visit(struct job *job, struct session_env *env)
+static void visit_mem(struct question *q, struct session_env *env)
 {
-    struct counts *counts = job->data;
+    struct counts *counts = question_data(q, sizeof *counts, free);
     struct plan_cache_stats plans;
     memory_measure(env);
     plan_cache_get_stats(env->plans, &plans);
@@ -32,15 +32,15 @@ static void visit(struct job *job, struct session_env *env)
     pool_manager_each_server(env->pools, count_server, &counts->used[BUDGET_SERVERS]);
 }
 
-static void mem_row(struct job *job, const char *name, size_t size, size_t used, size_t bytes)
+static void mem_row(struct question *q, const char *name, size_t size, size_t used, size_t bytes)
 {
-    struct reply_row *r = &job->row;
-    row_text(r, name);
-    row_unsigned(r, size);
-    row_unsigned(r, used);
-    row_unsigned(r, 0);
-    row_unsigned(r, bytes);
-    row_end(r, &job->out);
+    struct answer *a = &q->answer;
+    answer_text(a, name);
+    answer_unsigned(a, size);
+    answer_unsigned(a, used);
+    answer_unsigned(a, 0);
+    answer_unsigned(a, bytes);
+    answer_row(a);
 }
 
 /* What the system says: everything, with libraries and what the heap keeps. */
@@ -55,38 +55,34 @@ static size_t resident(void)
     return n == 2 ? (size_t)pages * (size_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
-static void answer(struct job *job)
+/* PgBouncer's columns. size: of one, where all are alike. */
+static const struct answer_column mem_columns[] = {{"name", ANSWER_TEXT},
+                                                   {"size", ANSWER_BIGINT},
+                                                   {"used", ANSWER_BIGINT},
+                                                   {"free", ANSWER_BIGINT},
+                                                   {"memtotal", ANSWER_BIGINT}};
+
+static void fill_mem(struct question *q)
 {
-    static const struct reply_column columns[] = {{"name", REPLY_TEXT},
-                                                  {"size", REPLY_BIGINT},
-                                                  {"used", REPLY_BIGINT},
-                                                  {"free", REPLY_BIGINT},
-                                                  {"memtotal", REPLY_BIGINT}};
-    const struct counts *counts = job->data;
-    struct session_shared *shared = job->admin->shared;
-    uint64_t limit = job_env(job)->config->settings.memory_limit;
+    const struct counts *counts = q->data;
+    struct session_shared *shared = q->admin->shared;
+    uint64_t limit = question_env(q)->config->settings.memory_limit;
     size_t total = 0;
-    reply_columns(&job->out, REPLY_COLUMNS(columns));
     for (unsigned i = 0; i < BUDGET_PARTS; i++) {
         size_t bytes = budget_used(&shared->budget, (enum budget_part)i); /* read once, so that they add up */
         total += bytes;
-        mem_row(job, budget_part_name((enum budget_part)i),
+        mem_row(q, budget_part_name((enum budget_part)i),
                 i == BUDGET_SESSIONS  ? session_client_bytes()
                 : i == BUDGET_SERVERS ? heap_bytes(sizeof(struct server))
                                       : 0,
                 counts->used[i], bytes);
     }
-    mem_row(job, "total", 0, 0, total);
-    mem_row(job, "memory_limit", 0, 0, limit ? (size_t)limit : shared->machine_bytes);
-    mem_row(job, "resident", 0, 0, resident());
-    reply_done(&job->out, "SHOW");
-    job_answer(job);
+    mem_row(q, "total", 0, 0, total);
+    mem_row(q, "memory_limit", 0, 0, limit ? (size_t)limit : shared->machine_bytes);
+    mem_row(q, "resident", 0, 0, resident());
 }
 
-/* PgBouncer's columns; size: of one, where all are alike. */
-void admin_show_mem(struct job *job)
-{
-    job->data = xcalloc(1, sizeof(struct counts));
-    job->free_data = free;
-    job_round(job, visit, answer);
-}
+const struct show shows_memory[] = {
+    {.name = "mem", .place = SHOW_WORKERS, SHOW_COLUMNS(mem_columns), .visit = visit_mem, .fill = fill_mem},
+    {0},
+};

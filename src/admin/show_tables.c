@@ -2,7 +2,7 @@
  * SHOW TABLES: the tables of the configuration, with their keys' types as the home shards have them. A shard
  * that does not answer leaves types empty, and with them what is colocated with what.
  */
-#include "job.h"
+#include "shows.h"
 
 #include "backend/asker.h"
 #include "base/arena.h"
@@ -26,7 +26,7 @@ struct database_view {
     struct key_type *types; /* [db->n_tables] */
 };
 struct catalog_view {
-    struct job *job;
+    struct question *q;
     struct config *config; /* a reference */
     unsigned due;
     size_t n;
@@ -110,46 +110,40 @@ static void colocated_with(const struct database_view *dv, size_t table, struct 
     buf_u8(b, 0);
 }
 
-static void table_row(struct job *job, const struct database_view *dv, const struct table_map *t,
+static void table_row(struct question *q, const struct database_view *dv, const struct table_map *t,
                       const struct key_type *type, const char *colocated)
 {
     struct buf shards;
     buf_init(&shards);
     shards_of(dv->db, t, &shards);
-    row_text(&job->row, dv->db->name);
-    row_text(&job->row, t->name ? schema_of(t) : "*");
-    row_text(&job->row, t->name ? t->name : "*");
-    row_text(&job->row, method_name(t->method));
-    row_text(&job->row, t->column);
-    row_text(&job->row, type ? type->name : NULL);
-    row_text(&job->row, (const char *)buf_head(&shards));
-    row_text(&job->row, colocated);
-    row_end(&job->row, &job->out);
+    answer_text(&q->answer, dv->db->name);
+    answer_text(&q->answer, t->name ? schema_of(t) : "*");
+    answer_text(&q->answer, t->name ? t->name : "*");
+    answer_text(&q->answer, method_name(t->method));
+    answer_text(&q->answer, t->column);
+    answer_text(&q->answer, type ? type->name : NULL);
+    answer_text(&q->answer, (const char *)buf_head(&shards));
+    answer_text(&q->answer, colocated);
+    answer_row(&q->answer);
     buf_free(&shards);
 }
 
 static void answer(struct catalog_view *v)
 {
-    static const struct reply_column columns[] = {{"database", REPLY_TEXT}, {"schema", REPLY_TEXT},
-                                                  {"table", REPLY_TEXT},    {"method", REPLY_TEXT},
-                                                  {"column", REPLY_TEXT},   {"type", REPLY_TEXT},
-                                                  {"shards", REPLY_TEXT},   {"colocated_with", REPLY_TEXT}};
-    struct job *job = v->job;
+    struct question *q = v->q;
     struct buf colocated;
     buf_init(&colocated);
-    reply_columns(&job->out, REPLY_COLUMNS(columns));
     for (size_t d = 0; d < v->n; d++) {
         const struct database_view *dv = &v->databases[d];
         for (size_t t = 0; t < dv->db->n_tables; t++) {
             colocated_with(dv, t, &colocated);
-            table_row(job, dv, &dv->db->tables[t], &dv->types[t], (const char *)buf_head(&colocated));
+            table_row(q, dv, &dv->db->tables[t], &dv->types[t], (const char *)buf_head(&colocated));
         }
         if (dv->db->wildcard)
-            table_row(job, dv, dv->db->wildcard, NULL, NULL);
+            table_row(q, dv, dv->db->wildcard, NULL, NULL);
     }
     buf_free(&colocated);
-    reply_done(&job->out, "SHOW");
-    job_return(job);
+    show_done(q);
 }
 
 static void types_answered(void *arg, const struct rows *r)
@@ -173,7 +167,7 @@ static void append_literal(struct buf *b, const char *s)
     quote_literal(b, slice_str(s));
 }
 
-bool admin_tables_sql(const struct database_def *db, struct buf *b)
+bool show_tables_sql(const struct database_def *db, struct buf *b)
 {
     bool any = false;
     for (size_t i = 0; i < db->n_tables; i++) {
@@ -206,26 +200,26 @@ bool admin_tables_sql(const struct database_def *db, struct buf *b)
     return any;
 }
 
-static void on_control(struct job *job)
+static void ask_types(struct question *q)
 {
-    const struct console_process *process = job->admin->process;
+    const struct console_process *process = question_process(q);
     struct config *config = process->config(process->arg);
     size_t n = config->topology.n_databases;
     struct catalog_view *v = xcalloc(1, sizeof *v + n * sizeof v->databases[0]);
     struct buf sql;
-    v->job = job;
+    v->q = q;
     v->config = config_ref(config);
     v->n = n;
     v->due = 1; /* this function's own */
-    job->data = v;
-    job->free_data = view_free;
+    q->data = v;
+    q->free_data = view_free;
     buf_init(&sql);
     for (size_t d = 0; d < n; d++) {
         struct database_view *dv = &v->databases[d];
         *dv = (struct database_view){.view = v, .db = &config->topology.databases[d]};
         dv->types = xcalloc(dv->db->n_tables + 1, sizeof *dv->types);
         buf_clear(&sql);
-        if (!admin_tables_sql(dv->db, &sql))
+        if (!show_tables_sql(dv->db, &sql))
             continue;
         v->due++;
         asker_query(process->control(process->arg), dv->db->shards[dv->db->home],
@@ -236,7 +230,12 @@ static void on_control(struct job *job)
         answer(v);
 }
 
-void admin_show_tables(struct job *job)
-{
-    job_on_control(job, on_control);
-}
+static const struct answer_column tables_columns[] = {
+    {"database", ANSWER_TEXT}, {"schema", ANSWER_TEXT},        {"table", ANSWER_TEXT},
+    {"method", ANSWER_TEXT},   {"column", ANSWER_TEXT},        {"type", ANSWER_TEXT},
+    {"shards", ANSWER_TEXT},   {"colocated_with", ANSWER_TEXT}};
+
+const struct show shows_tables[] = {
+    {.name = "tables", .place = SHOW_SHARDS, SHOW_COLUMNS(tables_columns), .fill = ask_types},
+    {0},
+};

@@ -7,7 +7,7 @@
  * doubt. A decision row may be gone by now, with all of its transaction's parts: then nothing is found, and
  * the outcome is known only if this process resolved it, lately.
  */
-#include "job.h"
+#include "shows.h"
 
 #include "backend/asker.h"
 #include "base/arena.h"
@@ -30,7 +30,7 @@ struct asked { /* one shard */
 };
 
 struct inquiry {
-    struct job *job;
+    struct question *q;
     struct config *config; /* a reference */
     struct buf read_sql;
     unsigned due; /* shards that have not answered yet */
@@ -40,41 +40,35 @@ struct inquiry {
 
 static void inquiry_free(void *p)
 {
-    struct inquiry *q = p;
-    buf_free(&q->read_sql);
-    config_unref(&q->config);
-    free(q);
+    struct inquiry *inquiry = p;
+    buf_free(&inquiry->read_sql);
+    config_unref(&inquiry->config);
+    free(inquiry);
 }
 
-static const char *outcome_of(const struct inquiry *q)
+static const char *outcome_of(const struct inquiry *inquiry)
 {
     bool prepared = false, unreachable = false;
-    for (unsigned i = 0; i < q->n; i++) {
-        if (q->shards[i].decision)
-            return q->shards[i].decision == 'c' ? "committed" : "aborted";
-        prepared = prepared || q->shards[i].prepared;
-        unreachable = unreachable || !q->shards[i].reachable;
+    for (unsigned i = 0; i < inquiry->n; i++) {
+        if (inquiry->shards[i].decision)
+            return inquiry->shards[i].decision == 'c' ? "committed" : "aborted";
+        prepared = prepared || inquiry->shards[i].prepared;
+        unreachable = unreachable || !inquiry->shards[i].reachable;
     }
-    if (prepared || session_owns_txid(q->job->admin->shared, q->job->command.arg))
+    if (prepared || session_owns_txid(inquiry->q->admin->shared, inquiry->q->command.arg))
         return "in doubt";
     bool committed;
-    if (session_recall_resolved(q->job->admin->shared, q->job->command.arg, &committed))
+    if (session_recall_resolved(inquiry->q->admin->shared, inquiry->q->command.arg, &committed))
         return committed ? "committed" : "aborted";
     return "unknown";
 }
 
-static void answer(struct inquiry *q)
+static void answer_shards(struct inquiry *inquiry)
 {
-    static const struct reply_column columns[] = {{"txid", REPLY_TEXT},
-                                                  {"outcome", REPLY_TEXT},
-                                                  {"shard", REPLY_TEXT},
-                                                  {"state", REPLY_TEXT},
-                                                  {"prepared_s", REPLY_FLOAT}};
-    struct job *job = q->job;
-    const char *outcome = outcome_of(q);
-    reply_columns(&job->out, REPLY_COLUMNS(columns));
-    for (unsigned i = 0; i < q->n; i++) {
-        const struct asked *a = &q->shards[i];
+    struct question *q = inquiry->q;
+    const char *outcome = outcome_of(inquiry);
+    for (unsigned i = 0; i < inquiry->n; i++) {
+        const struct asked *a = &inquiry->shards[i];
         char state[192];
         if (!a->reachable)
             snprintf(state, sizeof state, "unreachable: %s", a->why);
@@ -85,24 +79,23 @@ static void answer(struct inquiry *q)
                      : a->decision == 'a' ? "decided: abort"
                      : a->prepared        ? ""
                                           : "nothing here");
-        row_text(&job->row, job->command.arg);
-        row_text(&job->row, outcome);
-        row_text(&job->row, a->def->name);
-        row_text(&job->row, state);
+        answer_text(&q->answer, q->command.arg);
+        answer_text(&q->answer, outcome);
+        answer_text(&q->answer, a->def->name);
+        answer_text(&q->answer, state);
         if (a->prepared)
-            row_seconds(&job->row, a->age_s);
+            answer_seconds(&q->answer, a->age_s);
         else
-            row_text(&job->row, NULL);
-        row_end(&job->row, &job->out);
+            answer_null(&q->answer);
+        answer_row(&q->answer);
     }
-    reply_done(&job->out, "SHOW");
-    job_return(job);
+    show_done(q);
 }
 
 static void shard_done(struct asked *a)
 {
     if (--a->inquiry->due == 0)
-        answer(a->inquiry);
+        answer_shards(a->inquiry);
 }
 
 static void failed(struct asked *a, const struct rows *r)
@@ -125,14 +118,15 @@ static void decision_answered(void *arg, const struct rows *r)
     }
     a->reachable = true;
     if (r->ok && r->n_rows == 1 && r->n_columns == 2)
-        a->decision = decision_outcome(a->inquiry->job->command.arg, rows_text(r, 0, 0), rows_text(r, 0, 1));
+        a->decision = decision_outcome(a->inquiry->q->command.arg, rows_text(r, 0, 0), rows_text(r, 0, 1));
     shard_done(a);
 }
 
 static void prepared_answered(void *arg, const struct rows *r)
 {
     struct asked *a = arg;
-    const struct inquiry *q = a->inquiry;
+    const struct inquiry *inquiry = a->inquiry;
+    const struct console_process *process = question_process(inquiry->q);
     if (!r->ok) {
         failed(a, r);
         return;
@@ -144,52 +138,61 @@ static void prepared_answered(void *arg, const struct rows *r)
         if (!name.data || !gid_parse(name, &gid))
             continue;
         /* Two shards may be two names of one database: each has its own parts only. */
-        if (strcmp(gid.cluster, q->config->settings.cluster) == 0 &&
-            strcmp(gid.txid, q->job->command.arg) == 0 && strcmp(gid.participant, a->def->name) == 0) {
+        if (strcmp(gid.cluster, inquiry->config->settings.cluster) == 0 &&
+            strcmp(gid.txid, inquiry->q->command.arg) == 0 && strcmp(gid.participant, a->def->name) == 0) {
             a->prepared = true;
             a->age_s = age ? strtod(age, NULL) : 0;
         }
     }
-    asker_query(q->job->admin->process->control(q->job->admin->process->arg), a->def,
-                (const char *)buf_head(&q->read_sql), QUERY_TIMEOUT_US, decision_answered, a);
+    asker_query(process->control(process->arg), a->def, (const char *)buf_head(&inquiry->read_sql),
+                QUERY_TIMEOUT_US, decision_answered, a);
 }
 
-static void on_control(struct job *job)
+static void ask_shards(struct question *q)
 {
     static const char prepared_sql[] =
         "SELECT gid, pg_catalog.date_part('epoch', pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) "
         "prepared) FROM pg_catalog.pg_prepared_xacts "
         "WHERE database OPERATOR(pg_catalog.=) pg_catalog.current_database() AND pg_catalog.starts_with(gid, "
         "'pgunison/')";
-    const struct console_process *process = job->admin->process;
+    const struct console_process *process = question_process(q);
     struct config *config = process->config(process->arg);
     struct error e;
-    if (!txid_valid(slice_str(job->command.arg))) {
-        (void)error_set(&e, SQLSTATE_INVALID_TEXT, "\"%s\" is not the name of a transaction",
-                        job->command.arg);
-        job_fail(job, &e);
-        job_return(job);
+    if (!txid_valid(slice_str(q->command.arg))) {
+        (void)error_set(&e, SQLSTATE_INVALID_TEXT, "\"%s\" is not the name of a transaction", q->command.arg);
+        question_fail(q, &e);
+        question_return(q);
         return;
     }
     unsigned n = (unsigned)config->topology.n_shards;
-    struct inquiry *q = xcalloc(1, sizeof *q + n * sizeof q->shards[0]);
-    q->job = job;
-    q->config = config_ref(config);
-    q->due = q->n = n;
-    buf_init(&q->read_sql);
-    decision_read_sql(&q->read_sql, job->command.arg);
-    job->data = q;
-    job->free_data = inquiry_free;
+    struct inquiry *inquiry = xcalloc(1, sizeof *inquiry + n * sizeof inquiry->shards[0]);
+    inquiry->q = q;
+    inquiry->config = config_ref(config);
+    inquiry->due = inquiry->n = n;
+    buf_init(&inquiry->read_sql);
+    decision_read_sql(&inquiry->read_sql, q->command.arg);
+    q->data = inquiry;
+    q->free_data = inquiry_free;
     for (unsigned i = 0; i < n; i++) {
-        q->shards[i] = (struct asked){.inquiry = q, .def = &q->config->topology.shards[i]};
-        asker_query(process->control(process->arg), q->shards[i].def, prepared_sql, QUERY_TIMEOUT_US,
-                    prepared_answered, &q->shards[i]);
+        inquiry->shards[i] = (struct asked){.inquiry = inquiry, .def = &inquiry->config->topology.shards[i]};
+        asker_query(process->control(process->arg), inquiry->shards[i].def, prepared_sql, QUERY_TIMEOUT_US,
+                    prepared_answered, &inquiry->shards[i]);
     }
     if (n == 0)
-        answer(q);
+        answer_shards(inquiry);
 }
 
-void admin_show_transaction(struct job *job)
-{
-    job_on_control(job, on_control);
-}
+static const struct answer_column transaction_columns[] = {{"txid", ANSWER_TEXT},
+                                                           {"outcome", ANSWER_TEXT},
+                                                           {"shard", ANSWER_TEXT},
+                                                           {"state", ANSWER_TEXT},
+                                                           {"prepared_s", ANSWER_FLOAT}};
+
+const struct show shows_transaction[] = {
+    {.name = "transaction",
+     .usage = "txid",
+     .place = SHOW_SHARDS,
+     SHOW_COLUMNS(transaction_columns),
+     .fill = ask_shards},
+    {0},
+};

@@ -21,7 +21,6 @@ static void port_shard(void *arg, unsigned shard, struct console_shard *s_r)
     *s_r = (struct console_shard){
         .state = check_state_name(r ? r->state : CHECK_UNKNOWN),
         .version = r ? r->version : "",
-        .note = r ? r->note : "",
         .latency_us = r ? r->latency_us : 0,
         .prepared = prepared ? prepared->prepared : 0,
         .oldest_prepared_s = prepared ? prepared->oldest_prepared_s : 0,

@@ -66,19 +66,12 @@ void pool_wake_at(struct pool_manager *m, uint64_t at_us)
 
 /* --- servers ---------------------------------------------------------------------------------- */
 
-bool server_is_quiet(const struct server *s)
-{
-    return !s->dead && server_outstanding(s) == 0 && server_queued(s) == 0 && buf_len(&s->in) == 0 &&
-           s->forward_left == 0 && s->drop_left == 0;
-}
-
 void pool_drop_server(struct server_pool *p, struct server *s)
 {
     assert(!list_linked(&s->node));
     list_remove(&p->servers, &s->pool_node);
     server_set_owner(s, NULL, NULL);
-    backend_conn_set_clean(s->conn, server_is_quiet(s) && s->txn_status == 'I');
-    server_destroy(&s);
+    server_close(&s);
     port_give(p->port);
     if (pool_waiting(p) > 0 || p->stale)
         pool_turn_later(p);

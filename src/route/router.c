@@ -147,10 +147,23 @@ static void plan_declare(struct router *r, const struct sql_statement *stmt)
     require_one_shard(r, "DECLARE CURSOR", "Give the key in WHERE, or run the query without a cursor.");
 }
 
-static void plan_named(struct router *r, const struct sql_statement *stmt, enum plan_verb verb)
+/* What the session does by itself, with no more than a name. */
+static void plan_named(struct router *r, const struct sql_statement *stmt)
 {
+    static const enum plan_verb verbs[] = {
+        [SQL_STMT_BEGIN] = VERB_BEGIN,
+        [SQL_STMT_COMMIT] = VERB_COMMIT,
+        [SQL_STMT_ROLLBACK] = VERB_ROLLBACK,
+        [SQL_STMT_SAVEPOINT] = VERB_SAVEPOINT,
+        [SQL_STMT_RELEASE] = VERB_RELEASE,
+        [SQL_STMT_ROLLBACK_TO] = VERB_ROLLBACK_TO,
+        [SQL_STMT_SET_TRANSACTION] = VERB_SET_TRANSACTION,
+        [SQL_STMT_DEALLOCATE] = VERB_DEALLOCATE,
+        [SQL_STMT_FETCH] = VERB_FETCH,
+        [SQL_STMT_CLOSE] = VERB_CLOSE_CURSOR,
+    };
     r->plan->name = keep_string(r, stmt->name);
-    plan_local(r, verb);
+    plan_local(r, verbs[stmt->kind]);
 }
 
 static void plan_prepare(struct router *r)
@@ -187,13 +200,23 @@ static void plan_code(struct router *r, const struct sql_statement *stmt)
                     stmt->command);
 }
 
-static void plan_control(struct router *r, const struct sql_statement *stmt, enum plan_verb verb)
+static void plan_control(struct router *r, const struct sql_statement *stmt)
 {
     struct plan *p = r->plan;
-    plan_named(r, stmt, verb);
+    plan_named(r, stmt);
     p->chain = stmt->chain;
     p->modes =
         (struct transaction_modes){stmt->modes.isolation, stmt->modes.read_only, stmt->modes.deferrable};
+}
+
+static void plan_set_transaction(struct router *r, const struct sql_statement *stmt)
+{
+    plan_control(r, stmt);
+    for (uint32_t i = 0; i < r->t->n_literals; i++)
+        plan_pin(r, i);
+    r->plan->value_default = stmt->value_default;
+    if (stmt->message && !one_shard_only(r))
+        plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED, stmt->hint, "%s", stmt->message);
 }
 
 /* Two phases belong to the proxy: nobody else may end, or make, what its commits stand on, however it is routed. A
@@ -233,9 +256,8 @@ static void plan_prepared_transaction(struct router *r, const struct sql_stateme
 
 void plan_statement(struct router *r, const struct sql_statement *stmt)
 {
-    struct plan *p = r->plan;
-    p->command = stmt->command;
-    p->verb = VERB_QUERY;
+    r->plan->command = stmt->command;
+    r->plan->verb = VERB_QUERY;
     switch (stmt->kind) {
     case SQL_STMT_EMPTY:
         plan_local(r, VERB_EMPTY);
@@ -244,30 +266,15 @@ void plan_statement(struct router *r, const struct sql_statement *stmt)
         plan_query_statement(r, stmt);
         return;
     case SQL_STMT_BEGIN:
-        plan_control(r, stmt, VERB_BEGIN);
-        return;
     case SQL_STMT_COMMIT:
-        plan_control(r, stmt, VERB_COMMIT);
-        return;
     case SQL_STMT_ROLLBACK:
-        plan_control(r, stmt, VERB_ROLLBACK);
-        return;
     case SQL_STMT_SAVEPOINT:
-        plan_control(r, stmt, VERB_SAVEPOINT);
-        return;
     case SQL_STMT_RELEASE:
-        plan_control(r, stmt, VERB_RELEASE);
-        return;
     case SQL_STMT_ROLLBACK_TO:
-        plan_control(r, stmt, VERB_ROLLBACK_TO);
+        plan_control(r, stmt);
         return;
     case SQL_STMT_SET_TRANSACTION:
-        plan_control(r, stmt, VERB_SET_TRANSACTION);
-        for (uint32_t i = 0; i < r->t->n_literals; i++)
-            plan_pin(r, i);
-        p->value_default = stmt->value_default;
-        if (stmt->message && !one_shard_only(r))
-            plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED, stmt->hint, "%s", stmt->message);
+        plan_set_transaction(r, stmt);
         return;
     case SQL_STMT_PREPARED_TRANSACTION:
         plan_prepared_transaction(r, stmt);
@@ -290,25 +297,19 @@ void plan_statement(struct router *r, const struct sql_statement *stmt)
         plan_prepare(r);
         return;
     case SQL_STMT_DEALLOCATE:
-        plan_named(r, stmt, VERB_DEALLOCATE);
+    case SQL_STMT_FETCH:
+    case SQL_STMT_CLOSE:
+        plan_named(r, stmt);
         return;
     case SQL_STMT_DECLARE:
         plan_declare(r, stmt);
-        return;
-    case SQL_STMT_FETCH:
-        plan_named(r, stmt, VERB_FETCH);
-        return;
-    case SQL_STMT_CLOSE:
-        plan_named(r, stmt, VERB_CLOSE_CURSOR);
         return;
     case SQL_STMT_EXPLAIN:
         plan_explain(r, stmt);
         return;
     case SQL_STMT_LISTEN:
-        plan_notify(r, true);
-        return;
     case SQL_STMT_NOTIFY:
-        plan_notify(r, false);
+        plan_notify(r, stmt->kind == SQL_STMT_LISTEN);
         return;
     case SQL_STMT_DO:
         plan_code(r, stmt);

@@ -8,7 +8,7 @@
  *     FROM (VALUES ($1, $2, $3), ($4, $5, $6)) AS v(c0, c1, c2)
  *
  * The partial values travel as parameters, in the formats in which they came. Shards should be asked for
- * binary results (aggregate_shard_format): text would be cut by a client's extra_float_digits.
+ * binary results: text would be cut by a client's extra_float_digits.
  *
  * What comes out is what one server would say, with two remarks: sums of floats depend on the order of
  * addition, here as there (within each shard, then over the shards in their order); and avg of float4 is
@@ -35,12 +35,7 @@ struct aggregate *aggregate_create(const struct merge_spec *spec, unsigned n_sou
                                    int64_t offset);
 void aggregate_destroy(struct aggregate **a);
 
-/* The result format to ask of shards, whatever the client asked. */
-enum { aggregate_shard_format = 1 };
-
-/* The partial rows' types, by each source's 'T' or beforehand. 0A000: cannot be combined exactly. */
-enum status aggregate_columns(struct aggregate *a, uint16_t n, const uint32_t *type_oids,
-                              const int16_t *formats, struct error *error_r) MUST_CHECK;
+/* A source's 'T': the types of the partial rows. 0A000: they cannot be combined exactly. */
 enum status aggregate_row_description(struct aggregate *a, unsigned source, const struct frame *f,
                                       struct error *error_r) MUST_CHECK;
 /* A source's one row, copied; a second one is an error. */
@@ -48,19 +43,13 @@ enum status aggregate_row(struct aggregate *a, unsigned source, const struct fra
                           struct error *error_r) MUST_CHECK;
 /* A source's CommandComplete. Without a row before it is an error, unless the limit is 0. */
 enum status aggregate_end(struct aggregate *a, unsigned source, struct error *error_r) MUST_CHECK;
-bool aggregate_complete(const struct aggregate *a); /* every source ended */
 
-/* Appends Parse, Bind and Execute of the combining query to out, no Sync, and with `describe` a Describe of
+/* When every source has ended. Appends Parse, Bind and Execute of the combining query to out, no Sync, and with `describe` a Describe of
    the portal before the Execute (its RowDescription is what a simple query's client expects). The unnamed
    statement and portal are used. Result formats as in the client's Bind: 0: all text; 1: one for all; else
    one each (08P01 if that is not n_aggregates). */
 enum status aggregate_build(const struct aggregate *a, uint16_t n_result_formats,
                             const int16_t *result_formats, bool describe, struct buf *out,
                             struct error *error_r) MUST_CHECK;
-/* The RowDescription that the client gets, made from the partial types alone: for Describe before there are
- * rows. */
-enum status aggregate_describe(const struct aggregate *a, uint16_t n_result_formats,
-                               const int16_t *result_formats, struct buf *out,
-                               struct error *error_r) MUST_CHECK;
 
 #endif

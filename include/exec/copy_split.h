@@ -49,6 +49,5 @@ enum status copy_split_feed(struct copy_split *s, struct slice payload, struct e
 /* CopyDone: the last row, if it had no end of line, and the trailer. */
 enum status copy_split_finish(struct copy_split *s, struct error *error_r) MUST_CHECK;
 size_t copy_split_memory(const struct copy_split *s); /* of the row under way */
-uint64_t copy_split_rows(const struct copy_split *s);
 
 #endif

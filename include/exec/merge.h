@@ -1,17 +1,14 @@
 /*
  * Many shards' rows become one result: concatenated, or merged in the order that ORDER BY asked of each
- * shard. Pure: frames in, bytes out. A shard's result is never held whole: each source has a queue, and its
- * caller is told when to stop reading it and when to go on.
+ * shard. Pure: frames in, bytes out. A shard's result is never held whole: each source has a queue, and the
+ * merge says when to stop reading a source and when to go on.
  *
  * Life of a merge, sources being numbered 0 .. n_sources - 1:
  *     merge_create
- *     merge_row_description (each source's 'T'), or merge_columns when the statement was described before
+ *     merge_row_description        each source's 'T'
  *     merge_row, merge_end ...     as frames arrive, in any interleaving
  *     merge_drain                  after each batch of frames, and when the client can take more
  *     merge_destroy                after MERGE_DONE or MERGE_FAILED, or at any time
- *
- * A portal that the client fetches from in pieces: each source's PortalSuspended is merge_suspended(),
- * executing it again merge_resumed().
  */
 #ifndef PGUNISON_EXEC_MERGE_H
 #define PGUNISON_EXEC_MERGE_H
@@ -41,10 +38,6 @@ struct merge;
 struct merge *merge_create(const struct merge_options *o);
 void merge_destroy(struct merge **m);
 
-/* Result types and formats of all sources, when they will not send RowDescription. 0A000: not mergeable (what
- * to do is in the hint). */
-enum status merge_columns(struct merge *m, uint16_t n, const uint32_t *type_oids, const int16_t *formats,
-                          struct error *error_r) MUST_CHECK;
 /* A source's 'T'. One goes to out, hidden columns left out; the others must have the same types (0A000; types
    that users made have other OIDs on each shard and are taken as equal) and formats. */
 enum status merge_row_description(struct merge *m, unsigned source, const struct frame *f, struct buf *out,
@@ -57,29 +50,21 @@ enum merge_flow {
 /* A source's 'D', copied. Columns must be known. After the limit was reached rows are dropped. */
 enum status merge_row(struct merge *m, unsigned source, const struct frame *f, enum merge_flow *flow_r,
                       struct error *error_r) MUST_CHECK;
-/* A source's CommandComplete. rows: of its tag; must be as many as came since it was last executed (XX000: a
- * row got lost). */
+/* A source's CommandComplete. rows: of its tag, must be as many as came (XX000: a row got lost); -1: the tag has no
+ * number. */
 enum status merge_end(struct merge *m, unsigned source, int64_t rows, struct error *error_r) MUST_CHECK;
-void merge_suspended(struct merge *m, unsigned source);
-void merge_resumed(struct merge *m, unsigned source);
 
 enum merge_progress {
-    MERGE_STARVED, /* all that is certain is out: feed sources (merge_starving()) */
+    MERGE_STARVED, /* all that is certain is out: sources must be fed */
     MERGE_FULL,    /* max_bytes are in out: call again when the client has taken them */
-    MERGE_ROWS,    /* max_rows were emitted: PortalSuspended for the client */
-    MERGE_DONE, /* the result is complete; if !merge_all_ended() the limit was reached, and what sources still
-                   send may be cancelled */
-    MERGE_FAILED /* error_r; a value could not be compared */
+    MERGE_DONE,    /* the result is complete; sources that have not ended still send rows behind the limit */
+    MERGE_FAILED   /* error_r; a value could not be compared */
 };
-/* Appends rows to out until buf_len(out) >= max_bytes or max_rows (-1: any number) were appended by this
-   call. resume_r: sources that were paused and may be read again (set anew). */
-enum merge_progress merge_drain(struct merge *m, struct buf *out, size_t max_bytes, int64_t max_rows,
+/* Appends rows to out until buf_len(out) >= max_bytes. resume_r: sources that were paused and may be read again
+   (set anew). */
+enum merge_progress merge_drain(struct merge *m, struct buf *out, size_t max_bytes,
                                 struct shard_set *resume_r, struct error *error_r) MUST_CHECK;
 
-/* Sources that hold the next row back: not ended, nothing queued. suspended_r: those of them whose portal
- * must be executed again. */
-void merge_starving(const struct merge *m, struct shard_set *starving_r, struct shard_set *suspended_r);
-bool merge_all_ended(const struct merge *m);
 int64_t merge_rows_emitted(const struct merge *m); /* in all, for the command tag */
 size_t merge_queued_bytes(const struct merge *m);
 

@@ -25,7 +25,7 @@
 
 struct column {
     uint32_t type_oid;
-    int16_t type_len, format;
+    int16_t format;
 };
 
 struct aggregate {
@@ -180,16 +180,6 @@ static void init_columns(struct aggregate *a, uint16_t n)
     a->n_columns = n;
 }
 
-enum status aggregate_columns(struct aggregate *a, uint16_t n, const uint32_t *type_oids,
-                              const int16_t *formats, struct error *error_r)
-{
-    assert(!a->known);
-    init_columns(a, n);
-    for (uint16_t i = 0; i < n; i++) /* lengths are the server's affair: clients do not rely on them */
-        a->columns[i] = (struct column){.type_oid = type_oids[i], .type_len = -1, .format = formats[i]};
-    return set_columns(a, error_r);
-}
-
 static enum status check_same(const struct aggregate *a, uint16_t n, const struct msg_column *columns,
                               struct error *error_r)
 {
@@ -217,7 +207,7 @@ enum status aggregate_row_description(struct aggregate *a, unsigned source, cons
     } else if (status == STATUS_OK) {
         init_columns(a, n);
         for (uint16_t i = 0; i < n; i++)
-            a->columns[i] = (struct column){columns[i].type_oid, columns[i].type_len, columns[i].format};
+            a->columns[i] = (struct column){columns[i].type_oid, columns[i].format};
         status = set_columns(a, error_r);
     }
     free(columns);
@@ -258,11 +248,6 @@ enum status aggregate_end(struct aggregate *a, unsigned source, struct error *er
     a->ended[source] = true;
     a->n_ended++;
     return STATUS_OK;
-}
-
-bool aggregate_complete(const struct aggregate *a)
-{
-    return a->known && a->n_ended == a->n_sources;
 }
 
 /* --- the query -------------------------------------------------------------------------------- */
@@ -379,7 +364,7 @@ enum status aggregate_build(const struct aggregate *a, uint16_t n_result_formats
                             const int16_t *result_formats, bool describe, struct buf *out,
                             struct error *error_r)
 {
-    if (!aggregate_complete(a))
+    if (!a->known || a->n_ended < a->n_sources)
         return error_set(error_r, SQLSTATE_PROTOCOL_VIOLATION, "the shards did not describe their rows");
     if (check_formats(a, n_result_formats, error_r) != STATUS_OK)
         return STATUS_ERROR;
@@ -388,37 +373,5 @@ enum status aggregate_build(const struct aggregate *a, uint16_t n_result_formats
     if (describe)
         message_describe(out, 'P', "");
     message_execute(out, "", 0);
-    return STATUS_OK;
-}
-
-/* --- the client's view ------------------------------------------------------------------------ */
-
-static struct column result_column(const struct aggregate *a, const struct merge_aggregate *g)
-{
-    const struct column *c = &a->columns[g->shard_column];
-    if (g->func == AGG_AVG && (c->type_oid == OID_INT8 || c->type_oid == OID_NUMERIC))
-        return (struct column){.type_oid = OID_NUMERIC, .type_len = -1};
-    return *c;
-}
-
-enum status aggregate_describe(const struct aggregate *a, uint16_t n_result_formats,
-                               const int16_t *result_formats, struct buf *out, struct error *error_r)
-{
-    assert(a->known);
-    if (check_formats(a, n_result_formats, error_r) != STATUS_OK)
-        return STATUS_ERROR;
-    uint16_t n = a->spec->n_aggregates;
-    struct msg_column *columns = xcalloc(n, sizeof(*columns));
-    for (uint16_t i = 0; i < n; i++) {
-        struct column c = result_column(a, &a->spec->aggregates[i]);
-        int16_t format = n_result_formats == 0 ? 0 : result_formats[n_result_formats == 1 ? 0 : i];
-        columns[i] = (struct msg_column){.name = a->spec->aggregates[i].name,
-                                         .type_oid = c.type_oid,
-                                         .type_len = c.type_len,
-                                         .format = format,
-                                         .typmod = -1};
-    }
-    message_row_description_columns(out, n, columns);
-    free(columns);
     return STATUS_OK;
 }

@@ -77,7 +77,4 @@ enum tuple_event tuple_walk(struct tuple_walker *w, const struct copy_spec *spec
                             struct error *error_r) MUST_CHECK;
 void tuple_next(struct tuple_walker *w); /* after TUPLE_HEADER or TUPLE_ROW */
 
-/* The options with the format's defaults filled in. */
-struct copy_spec copy_spec_resolved(const struct copy_spec *spec);
-
 #endif

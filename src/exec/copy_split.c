@@ -27,14 +27,15 @@ struct copy_split {
     size_t max_row_bytes;
     struct copy_sink sink;
     struct buf pending, scratch;
-    uint64_t line, rows;
+    uint64_t line;
     bool header_due;  /* text and CSV: the next line is the header */
     bool header_sent; /* binary */
     struct line_scanner scanner;
     struct tuple_walker walker;
 };
 
-struct copy_spec copy_spec_resolved(const struct copy_spec *spec)
+/* The options with the format's defaults filled in. */
+static struct copy_spec copy_spec_resolved(const struct copy_spec *spec)
 {
     struct copy_spec s = *spec;
     bool csv = s.format == COPY_CSV;
@@ -77,11 +78,6 @@ void copy_split_destroy(struct copy_split **s)
 size_t copy_split_memory(const struct copy_split *s)
 {
     return s->pending.end + s->scratch.end; /* what was written to; see base/buf.c on large ones */
-}
-
-uint64_t copy_split_rows(const struct copy_split *s)
-{
-    return s->rows;
 }
 
 /* For errors found here; the sink's own come through as they are, but for the line. */
@@ -130,7 +126,6 @@ static enum status take_line(struct copy_split *s, struct slice whole, size_t co
             return fail(s, error_r);
         if (s->sink.row(s->sink.arg, &row, error_r) != STATUS_OK)
             return fail(s, error_r);
-        s->rows++;
     }
     s->line++;
     return STATUS_OK;
@@ -222,7 +217,6 @@ static enum status take_tuple(struct copy_split *s, enum tuple_event event, cons
         row.key = slice_of(data + w->key_at, w->key_len);
     if (s->sink.row(s->sink.arg, &row, error_r) != STATUS_OK)
         return fail(s, error_r);
-    s->rows++;
     s->line++;
     return STATUS_OK;
 }

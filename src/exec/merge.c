@@ -9,11 +9,8 @@
  * starving source stops the output, and can never be among the paused ones. Ties go to the lower source, so
  * the order is stable. Unsorted, every queued row is certain.
  *
- * State of a source [who moves it]:
- *     RUNNING   -> SUSPENDED [merge_suspended], ENDED [merge_end]
- *     SUSPENDED -> RUNNING   [merge_resumed]
- * and beside it, what it holds: in the heap if and only if it has a head (sorted merges only); `waiting`
- * counts the sources that are not ENDED and have no head.
+ * A source that has not ended (merge_end) is in the heap if and only if it has a head (sorted merges only); `waiting`
+ * counts the sources that have not ended and have no head.
  *
  * Not responsible for: aggregates (exec/aggregate.h), DISTINCT, deciding what can be merged (route/router.h).
  */
@@ -26,8 +23,6 @@
 
 #define FIRST_USER_OID 16384 /* FirstNormalObjectId: types made by users have OIDs from here */
 
-enum source_state { SOURCE_RUNNING, SOURCE_SUSPENDED, SOURCE_ENDED };
-
 struct key_at { /* in the source's queue, from its read end */
     uint32_t at;
     uint32_t len;
@@ -35,9 +30,8 @@ struct key_at { /* in the source's queue, from its read end */
 };
 
 struct source {
-    enum source_state state;
-    bool paused;
-    int64_t rows;           /* received since it was last executed */
+    bool ended, paused;
+    int64_t rows;           /* received */
     struct buf queue;       /* whole DataRow messages */
     uint32_t head_bytes;    /* length of the first message, if its keys were located; 0: no head */
     uint32_t visible_bytes; /* how much of it the client sees */
@@ -146,20 +140,6 @@ static enum status set_columns(struct merge *m, struct error *error_r)
     m->values = xcalloc(m->n_columns, sizeof(*m->values));
     m->known = true;
     return STATUS_OK;
-}
-
-enum status merge_columns(struct merge *m, uint16_t n, const uint32_t *type_oids, const int16_t *formats,
-                          struct error *error_r)
-{
-    assert(!m->known);
-    m->columns = xcalloc(n, sizeof(*m->columns));
-    m->n_columns = n;
-    for (uint16_t i = 0; i < n; i++) {
-        m->columns[i].type_oid = type_oids[i];
-        m->columns[i].format = formats[i];
-    }
-    m->described = true;
-    return set_columns(m, error_r);
 }
 
 static bool same_column(const struct msg_column *a, const struct msg_column *b)
@@ -328,7 +308,7 @@ enum status merge_row(struct merge *m, unsigned source, const struct frame *f, e
     assert(source < m->o.n_sources);
     struct source *s = &m->sources[source];
     *flow_r = MERGE_READ_ON;
-    if (!m->known || s->state != SOURCE_RUNNING)
+    if (!m->known || s->ended)
         return error_set(error_r, SQLSTATE_PROTOCOL_VIOLATION, "a shard sent a row out of turn");
     s->rows++;
     if (m->failed || limit_reached(m))
@@ -357,29 +337,16 @@ enum status merge_end(struct merge *m, unsigned source, int64_t rows, struct err
 {
     assert(source < m->o.n_sources);
     struct source *s = &m->sources[source];
-    if (s->state == SOURCE_ENDED)
+    if (s->ended)
         return error_set(error_r, SQLSTATE_PROTOCOL_VIOLATION, "a shard ended its rows twice");
     if (rows >= 0 && rows != s->rows)
         return error_set(error_r, SQLSTATE_INTERNAL, "a shard sent %lld rows and counted %lld",
                          (long long)s->rows, (long long)rows);
-    s->state = SOURCE_ENDED;
+    s->ended = true;
     m->ended++;
     if (s->head_bytes == 0)
         m->waiting--;
     return STATUS_OK;
-}
-
-void merge_suspended(struct merge *m, unsigned source)
-{
-    assert(m->sources[source].state == SOURCE_RUNNING);
-    m->sources[source].state = SOURCE_SUSPENDED;
-}
-
-void merge_resumed(struct merge *m, unsigned source)
-{
-    assert(m->sources[source].state == SOURCE_SUSPENDED);
-    m->sources[source].state = SOURCE_RUNNING;
-    m->sources[source].rows = 0;
 }
 
 /* --- output ----------------------------------------------------------------------------------- */
@@ -409,9 +376,9 @@ static enum status advance(struct merge *m, unsigned source, struct shard_set *r
         shard_set_add(resume_r, source);
     }
     if (buf_len(&s->queue) == 0) {
-        if (s->state == SOURCE_ENDED || s->queue.cap > 2 * m->o.queue_bytes)
+        if (s->ended || s->queue.cap > 2 * m->o.queue_bytes)
             buf_free(&s->queue);
-        m->waiting += s->state != SOURCE_ENDED;
+        m->waiting += !s->ended;
         return STATUS_OK;
     }
     struct error error;
@@ -453,7 +420,7 @@ static void drop_queues(struct merge *m, struct shard_set *resume_r)
 {
     for (unsigned i = 0; i < m->o.n_sources; i++) {
         struct source *s = &m->sources[i];
-        if (s->head_bytes && s->state != SOURCE_ENDED)
+        if (s->head_bytes && !s->ended)
             m->waiting++;
         s->head_bytes = 0;
         buf_free(&s->queue);
@@ -464,14 +431,16 @@ static void drop_queues(struct merge *m, struct shard_set *resume_r)
     m->n_heap = 0;
 }
 
-enum merge_progress merge_drain(struct merge *m, struct buf *out, size_t max_bytes, int64_t max_rows,
+static bool all_ended(const struct merge *m)
+{
+    return m->ended == m->o.n_sources;
+}
+
+enum merge_progress merge_drain(struct merge *m, struct buf *out, size_t max_bytes,
                                 struct shard_set *resume_r, struct error *error_r)
 {
     shard_set_clear(resume_r);
-    int64_t most = max_rows < 0 ? INT64_MAX : m->emitted + max_rows;
     while (m->described && !m->failed) {
-        if (m->emitted >= most)
-            return MERGE_ROWS;
         if (limit_reached(m)) {
             drop_queues(m, resume_r);
             return MERGE_DONE;
@@ -480,10 +449,10 @@ enum merge_progress merge_drain(struct merge *m, struct buf *out, size_t max_byt
             return MERGE_FULL;
         int source = next_source(m);
         if (source < 0)
-            return merge_all_ended(m) ? MERGE_DONE : MERGE_STARVED;
+            return all_ended(m) ? MERGE_DONE : MERGE_STARVED;
         take_row(m, (unsigned)source, out, resume_r);
     }
-    if (!m->failed && !merge_all_ended(m))
+    if (!m->failed && !all_ended(m))
         return MERGE_STARVED;
     if (!m->failed) {
         m->failed = true;
@@ -491,24 +460,6 @@ enum merge_progress merge_drain(struct merge *m, struct buf *out, size_t max_byt
     }
     *error_r = m->error;
     return MERGE_FAILED;
-}
-
-void merge_starving(const struct merge *m, struct shard_set *starving_r, struct shard_set *suspended_r)
-{
-    shard_set_clear(starving_r);
-    shard_set_clear(suspended_r);
-    for (unsigned i = 0; i < m->o.n_sources; i++) {
-        if (m->sources[i].state == SOURCE_ENDED || m->sources[i].head_bytes)
-            continue;
-        shard_set_add(starving_r, i);
-        if (m->sources[i].state == SOURCE_SUSPENDED)
-            shard_set_add(suspended_r, i);
-    }
-}
-
-bool merge_all_ended(const struct merge *m)
-{
-    return m->ended == m->o.n_sources;
 }
 
 int64_t merge_rows_emitted(const struct merge *m)

@@ -170,7 +170,7 @@ enum status scatter_drain(struct scatter *s, struct buf *out, size_t max_bytes, 
     if (!s->merge || !s->any_rows)
         return STATUS_OK;
     *done_r = false;
-    switch (merge_drain(s->merge, out, max_bytes, -1, resume_r, error_r)) {
+    switch (merge_drain(s->merge, out, max_bytes, resume_r, error_r)) {
     case MERGE_FAILED:
         return STATUS_ERROR;
     case MERGE_DONE:
@@ -180,7 +180,6 @@ enum status scatter_drain(struct scatter *s, struct buf *out, size_t max_bytes, 
         *full_r = true;
         break;
     case MERGE_STARVED:
-    case MERGE_ROWS:
         break;
     }
     return STATUS_OK;

@@ -75,7 +75,7 @@ static enum status drain(struct merging *t, struct error *e)
     struct shard_set resume;
     t->progress = MERGE_FULL;
     while (t->progress == MERGE_FULL)
-        t->progress = merge_drain(t->m, &t->out, buf_len(&t->out) + 100, -1, &resume, e);
+        t->progress = merge_drain(t->m, &t->out, buf_len(&t->out) + 100, &resume, e);
     return t->progress == MERGE_FAILED ? STATUS_ERROR : STATUS_OK;
 }
 
@@ -159,22 +159,18 @@ static int probe_aggregate(int argc, char **argv)
     }
     struct aggregate *a = aggregate_create(&spec, (unsigned)atoi(argv[2]), atoll(argv[3]), atoll(argv[4]));
     int16_t format = (int16_t)atoi(argv[5]);
-    struct buf out, description;
+    struct buf out;
     struct error e;
     buf_init(&out);
-    buf_init(&description);
     if (each_frame(aggregate_frame, a, &e) != STATUS_OK ||
-        aggregate_build(a, 1, &format, true, &out, &e) != STATUS_OK ||
-        aggregate_describe(a, 1, &format, &description, &e) != STATUS_OK) {
+        aggregate_build(a, 1, &format, true, &out, &e) != STATUS_OK) {
         fail(&e);
     } else {
         print_hex("", buf_slice(&out));
-        print_hex("\n", buf_slice(&description));
         putchar('\n');
     }
     aggregate_destroy(&a);
     buf_free(&out);
-    buf_free(&description);
     return 0;
 }
 

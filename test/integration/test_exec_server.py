@@ -257,18 +257,6 @@ def bind_of(body):
     return formats, values, body[at:]
 
 
-def columns_of(body):
-    (n,) = struct.unpack("!H", body[:2])
-    at, out = 2, []
-    for _ in range(n):
-        end = body.index(b"\0", at)
-        table, number, oid, length, typmod, fmt = struct.unpack("!IhIhih", body[end + 1 : end + 19])
-        assert (table, number) == (0, 0)
-        out.append((body[at:end].decode(), oid, length, typmod, fmt))
-        at = end + 19
-    return out
-
-
 @pytest.mark.parametrize("shard_binary", (False, True), ids=("text", "binary"))
 def test_combined_aggregates_are_the_servers(server, shard_binary):
     aggregates, select, at = [], [], 0
@@ -292,7 +280,7 @@ def test_combined_aggregates_are_the_servers(server, shard_binary):
         queries = ["SELECT %s FROM a WHERE shard = %d" % (", ".join(select), s) for s in range(SHARDS)]
         binary = round_ % 2 == 1
         out = probe(["aggregate", SHARDS, -1, 0, int(binary)] + aggregates, shard_frames(server, queries, shard_binary))
-        assert len(out) == 2, out
+        assert len(out) == 1, out
         sent = dict(messages(bytes.fromhex(out[0])))
         assert list(sent) == [b"P", b"B", b"D", b"E"]
         sql, oids = parse_of(sent[b"P"])
@@ -302,8 +290,6 @@ def test_combined_aggregates_are_the_servers(server, shard_binary):
         columns_wanted, wanted = server.run("SELECT %s FROM a" % whole, binary=binary)
         assert combined == wanted
         assert columns == columns_wanted
-        ((_, described),) = messages(bytes.fromhex(out[1]))
-        assert columns_of(described) == columns_wanted
 
 
 def test_limit_and_offset_of_an_aggregate(server):

@@ -18,6 +18,19 @@ static struct frame next(struct buf *b)
     return f;
 }
 
+static enum status describe(struct aggregate *a, int n, const uint32_t *oids, const int16_t *formats,
+                            struct error *error)
+{
+    const char *names[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+    struct buf b;
+    buf_init(&b);
+    message_row_description(&b, n, names, oids, formats);
+    struct frame f = next(&b);
+    enum status status = aggregate_row_description(a, 0, &f, error);
+    buf_free(&b);
+    return status;
+}
+
 static void give(struct aggregate *a, unsigned source, int n, const char *const *values)
 {
     struct buf b;
@@ -52,11 +65,10 @@ static void query_declares_types_and_passes_values_on(void **state)
     struct buf out;
     struct error error;
     buf_init(&out);
-    assert_int_equal(aggregate_columns(a, 8, oids, formats, &error), STATUS_OK);
+    assert_int_equal(describe(a, 8, oids, formats, &error), STATUS_OK);
     give(a, 1, 8, row1);
-    assert_false(aggregate_complete(a));
+    assert_int_equal(aggregate_build(a, 1, result_formats, true, &out, &error), STATUS_ERROR);
     give(a, 0, 8, row0);
-    assert_true(aggregate_complete(a));
     assert_int_equal(aggregate_build(a, 1, result_formats, true, &out, &error), STATUS_OK);
 
     struct frame f = next(&out);
@@ -101,42 +113,43 @@ static void query_declares_types_and_passes_values_on(void **state)
     buf_free(&out);
 }
 
-static void description_has_the_results_types(void **state)
+static void shards_agree_on_types_and_formats(void **state)
 {
     (void)state;
-    struct merge_aggregate aggregates[] = {{.func = AGG_AVG, .shard_column = 0, .name = "avg"},
-                                           {.func = AGG_SUM, .shard_column = 0, .name = "total"},
-                                           {.func = AGG_AVG, .shard_column = 2, .name = "d"}};
-    struct merge_spec spec = {.aggregates = aggregates, .n_aggregates = 3};
-    const char *names[] = {"sum", "count", "sum", "count"};
-    const uint32_t oids[] = {OID_INT8, OID_INT8, OID_INTERVAL, OID_INT8};
-    const int16_t binary[] = {1, 1, 1, 1}, asked[] = {0, 1, 0};
+    struct merge_aggregate g = {.func = AGG_SUM, .name = "sum"};
+    struct merge_spec spec = {.aggregates = &g, .n_aggregates = 1};
+    const uint32_t int8[] = {OID_INT8}, numeric[] = {OID_NUMERIC};
+    const int16_t text[] = {0}, binary[] = {1};
     struct aggregate *a = aggregate_create(&spec, 2, -1, 0);
-    struct buf b;
     struct error error;
-    struct msg_column columns[4];
-    uint16_t n;
-    buf_init(&b);
-    message_row_description(&b, 4, names, oids, binary);
-    struct frame f = next(&b);
-    assert_int_equal(aggregate_row_description(a, 1, &f, &error), STATUS_OK);
-    assert_int_equal(aggregate_row_description(a, 0, &f, &error), STATUS_OK);
-    buf_clear(&b);
-    assert_int_equal(aggregate_describe(a, 3, asked, &b, &error), STATUS_OK);
-    f = next(&b);
-    assert_int_equal(message_read_row_description(&f, columns, 4, &n, &error), STATUS_OK);
-    assert_int_equal(n, 3);
-    assert_string_equal(columns[1].name, "total");
-    assert_int_equal(columns[0].type_oid, OID_NUMERIC);
-    assert_int_equal(columns[1].type_oid, OID_INT8);
-    assert_int_equal(columns[2].type_oid, OID_INTERVAL);
-    assert_int_equal(columns[0].format, 0);
-    assert_int_equal(columns[1].format, 1);
-    assert_int_equal(columns[0].typmod, -1);
-    assert_int_equal(aggregate_describe(a, 2, asked, &b, &error), STATUS_ERROR);
-    assert_string_equal(error.sqlstate, SQLSTATE_PROTOCOL_VIOLATION);
+    assert_int_equal(describe(a, 1, int8, binary, &error), STATUS_OK);
+    assert_int_equal(describe(a, 1, int8, binary, &error), STATUS_OK);
+    assert_int_equal(describe(a, 1, numeric, binary, &error), STATUS_ERROR);
+    assert_string_equal(error.sqlstate, SQLSTATE_FEATURE_NOT_SUPPORTED);
+    assert_int_equal(describe(a, 1, int8, text, &error), STATUS_ERROR);
     aggregate_destroy(&a);
-    buf_free(&b);
+}
+
+static void result_formats_fit_the_columns(void **state)
+{
+    (void)state;
+    struct merge_aggregate g[] = {
+        {.func = AGG_COUNT, .name = "a"}, {.func = AGG_COUNT, .name = "b"}, {.func = AGG_COUNT, .name = "c"}};
+    struct merge_spec spec = {.aggregates = g, .n_aggregates = 3};
+    const uint32_t int8[] = {OID_INT8};
+    const int16_t asked[] = {0, 1, 0};
+    const char *one = "1";
+    struct aggregate *a = aggregate_create(&spec, 1, -1, 0);
+    struct buf out;
+    struct error error;
+    buf_init(&out);
+    assert_int_equal(describe(a, 1, int8, NULL, &error), STATUS_OK);
+    give(a, 0, 1, &one);
+    assert_int_equal(aggregate_build(a, 2, asked, false, &out, &error), STATUS_ERROR);
+    assert_string_equal(error.sqlstate, SQLSTATE_PROTOCOL_VIOLATION);
+    assert_int_equal(aggregate_build(a, 3, asked, false, &out, &error), STATUS_OK);
+    aggregate_destroy(&a);
+    buf_free(&out);
 }
 
 static enum status try(enum aggregate_func func, const char *collation, uint32_t oid, uint32_t second,
@@ -147,7 +160,7 @@ static enum status try(enum aggregate_func func, const char *collation, uint32_t
     const uint32_t oids[] = {oid, second};
     const int16_t formats[] = {0, 0};
     struct aggregate *a = aggregate_create(&spec, 3, -1, 0);
-    enum status status = aggregate_columns(a, second ? 2 : 1, oids, formats, error);
+    enum status status = describe(a, second ? 2 : 1, oids, formats, error);
     aggregate_destroy(&a);
     return status;
 }
@@ -195,7 +208,7 @@ static void every_shard_sends_one_row(void **state)
     struct frame f = next(&b);
     struct aggregate *a = aggregate_create(&spec, 2, -1, 0);
     assert_int_equal(aggregate_row(a, 0, &f, &error), STATUS_ERROR); /* not described */
-    assert_int_equal(aggregate_columns(a, 1, oids, formats, &error), STATUS_OK);
+    assert_int_equal(describe(a, 1, oids, formats, &error), STATUS_OK);
     assert_int_equal(aggregate_row(a, 0, &f, &error), STATUS_OK);
     assert_int_equal(aggregate_row(a, 0, &f, &error), STATUS_ERROR);
     assert_string_equal(error.sqlstate, SQLSTATE_PROTOCOL_VIOLATION);
@@ -225,7 +238,7 @@ static void limit_zero_has_no_rows_to_combine(void **state)
     struct msg_bind bind;
     buf_init(&out);
     struct aggregate *a = aggregate_create(&spec, 2, 0, 3);
-    assert_int_equal(aggregate_columns(a, 1, oids, formats, &error), STATUS_OK);
+    assert_int_equal(describe(a, 1, oids, formats, &error), STATUS_OK);
     assert_int_equal(aggregate_end(a, 0, &error), STATUS_OK);
     assert_int_equal(aggregate_end(a, 1, &error), STATUS_OK);
     assert_int_equal(aggregate_build(a, 0, NULL, false, &out, &error), STATUS_OK);
@@ -247,7 +260,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(query_declares_types_and_passes_values_on),
-        cmocka_unit_test(description_has_the_results_types),
+        cmocka_unit_test(shards_agree_on_types_and_formats),
+        cmocka_unit_test(result_formats_fit_the_columns),
         cmocka_unit_test(what_cannot_be_combined_exactly_is_refused),
         cmocka_unit_test(every_shard_sends_one_row),
         cmocka_unit_test(limit_zero_has_no_rows_to_combine),

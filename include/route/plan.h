@@ -124,7 +124,6 @@ struct copy_spec {
     uint16_t n_columns;  /* in a row */
     uint16_t key_column; /* 0-based position of the key in a row */
     bool key_force_null, key_force_not_null;
-    bool by_query;  /* COPY (SELECT ...) TO */
     bool replicate; /* reference table: every row goes to every shard */
 };
 
@@ -158,13 +157,9 @@ struct plan {
     enum plan_kind kind;
     /* has, or may have, an effect that COMMIT must keep: anything but provably reading (locks taken count) */
     bool writes;
-    /* surely writes a row or takes a row lock when it has rows: false means coordinator's may_lack_xid */
-    bool assigns_xid;
-    bool cannot_prepare; /* temporary table, LISTEN/NOTIFY, WITH HOLD: its shard must decide */
-    bool sets_config;    /* calls set_config(): a SET that nobody can follow */
-    bool pins_session; /* leaves state in the server session (temp table, LISTEN, PREPARE, WITH HOLD, session
-                          advisory lock): the server stays with this client until it disconnects */
-    bool changes_catalog;      /* DDL: catalog caches are void afterwards */
+    bool cannot_prepare;       /* temporary table, LISTEN/NOTIFY, WITH HOLD: its shard must decide */
+    bool sets_config;          /* calls set_config(): a SET that nobody can follow */
+    bool changes_catalog;      /* DDL: what is known of relations has to be asked anew afterwards */
     enum sql_role defaults_of; /* EFFECT_DEFAULTS */
     const char *defaults_role; /* SQL_ROLE_NAMED */
     uint16_t effects; /* enum effect: what may be left in the session of its server, or be ended there */
@@ -174,8 +169,6 @@ struct plan {
     /* A write to a reference table: locks that put such writes in one order on every shard; by key */
     const struct copies_lock *copies;
     uint32_t n_copies;
-    /* the text holds several statements: the session splits it (sql_split) and plans each */
-    bool multi_statement;
     /* only reference tables: any one shard of `fixed` does; prefer one that is a participant already */
     bool read_any_shard;
     /* Shards. With keys: each execution's keys name them; without: `fixed`. */
@@ -198,7 +191,7 @@ struct plan {
     struct rewrite rewrite;
     const char *name;  /* savepoint, cursor, variable, statement */
     const char *value; /* VERB_SET_PGUNISON; NULL: DEFAULT */
-    bool value_default, local, chain, cursor_hold;
+    bool value_default, local, chain;
     struct transaction_modes modes;
     struct config_call *configs; /* VERB_SET_CONFIG */
     uint32_t n_configs;

@@ -75,8 +75,7 @@ struct router_input {
 };
 enum router_result { ROUTER_OK, ROUTER_NEEDS_CATALOG, ROUTER_ERROR /* syntax error and the like: error_r */ };
 
-/* t has been lexed from one statement (t->several is allowed: gives multi_statement). *plan_r from malloc,
- * for plan_destroy(). */
+/* t has been lexed from one statement (t->several: 42601). *plan_r from malloc, for plan_destroy(). */
 enum router_result router_plan(const struct router_input *in, const struct template *t, struct plan **plan_r,
                                struct error *error_r);
 
@@ -96,11 +95,9 @@ enum status route_resolve(const struct plan *plan, const struct database_def *db
 enum status route_limit_value(const struct key_ref *ref, const struct template *t,
                               const struct route_params *params, int64_t *v_r,
                               struct error *error_r) MUST_CHECK;
-/* The text for one shard of a SPLIT: only its rows. */
+/* The text for one shard of a SPLIT, with its rows alone, piece by piece. */
 void route_split_pieces(const struct plan *plan, const struct template *t, const uint8_t *row_shards,
-                        unsigned shard, const struct text_sink *sink); /* the same, piece by piece */
-void route_render_split(const struct plan *plan, const struct template *t, const uint8_t *row_shards,
-                        unsigned shard, struct buf *out);
+                        unsigned shard, const struct text_sink *sink);
 
 /* EXPLAIN (ROUTE): rows of (step, kind, shards, key, bucket, merge, commit, why); route/explain.c. */
 struct explain_sink {

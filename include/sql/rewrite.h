@@ -42,8 +42,6 @@ bool rewrite_span_fits(const struct template *t, uint32_t from, uint32_t to);
 /* The edited statement, piece by piece: long literals are not copied. */
 void rewrite_pieces(const struct rewrite *r, const struct template *t, const struct text_sink *sink);
 void rewrite_span_pieces(const struct template *t, uint32_t from, uint32_t to, const struct text_sink *sink);
-/* Appends the edited statement. */
-void rewrite_render(const struct rewrite *r, const struct template *t, struct buf *out);
 /* Appends template text [from, to) with its literals put back. */
 void rewrite_render_span(const struct template *t, uint32_t from, uint32_t to, struct buf *out);
 

@@ -71,14 +71,11 @@ struct sql_expr {
 
 struct sql_target {
     const char *name;       /* AS name; INSERT: column; UPDATE: column assigned; NULL: none */
-    bool subfield;          /* INSERT, UPDATE: assigns a part of the column */
     struct sql_expr *value; /* NULL in INSERT's column list */
-    int32_t at;
 };
 
 struct sql_relation {
     const char *schema, *name; /* schema NULL: not qualified */
-    const char *database;      /* NULL: not given */
     const char *alias;         /* NULL: none */
     const char **columns;      /* alias (a, b, ...) */
     uint32_t n_columns;
@@ -155,7 +152,6 @@ struct sql_query {
     struct sql_relation *into; /* SELECT INTO */
     /* SETOP */
     struct sql_query *left, *right;
-    bool union_all;
     /* VALUES */
     struct sql_row *rows;
     uint32_t n_rows;
@@ -234,12 +230,11 @@ struct sql_copy {
     const char *filename; /* NULL: STDIN, STDOUT */
     enum sql_copy_format format;
     const char *delimiter, *quote, *escape, *null_string, *encoding; /* NULL: the default */
-    bool header, freeze;
+    bool header;
     const char **columns; /* NULL: all */
     uint32_t n_columns;
     const char **force_null, **force_not_null; /* COPY FROM, CSV */
     uint32_t n_force_null, n_force_not_null;
-    struct sql_expr *where;
 };
 
 enum sql_role { SQL_ROLE_ALL, SQL_ROLE_NAMED, SQL_ROLE_CURRENT, SQL_ROLE_SESSION };
@@ -247,7 +242,6 @@ enum sql_role { SQL_ROLE_ALL, SQL_ROLE_NAMED, SQL_ROLE_CURRENT, SQL_ROLE_SESSION
 struct sql_statement {
     enum sql_statement_kind kind;
     const char *command; /* "SELECT", "CREATE TABLE", ... */
-    bool several;        /* the text holds more than one statement: only the first is described */
     struct sql_query *query;
     struct sql_statement *inner; /* EXPLAIN, PREPARE, DECLARE of it */
     const char *name;  /* savepoint, variable, cursor, prepared statement, channel; NULL: ALL or none */

@@ -455,14 +455,3 @@ void route_split_pieces(const struct plan *plan, const struct template *t, const
     }
     rewrite_span_pieces(t, split->list_to, (uint32_t)buf_len(&t->text), sink);
 }
-
-static void add_to_buf(void *arg, struct slice bytes)
-{
-    buf_slice_append(arg, bytes);
-}
-
-void route_render_split(const struct plan *plan, const struct template *t, const uint8_t *row_shards,
-                        unsigned shard, struct buf *out)
-{
-    route_split_pieces(plan, t, row_shards, shard, &(struct text_sink){add_to_buf, out});
-}

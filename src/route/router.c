@@ -128,8 +128,7 @@ static void plan_explain(struct router *r, const struct sql_statement *stmt)
                       "EXPLAIN (ROUTE) shows what the proxy does; give the key for one shard's plan.");
     if (!stmt->explain_analyze) {
         r->plan->writes = code_writes(r) || statement_calls_unknown(r); /* planning runs what is immutable */
-        r->plan->assigns_xid = false;
-        r->plan->changes_catalog = r->plan->cannot_prepare = r->plan->pins_session = false;
+        r->plan->changes_catalog = r->plan->cannot_prepare = false;
         r->plan->stores_keys = false;
     }
 }
@@ -141,9 +140,7 @@ static void plan_declare(struct router *r, const struct sql_statement *stmt)
     p->verb = VERB_DECLARE_CURSOR;
     p->command = "DECLARE CURSOR";
     p->name = keep_string(r, stmt->name);
-    p->cursor_hold = stmt->hold;
     p->cannot_prepare |= stmt->hold;
-    p->pins_session |= stmt->hold;
     require_one_shard(r, "DECLARE CURSOR", "Give the key in WHERE, or run the query without a cursor.");
 }
 
@@ -170,7 +167,7 @@ static void plan_prepare(struct router *r)
 {
     if (one_shard_only(r)) {
         plan_home(r);
-        r->plan->writes = r->plan->pins_session = true;
+        r->plan->writes = true;
         return;
     }
     plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED,
@@ -178,11 +175,10 @@ static void plan_prepare(struct router *r)
                 "PREPARE and EXECUTE as SQL statements are not supported");
 }
 
-static void plan_notify(struct router *r, bool listen)
+static void plan_notify(struct router *r)
 {
     plan_home(r);
     r->plan->writes = r->plan->cannot_prepare = true;
-    r->plan->pins_session = listen;
 }
 
 static void plan_code(struct router *r, const struct sql_statement *stmt)
@@ -309,7 +305,7 @@ void plan_statement(struct router *r, const struct sql_statement *stmt)
         return;
     case SQL_STMT_LISTEN:
     case SQL_STMT_NOTIFY:
-        plan_notify(r, stmt->kind == SQL_STMT_LISTEN);
+        plan_notify(r);
         return;
     case SQL_STMT_DO:
         plan_code(r, stmt);
@@ -357,10 +353,8 @@ static enum router_result make_plan(struct router *r, struct error *error_r)
 {
     struct sql_statement *stmt;
     if (r->t->several) {
-        r->plan->multi_statement = true;
-        r->plan->command = "";
-        plan_local(r, VERB_QUERY);
-        return ROUTER_OK;
+        error_set(error_r, SQLSTATE_SYNTAX_ERROR, "the text holds several statements");
+        return ROUTER_ERROR;
     }
     if (sql_parse(r->t, r->arena, &stmt, error_r) != STATUS_OK)
         return ROUTER_ERROR;

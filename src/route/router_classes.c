@@ -187,9 +187,3 @@ const struct eq *eqset_values(struct router *r, struct eqset *set, struct term t
     uint32_t i = term_map_find(&c->members, &t);
     return i == UINT32_MAX ? eqset_values(r, set->base, t) : c->best[root_of(c, i)];
 }
-
-bool eqset_relates(struct router *r, struct eqset *set, struct term a, struct term b)
-{
-    struct term x = eqset_class(r, set, a), y = eqset_class(r, set, b);
-    return same_term(&x, &y);
-}

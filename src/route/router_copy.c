@@ -8,7 +8,6 @@ static void plan_copy_query(struct router *r, const struct sql_statement *stmt)
 {
     struct plan *p = r->plan;
     p->verb = VERB_COPY_OUT;
-    p->copy.by_query = true;
     struct block *b = bind_statement(r, stmt->query);
     if (b)
         plan_query(r, b);
@@ -84,7 +83,7 @@ static void plan_copy_in(struct router *r, const struct sql_statement *stmt, con
 {
     struct plan *p = r->plan;
     p->verb = VERB_COPY_IN;
-    p->writes = p->assigns_xid = p->stores_keys = true;
+    p->writes = p->stores_keys = true;
     if (shard_set_count(&p->fixed) <= 1) {
         plan_single(r, &p->fixed);
         return;

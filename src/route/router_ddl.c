@@ -24,11 +24,11 @@ static void plan_on(struct router *r, const struct sql_statement *stmt, const st
         p->fixed = *shards;
     p->kind = one_shard(shards) ? PLAN_SINGLE : PLAN_BROADCAST;
     p->tag_of_one = !one_shard(shards);
-    p->writes = p->assigns_xid = true;
+    p->writes = true;
     p->changes_catalog = stmt->changes_catalog;
     if (stmt->outside_transaction) {
         p->verb = VERB_PER_SHARD;
-        p->writes = p->assigns_xid = false;
+        p->writes = false;
     }
 }
 
@@ -154,9 +154,9 @@ static const struct table_map *map_to_be(struct router *r, const struct sql_stat
 static void plan_temporary(struct router *r, const struct sql_statement *stmt)
 {
     plan_home(r);
-    r->plan->writes = r->plan->assigns_xid = true;
+    r->plan->writes = true;
     r->plan->changes_catalog = stmt->changes_catalog;
-    r->plan->cannot_prepare = r->plan->pins_session = true;
+    r->plan->cannot_prepare = true;
 }
 
 /* A partition that is not listed goes where its parent is: the catalog gives it that map. */
@@ -259,9 +259,8 @@ void plan_create_as(struct router *r, const struct sql_statement *stmt)
     p->read_any_shard = false;
 facts:
     p->command = stmt->command;
-    p->writes = p->assigns_xid = p->changes_catalog = true;
+    p->writes = p->changes_catalog = true;
     p->cannot_prepare |= relation->temporary;
-    p->pins_session |= relation->temporary;
 }
 
 static void plan_create_view(struct router *r, const struct sql_statement *stmt)
@@ -290,7 +289,7 @@ static void plan_create_view(struct router *r, const struct sql_statement *stmt)
         return;
     }
     plan_on(r, stmt, &shards);
-    r->plan->cannot_prepare = r->plan->pins_session = relation->temporary;
+    r->plan->cannot_prepare = relation->temporary;
 }
 
 /* --- statements on relations ------------------------------------------------------------------ */
@@ -392,7 +391,7 @@ static void plan_tables(struct router *r, const struct sql_statement *stmt)
     plan_on(r, stmt, &shards);
     for (uint32_t i = 0; i < stmt->n_relations; i++)
         if (stmt->relations[i].temporary || (leaves[i]->info && leaves[i]->info->temporary))
-            r->plan->cannot_prepare = r->plan->pins_session = true;
+            r->plan->cannot_prepare = true;
 }
 
 void plan_ddl(struct router *r, const struct sql_statement *stmt)

@@ -140,6 +140,8 @@ static void valid_block(struct router *r, struct block *b)
 
 /* has_valid: env says already what holds for all rows of the node. So the tables of inner joins share one env, and with it
  * its classes. */
+static void flow_block(struct router *r, struct block *b, struct eqset *env);
+
 static void flow_node(struct router *r, struct from_node *node, struct eqset *env, bool has_valid);
 
 static void flow_join(struct router *r, struct from_node *node, struct eqset *env, bool has_valid)
@@ -226,7 +228,7 @@ static void flow_inside(struct router *r, struct block *b, struct eqset *env, bo
     }
 }
 
-void flow_block(struct router *r, struct block *b, struct eqset *env)
+static void flow_block(struct router *r, struct block *b, struct eqset *env)
 {
     flow_inside(r, b, env, false);
 }

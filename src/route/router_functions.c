@@ -61,7 +61,8 @@ enum function_class function_class(const struct sql_expr *call)
     }
 }
 
-bool function_is_aggregate(const struct sql_expr *call)
+/* A built-in one. */
+static bool function_is_aggregate(const struct sql_expr *call)
 {
     return !call->call.over && (builtin_kind(call) == 'a' || call->call.star || call->call.distinct ||
                                 call->call.ordered || call->call.within_group || call->call.filter);
@@ -93,19 +94,12 @@ const char *statement_home_function(const struct router *r)
     return NULL;
 }
 
-static bool locks_session(const char *name)
-{
-    return strcmp(name, "pg_advisory_lock") == 0 || strcmp(name, "pg_advisory_lock_shared") == 0 ||
-           strcmp(name, "pg_try_advisory_lock") == 0 || strcmp(name, "pg_try_advisory_lock_shared") == 0;
-}
-
 bool statement_writes_by_function(const struct router *r, struct plan *plan)
 {
     bool writes = false;
     for (uint32_t i = 0; i < r->n_functions; i++) {
         const struct sql_expr *call = r->functions[i];
         writes |= !function_reads_only(call);
-        plan->pins_session |= locks_session(function_name(call));
         plan->cannot_prepare |= strcmp(function_name(call), "pg_notify") == 0;
         plan->sets_config |= strcmp(function_name(call), "set_config") == 0;
     }

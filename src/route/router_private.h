@@ -271,7 +271,6 @@ struct term eqset_class(struct router *r, struct eqset *set,
                         struct term t); /* the same term for all that are equal */
 const struct eq *eqset_values(struct router *r, struct eqset *set,
                               struct term t); /* the best list that it is in; NULL: none */
-bool eqset_relates(struct router *r, struct eqset *set, struct term a, struct term b);
 /* Terms and their numbers, in the order in which they came. */
 struct term_map {
     struct term *terms;
@@ -282,7 +281,6 @@ uint32_t term_map_find(const struct term_map *m, const struct term *t); /* UINT3
 uint32_t term_map_add(struct router *r, struct term_map *m, const struct term *t);
 
 /* router_flow.c */
-void flow_block(struct router *r, struct block *b, struct eqset *env);
 void flow_statement(struct router *r, struct block *b); /* and its CTEs; then pins */
 
 /* router_scatter.c */
@@ -297,7 +295,6 @@ bool block_reads_keyed(const struct block *b);
 enum function_class { FUNCTION_IMMUTABLE, FUNCTION_STABLE, FUNCTION_VOLATILE, FUNCTION_UNKNOWN };
 enum function_class function_class(const struct sql_expr *call);
 void classify_functions(struct block *b);
-bool function_is_aggregate(const struct sql_expr *call); /* a built-in one */
 bool function_reads_only(const struct sql_expr *call);
 const char *function_name(const struct sql_expr *call);
 bool statement_writes_by_function(const struct router *r, struct plan *plan); /* and what else they do */

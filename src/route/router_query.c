@@ -11,10 +11,9 @@ struct block *bind_statement(struct router *r, const struct sql_query *query)
     plan_attributes(r);
     r->plan->writes =
         statement_writes_by_function(r, r->plan) || r->writes || r->locks_rows || code_writes(r);
-    r->plan->assigns_xid = (r->writes && query->conflict != SQL_CONFLICT_NOTHING) || r->locks_rows;
     for (uint32_t i = 0; i < r->n_leaves; i++)
         if (r->leaves[i]->info && r->leaves[i]->info->temporary)
-            r->plan->cannot_prepare = r->plan->pins_session = true;
+            r->plan->cannot_prepare = true;
     if (plan_obstacles(r))
         return NULL;
     flow_statement(r, b);

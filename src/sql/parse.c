@@ -249,7 +249,6 @@ static enum status convert_result(const struct template *t, struct arena *arena,
 {
     struct convert c = {.arena = arena, .t = t, .stmt = stmt};
     stmt->command = "";
-    stmt->several = tree->n_stmts > 1;
     if (tree->n_stmts > 0)
         convert_statement(&c, tree->stmts[0]->stmt, stmt);
     return STATUS_OK;

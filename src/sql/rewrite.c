@@ -162,8 +162,3 @@ void rewrite_render_span(const struct template *t, uint32_t from, uint32_t to, s
 {
     rewrite_span_pieces(t, from, to, &(struct text_sink){add_to_buf, out});
 }
-
-void rewrite_render(const struct rewrite *r, const struct template *t, struct buf *out)
-{
-    rewrite_pieces(r, t, &(struct text_sink){add_to_buf, out});
-}

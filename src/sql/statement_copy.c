@@ -49,8 +49,6 @@ static void convert_option(struct convert *c, const PgQuery__DefElem *d, struct 
         copy->null_string = option_string(c, d->arg);
     } else if (strcmp(name, "header") == 0) {
         copy->header = option_true(c, d->arg);
-    } else if (strcmp(name, "freeze") == 0) {
-        copy->freeze = option_true(c, d->arg);
     } else if (strcmp(name, "encoding") == 0) {
         copy->encoding = option_string(c, d->arg);
     } else if (strcmp(name, "force_null") == 0) {
@@ -73,7 +71,7 @@ void convert_copy(struct convert *c, const PgQuery__CopyStmt *s, struct sql_stat
     for (size_t i = 0; i < s->n_options; i++)
         if (s->options[i]->node_case == PG_QUERY__NODE__NODE_DEF_ELEM)
             convert_option(c, s->options[i]->def_elem, copy);
-    copy->where = convert_expr(c, s->where_clause);
+    (void)convert_expr(c, s->where_clause); /* for its functions */
     stmt->query = convert_query(c, s->query);
     if (s->relation) {
         stmt->relations = arena_zalloc(c->arena, sizeof(*stmt->relations));

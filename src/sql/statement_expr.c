@@ -24,7 +24,8 @@ const char *convert_string(struct convert *c, const char *s)
     return s && *s ? arena_strdup(c->arena, s) : NULL;
 }
 
-const char *convert_name(struct convert *c, const PgQuery__Node *node)
+/* Of a String node; NULL: it is none. */
+static const char *name_of(struct convert *c, const PgQuery__Node *node)
 {
     if (!node || node->node_case != PG_QUERY__NODE__NODE_STRING)
         return NULL;
@@ -36,7 +37,7 @@ const char **convert_names(struct convert *c, PgQuery__Node **nodes, size_t n, u
     const char **names = arena_alloc(c->arena, (n + 1) * sizeof(*names));
     *n_r = 0;
     for (size_t i = 0; i < n; i++) {
-        const char *name = convert_name(c, nodes[i]);
+        const char *name = name_of(c, nodes[i]);
         if (name)
             names[(*n_r)++] = name;
     }
@@ -250,7 +251,7 @@ static struct sql_expr *convert_bool(struct convert *c, const PgQuery__BoolExpr 
     return e;
 }
 
-void convert_remember_function(struct convert *c, struct sql_expr *call)
+static void remember_function(struct convert *c, struct sql_expr *call)
 {
     struct sql_statement *s = c->stmt;
     s->functions = convert_room(c, s->functions, s->n_functions, &s->cap_functions);
@@ -261,7 +262,7 @@ static struct sql_expr *convert_function(struct convert *c, const PgQuery__FuncC
 {
     struct sql_expr *e = convert_new_expr(c, SQL_EXPR_FUNCTION, f->location);
     e->names = convert_names(c, f->funcname, f->n_funcname, &e->n_names);
-    convert_remember_function(c, e);
+    remember_function(c, e);
     e->call.star = f->agg_star;
     e->call.distinct = f->agg_distinct;
     e->call.ordered = f->n_agg_order > 0;

@@ -28,11 +28,8 @@ struct sql_expr *convert_new_expr(struct convert *c, enum sql_expr_kind kind, in
 struct sql_expr *convert_message(struct convert *c,
                                  const ProtobufCMessage *message); /* OTHER: everything inside */
 const char *convert_string(struct convert *c, const char *s);      /* "" becomes NULL */
-const char *convert_name(struct convert *c,
-                         const PgQuery__Node *node); /* of a String node; NULL: it is none */
 /* The Strings of a list; other nodes are left out. */
 const char **convert_names(struct convert *c, PgQuery__Node **nodes, size_t n, uint32_t *n_r);
-void convert_remember_function(struct convert *c, struct sql_expr *call);
 /* A list that holds n of cap pointers, with room for one more. */
 void *convert_room(struct convert *c, void *list, uint32_t n, uint32_t *cap);
 

@@ -11,7 +11,6 @@ void convert_relation(struct convert *c, const PgQuery__RangeVar *rv, struct sql
     *relation_r = (struct sql_relation){.at = -1};
     if (!rv)
         return;
-    relation_r->database = convert_string(c, rv->catalogname);
     relation_r->schema = convert_string(c, rv->schemaname);
     relation_r->name = arena_strdup(c->arena, rv->relname);
     relation_r->at = rv->location;
@@ -143,13 +142,10 @@ static struct sql_target *convert_targets(struct convert *c, PgQuery__Node **nod
     for (size_t i = 0; i < n; i++) {
         if (nodes[i]->node_case != PG_QUERY__NODE__NODE_RES_TARGET) {
             targets[i].value = convert_expr(c, nodes[i]);
-            targets[i].at = -1;
             continue;
         }
         const PgQuery__ResTarget *r = nodes[i]->res_target;
         targets[i].name = convert_string(c, r->name);
-        targets[i].subfield = r->n_indirection > 0;
-        targets[i].at = r->location;
         /* (a, b) = (...): the source stands in the first of its targets, and is walked once. */
         if (r->val && r->val->node_case == PG_QUERY__NODE__NODE_MULTI_ASSIGN_REF) {
             const PgQuery__MultiAssignRef *m = r->val->multi_assign_ref;
@@ -223,7 +219,6 @@ struct sql_query *convert_select(struct convert *c, const PgQuery__SelectStmt *s
     if (s->op != PG_QUERY__SET_OPERATION__SETOP_NONE &&
         s->op != PG_QUERY__SET_OPERATION__SET_OPERATION_UNDEFINED) {
         q->kind = SQL_SETOP;
-        q->union_all = s->op == PG_QUERY__SET_OPERATION__SETOP_UNION && s->all;
         q->left = convert_select(c, s->larg);
         q->right = convert_select(c, s->rarg);
         q->into = q->left->into;

@@ -2,6 +2,7 @@
 #ifndef ROUTE_FIXTURE_H
 #define ROUTE_FIXTURE_H
 
+#include "../sql/render.h"
 #include "base/arena.h"
 #include "route/hash.h"
 #include "route/router.h"
@@ -259,7 +260,7 @@ static inline const char *rewritten(struct fixture *f)
     if (!f->plan->has_rewrite)
         return NULL;
     buf_init(&out);
-    rewrite_render(&f->plan->rewrite, &f->t, &out);
+    render(&f->plan->rewrite, &f->t, &out);
     snprintf(text, sizeof(text), "%.*s", (int)buf_len(&out), (const char *)buf_head(&out));
     buf_free(&out);
     return text;

@@ -1,5 +1,6 @@
 /* route/router.h: which plan a statement gets. The database and its tables are in route_fixture.h. */
 #include "route_fixture.h"
+#include "sql/effects.h"
 
 struct expectation {
     const char *sql;
@@ -399,16 +400,16 @@ static void keys_of_different_kinds_are_each_hashed_by_their_own_map(void **stat
     assert_string_equal(shards_of(f), "s3");
 }
 
-static void writes_are_told_conservatively(void **state)
+static void writes_and_what_stays_are_found(void **state)
 {
     static const struct {
         const char *sql;
-        bool writes, pins;
+        bool writes, stays; /* stays: the server's session may have something afterwards */
     } cases[] = {
         {"SELECT 1", false, false},
         {"SELECT now(), random(), lower('x'), pg_catalog.upper('y'), count(*) FROM notes", false, false},
-        {"SELECT f(1)", true, false},
-        {"SELECT s.lower('x')", true, false},
+        {"SELECT f(1)", true, true},
+        {"SELECT s.lower('x')", true, true},
         {"SELECT nextval('s')", true, false},
         {"SELECT set_config('a', note, true) FROM notes", true, false},
         {"SELECT pg_advisory_xact_lock(1)", true, false},
@@ -424,26 +425,25 @@ static void writes_are_told_conservatively(void **state)
         {"SELECT * FROM notes FOR UPDATE", true, false},
         {"SELECT * FROM (SELECT * FROM notes FOR SHARE) n", true, false},
         {"WITH d AS (DELETE FROM notes RETURNING 1) SELECT 1", true, false},
-        {"SELECT * FROM notes WHERE f(id)", true, false},
-        {"SELECT * FROM customers ORDER BY f(id)", true, false},
+        {"SELECT * FROM notes WHERE f(id)", true, true},
+        {"SELECT * FROM customers ORDER BY f(id)", true, true},
         {"INSERT INTO notes VALUES (1)", true, false},
         {"EXPLAIN DELETE FROM notes", false, false},
         {"EXPLAIN ANALYZE DELETE FROM notes", true, false},
         {"LISTEN x", true, true},
         {"NOTIFY x", true, false},
         {"CREATE TEMP TABLE t (a int)", true, true},
-        {"LOCK TABLE notes", true, false},
+        {"LOCK TABLE notes", true, true},
         {"SHOW work_mem", false, false},
         {"DECLARE c CURSOR WITH HOLD FOR SELECT 1", false, true},
     };
     struct fixture *f = *state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         const struct plan *p = plan_of(f, cases[i].sql);
-        if (p->writes != cases[i].writes || p->pins_session != cases[i].pins)
-            fail_msg("%s: writes %d, pins %d", cases[i].sql, p->writes, p->pins_session);
+        bool stays = (p->effects & EFFECTS_ASKED & ~EFFECT_VARIABLE) != 0;
+        if (p->writes != cases[i].writes || stays != cases[i].stays)
+            fail_msg("%s: writes %d, effects %x", cases[i].sql, p->writes, p->effects);
     }
-    assert_true(plan_of(f, "SELECT * FROM notes FOR UPDATE")->assigns_xid);
-    assert_false(plan_of(f, "SELECT f(1)")->assigns_xid);
     /* Its server is asked afterwards what is left. */
     assert_int_not_equal(plan_of(f, "SELECT set_config('a', note, true) FROM notes")->effects, 0);
     assert_true(plan_of(f, "NOTIFY x")->cannot_prepare);
@@ -651,13 +651,13 @@ static void rows_of_an_insert_are_split(void **state)
     assert_int_equal(rows[2], rows[0]);
     struct buf out;
     buf_init(&out);
-    route_render_split(f->plan, &f->t, rows, rows[0], &out);
+    route_split_pieces(f->plan, &f->t, rows, rows[0], &(struct text_sink){render_piece, &out});
     buf_u8(&out, 0);
     assert_string_equal((char *)buf_head(&out),
                         "INSERT INTO public.customers (id, name) VALUES (7, f(')', (1))), ('7', (SELECT 'c'))"
                         " ON CONFLICT DO NOTHING RETURNING id");
     buf_clear(&out);
-    route_render_split(f->plan, &f->t, rows, rows[1], &out);
+    route_split_pieces(f->plan, &f->t, rows, rows[1], &(struct text_sink){render_piece, &out});
     buf_u8(&out, 0);
     snprintf(want, sizeof(want),
              "INSERT INTO public.customers (id, name) VALUES (%d, 'b') ON CONFLICT DO NOTHING RETURNING id",
@@ -716,7 +716,6 @@ static void copy_knows_where_the_key_is(void **state)
     assert_false(f->plan->writes);
     assert_int_equal(plan_of(f, "COPY notes FROM '/x'")->verb, VERB_QUERY);
     assert_string_equal(shards_of(f), "s0");
-    assert_true(plan_of(f, "COPY (SELECT * FROM customers) TO STDOUT")->copy.by_query);
 }
 
 static void ddl_goes_where_the_object_is(void **state)
@@ -791,7 +790,7 @@ static void ddl_goes_where_the_object_is(void **state)
         assert_int_equal(plan_of(f, outside[i])->verb, VERB_PER_SHARD);
     assert_true(plan_of(f, "DROP TABLE customers")->changes_catalog);
     assert_true(f->plan->tag_of_one);
-    assert_true(plan_of(f, "CREATE TEMP TABLE t ()")->pins_session);
+    assert_true(plan_of(f, "CREATE TEMP TABLE t ()")->effects & EFFECT_TEMPORARY);
 }
 
 static void wildcard_takes_new_tables_that_have_its_column(void **state)
@@ -915,7 +914,8 @@ static void unknown_relations_are_asked_for_and_errors_reported(void **state)
     f->forgetful = false;
     assert_int_equal(plan_result(f, "SELEC"), ROUTER_ERROR);
     assert_string_equal(f->error.sqlstate, "42601");
-    assert_true(plan_of(f, "SELECT 1; SELECT 2")->multi_statement);
+    assert_int_equal(plan_result(f, "SELECT 1; SELECT 2"), ROUTER_ERROR);
+    assert_string_equal(f->error.sqlstate, "42601");
 }
 
 static void a_database_of_one_shard_refuses_nothing_that_one_server_can_do(void **state)
@@ -966,7 +966,7 @@ int main(void)
         TEST(what_shards_cannot_answer_alone_is_refused),
         TEST(several_keys_are_refused_only_when_they_meet_no_shard),
         TEST(keys_of_different_kinds_are_each_hashed_by_their_own_map),
-        TEST(writes_are_told_conservatively),
+        TEST(writes_and_what_stays_are_found),
         TEST(missing_keys_are_clear_errors),
         TEST(order_by_becomes_a_merge),
         TEST(limits_ask_each_shard_for_enough),

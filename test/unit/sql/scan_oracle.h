@@ -9,7 +9,7 @@
 #ifndef PGUNISON_TEST_SCAN_ORACLE_H
 #define PGUNISON_TEST_SCAN_ORACLE_H
 
-#include "sql/rewrite.h"
+#include "render.h"
 #include "sql/template.h"
 #include <pg_query.h>
 #include <pg_query/pg_query.pb-c.h>
@@ -128,7 +128,7 @@ static inline bool oracle_same_rendering(const char *sql, const struct oracle_to
     struct oracle_tokens got;
     bool same = true;
     buf_init(&out);
-    rewrite_render(&(struct rewrite){0}, t, &out);
+    render(&(struct rewrite){0}, t, &out);
     buf_u8(&out, '\0');
     if (!oracle_scan((const char *)out.data, &got, why_r, size)) {
         buf_free(&out);

@@ -1,5 +1,5 @@
 /* sql/rewrite.h */
-#include "sql/rewrite.h"
+#include "render.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -61,7 +61,7 @@ static void without_edits_the_statement_comes_back(void **state)
 {
     (void)state;
     lex("  SELECT  a, 'it''s' /* c */ FROM t\n WHERE b = -12.5 AND c IN ($$x$$,E'\\'') -- end\n ;");
-    rewrite_render(&(struct rewrite){0}, &t, &out);
+    render(&(struct rewrite){0}, &t, &out);
     assert_string_equal(text(), "SELECT a, 'it''s' FROM t WHERE b = -12.5 AND c IN ($$x$$,E'\\'')");
 }
 
@@ -76,11 +76,11 @@ static void edits_hold_for_every_statement_of_the_template(void **state)
         edit(sql, " LIMIT 10", ""),
     };
     struct rewrite r = {edits, 3};
-    rewrite_render(&r, &t, &out);
+    render(&r, &t, &out);
     assert_string_equal(text(), "SELECT sum(a), count(a) FROM t WHERE true ORDER BY 2");
     lex("SELECT sum(a) FROM t WHERE b = 12345 ORDER\tBY 17 LIMIT 4");
     buf_clear(&out);
-    rewrite_render(&r, &t, &out);
+    render(&r, &t, &out);
     assert_string_equal(text(), "SELECT sum(a), count(a) FROM t WHERE true ORDER BY 17");
 }
 
@@ -94,7 +94,7 @@ static void insertions_stand_at_both_ends_and_next_to_literals(void **state)
                                    {one, 0, slice_str("[")},
                                    {one + 2, 0, slice_str("]")},
                                    {end, 0, slice_str(">")}};
-    rewrite_render(&(struct rewrite){edits, 4}, &t, &out);
+    render(&(struct rewrite){edits, 4}, &t, &out);
     assert_string_equal(text(), "<VALUES ([1],'a')>");
 }
 

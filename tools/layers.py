@@ -6,11 +6,15 @@
 - txn is pure: nothing of the system that does input, output, time or threads;
 - headers do not include each other in a circle, nor do folders.
 
-Ends with "N passed, N failed": files.
+rooms.py adds what holds inside a folder: circles of calls, lengths, users, private words.
+
+Ends with "N passed, N failed": files, and folders.
 """
 import os
 import re
 import sys
+
+import rooms
 
 FLOORS = [["base"], ["wire", "conf", "net", "sql", "txn"], ["route", "backend"], ["exec"], ["session"], ["admin"], ["app"]]
 FLOOR = {layer: n for n, floor in enumerate(FLOORS) for layer in floor}
@@ -148,6 +152,10 @@ def main():
         if found:
             print("circle: " + " -> ".join(found))
             bad += 1
+    for _, problems in rooms.check():
+        for problem in problems:
+            print(problem)
+        good, bad = good + (not problems), bad + bool(problems)
     print("%d passed, %d failed" % (good, bad))
     return 1 if bad or not good else 0
 

@@ -19,10 +19,6 @@ static inline void shard_set_add(struct shard_set *s, unsigned i)
 {
     s->w[i / 64] |= UINT64_C(1) << (i % 64);
 }
-static inline void shard_set_remove(struct shard_set *s, unsigned i)
-{
-    s->w[i / 64] &= ~(UINT64_C(1) << (i % 64));
-}
 static inline bool shard_set_has(const struct shard_set *s, unsigned i)
 {
     return (s->w[i / 64] >> (i % 64)) & 1;

@@ -15,7 +15,6 @@ struct blob;
 /* Takes the memory of b over, which goes on pointing there: bytes may be appended in the room behind its end, and
    nothing else may be done to it. One reference. */
 struct blob *blob_create(struct buf *b);
-struct blob *blob_ref(struct blob *b);
 void blob_unref(struct blob **b);
 /* The blob of this thread in which the bytes lie: a new reference. NULL: none. */
 struct blob *blob_of(const void *data, size_t len);

@@ -84,7 +84,6 @@ struct topology {
     size_t n_databases;
     struct shard_def *shards;
     size_t n_shards;
-    uint64_t generation; /* unique in the process; a plan made under another one is void */
 };
 
 const struct database_def *topology_database(const struct topology *t, const char *name); /* NULL: unknown */

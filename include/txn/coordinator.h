@@ -101,10 +101,8 @@ void coordinator_timer(struct coordinator *c);
 /* The client is gone or cancels: before the decision was sent, the transaction is rolled back; later this
    changes nothing. After start(). */
 void coordinator_cancel(struct coordinator *c);
-/* SQL that the session appends to the last statement's message when may_lack_xid could be true: assigns an
- * xid. */
+/* The end of the message that gives the decider an xid. Models of shards know the message by it. */
 extern const char coordinator_assign_xid_sql[];
-const char *coordinator_txid(const struct coordinator *c);
 /* "preparing", "deciding", … for SHOW TRANSACTIONS */
 const char *coordinator_state_name(const struct coordinator *c);
 unsigned coordinator_decider(const struct coordinator *c); /* index of the participant that decides */

@@ -36,10 +36,8 @@ enum {
     OID_UUID = 2950
 };
 
-/* How text output of dates is to be read: the session's DateStyle and TimeZone, as ParameterStatus reports
- * them. */
+/* How dates are written in text: the session's DateStyle, as ParameterStatus reports it. */
 struct datum_style {
-    enum { DATE_ORDER_MDY, DATE_ORDER_DMY, DATE_ORDER_YMD } date_order;
     bool iso; /* DateStyle begins with ISO; other output styles cannot be merged and are refused */
 };
 void datum_style_parse(const char *date_style, struct datum_style *style_r);

@@ -34,7 +34,7 @@ struct blob *blob_create(struct buf *buf)
     return b;
 }
 
-struct blob *blob_ref(struct blob *b)
+static struct blob *blob_ref(struct blob *b)
 {
     if (b)
         b->refs++;

@@ -133,7 +133,6 @@ static void database_load(struct topology_build *b, const struct section_ref *re
     struct database_build *state = &b->databases[db->index];
     struct database_keys k = {"", "", BUCKETS_DEFAULT, -1, -1, 0, -1, false};
     int lines[N_KEYS] = {0}, line = ref->section->line;
-    state->line = line;
     entries_load(l, ref->section, keys, N_KEYS, NULL, &k, lines);
     if (strcmp(db->name, "pgunison") == 0 || strcmp(db->name, "pgbouncer") == 0)
         load_error(l, line, "database cannot be named \"%s\": that is the console", db->name);

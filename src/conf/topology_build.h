@@ -25,7 +25,6 @@ struct section_ref {
 
 /* What is known of a database only while it is being built; beside topology->databases. */
 struct database_build {
-    int line;
     bool shards_bad;  /* its list of shards is wrong: names that are not in it are not reported again */
     bool buckets_bad; /* its number of buckets is not known */
 };

@@ -11,10 +11,8 @@
 
 void topology_load(const struct load *l, struct topology *topology_r)
 {
-    static atomic_uint_least64_t generations;
     struct topology_build b = {.l = l, .t = topology_r};
     memset(topology_r, 0, sizeof *topology_r);
-    topology_r->generation = atomic_fetch_add(&generations, 1) + 1;
     sections_classify(&b);
     shards_load(&b);
     databases_load(&b);

@@ -56,7 +56,7 @@ void client_accept(struct session_env *env, int fd, const struct peer_address *p
     c->state = CLIENT_STARTUP;
     c->reading = true;
     c->connected_us = c->request_us = loop_now_us(env->loop);
-    c->style = (struct datum_style){.date_order = DATE_ORDER_MDY, .iso = true};
+    c->style = (struct datum_style){.iso = true};
     c->pump = (struct deferred){.run = pump_run, .arg = c};
     buf_init(&c->in);
     buf_init(&c->held);

@@ -33,11 +33,6 @@ uint64_t coordinator_now(const struct coordinator *c)
     return c->ops->now_us(c->port);
 }
 
-const char *coordinator_txid(const struct coordinator *c)
-{
-    return c->txid;
-}
-
 unsigned coordinator_decider(const struct coordinator *c)
 {
     return c->decider;

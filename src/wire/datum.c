@@ -16,12 +16,7 @@ void datum_style_parse(const char *date_style, struct datum_style *style_r)
     const char *comma = strchr(date_style, ',');
     struct slice output =
         datum_trim(slice_of(date_style, comma ? (size_t)(comma - date_style) : strlen(date_style)));
-    struct slice order = datum_trim(comma ? slice_str(comma + 1) : slice_of("", 0));
-
     style_r->iso = datum_is_word(output, "iso");
-    style_r->date_order = datum_is_word(order, "dmy")   ? DATE_ORDER_DMY
-                          : datum_is_word(order, "ymd") ? DATE_ORDER_YMD
-                                                        : DATE_ORDER_MDY;
 }
 
 /* --- the others

@@ -23,7 +23,7 @@ static struct slice copy_of(const uint8_t *data, size_t len)
 
 static void check_order(uint32_t type_oid, int16_t format, struct slice a, struct slice b)
 {
-    const struct datum_style style = {.date_order = DATE_ORDER_MDY, .iso = true};
+    const struct datum_style style = {.iso = true};
     struct error e = {.sqlstate = ""};
     int forth, back, same;
     bool needs_c;

@@ -55,15 +55,6 @@ static void buckets_are_spread_evenly_in_order(void **state)
     config_unref(&c);
 }
 
-static void generations_differ(void **state)
-{
-    (void)state;
-    struct config *a = load_ok(ONE_DATABASE), *b = load_ok(ONE_DATABASE);
-    assert_true(a->topology.generation != b->topology.generation);
-    config_unref(&a);
-    config_unref(&b);
-}
-
 #define BUCKETS(lines)                                                                                       \
     "[database d]\nshards = a b\nbuckets = 16\n[shard a]\nhost = a\n[shard b]\nhost = b\n[buckets "          \
     "d]\n" lines
@@ -209,7 +200,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shards_buckets_and_defaults_are_filled_in),
         cmocka_unit_test(buckets_are_spread_evenly_in_order),
-        cmocka_unit_test(generations_differ),
         cmocka_unit_test(explicit_buckets_cover_all_of_them_once),
         cmocka_unit_test(bucket_numbers_must_exist),
         cmocka_unit_test(headings_are_checked),

@@ -1,13 +1,14 @@
 /*
- * One statement answered by several shards: what each of them says goes in, what the client hears comes out.
+ * One statement answered by several shards: their messages go in, the client's messages come out.
  * Rows are merged (exec/merge.h), ungrouped aggregates combined (exec/aggregate.h), command tags added up.
  * Pure: frames in, bytes out.
  *
  *     scatter_create
  *     scatter_frame       every message of every source but ErrorResponse and ReadyForQuery
  *     scatter_drain       after a batch of them, and when the client can take more
- *     scatter_final       AGGREGATE, when all sources are ready: what one shard is to compute; its answers go
- * to scatter_final_frame scatter_complete    CommandComplete
+ *     scatter_final       AGGREGATE, when all sources are ready: what one shard is to compute
+ *     scatter_final_frame each message of that shard's answer
+ *     scatter_complete    CommandComplete
  */
 #ifndef PGUNISON_EXEC_SCATTER_H
 #define PGUNISON_EXEC_SCATTER_H

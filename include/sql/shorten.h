@@ -1,7 +1,7 @@
 /*
  * A statement whose long literals are replaced by short ones of the same kind, for planning: parsing a text of 200 MB
  * takes several times its size. Template text, number and order of literals stay the same, so everything that a plan
- * says of them holds for the statement; a plan that depends on the value of a changed literal pins it, and is void.
+ * says of them holds for the statement; a plan that depends on the value of a changed literal pins it, and is not used.
  */
 #ifndef PGUNISON_SQL_SHORTEN_H
 #define PGUNISON_SQL_SHORTEN_H

@@ -51,10 +51,10 @@ static bool take_place(struct session_shared *shared, unsigned limit)
     return false;
 }
 
-/* --- a worker's doors -------------------------------------------------------------------------- */
+/* --- a worker's acceptors --------------------------------------------------------------------- */
 
 /* Made and taken apart with the workers. Between workers_start() and the end of its thread it is the worker's own. */
-struct doors {
+struct acceptors {
     struct proxy *proxy;
     struct worker *worker;
     struct acceptor *acceptors[MAX_LISTENERS];
@@ -89,47 +89,47 @@ static void refuse(struct letter *letter, void *receiver)
 
 static void accepted(void *arg, int fd, const struct peer_address *peer)
 {
-    struct doors *d = arg;
-    struct session_env *env = &d->worker->env;
+    struct acceptors *a = arg;
+    struct session_env *env = &a->worker->env;
     const struct settings *s = &env->config->settings;
     if (!peer->is_unix)
         set_keepalive(fd, s);
     if (take_place(env->shared, (unsigned)s->max_client_conn)) {
-        workers_accept(&d->proxy->workers, d->worker, fd, peer);
+        workers_accept(&a->proxy->workers, a->worker, fd, peer);
         return;
     }
     struct surplus *one = xmalloc(sizeof *one);
     *one = (struct surplus){.letter.deliver = refuse, .fd = fd, .peer = *peer};
-    mailbox_post(d->proxy->mailbox, &one->letter);
+    mailbox_post(a->proxy->mailbox, &one->letter);
 }
 
-static void doors_open(struct letter *letter, void *receiver)
+static void acceptors_open(struct letter *letter, void *receiver)
 {
-    struct doors *d = list_entry(letter, struct doors, open);
+    struct acceptors *a = list_entry(letter, struct acceptors, open);
     (void)receiver;
-    for (unsigned i = 0; i < d->n; i++)
-        acceptor_start(d->acceptors[i]);
+    for (unsigned i = 0; i < a->n; i++)
+        acceptor_start(a->acceptors[i]);
 }
 
-static void doors_close(struct letter *letter, void *receiver)
+static void acceptors_close(struct letter *letter, void *receiver)
 {
-    struct doors *d = list_entry(letter, struct doors, close);
+    struct acceptors *a = list_entry(letter, struct acceptors, close);
     (void)receiver;
-    for (unsigned i = 0; i < d->n; i++)
-        acceptor_destroy(&d->acceptors[i]);
-    d->n = 0;
+    for (unsigned i = 0; i < a->n; i++)
+        acceptor_destroy(&a->acceptors[i]);
+    a->n = 0;
 }
 
-static void make_doors(struct proxy *p)
+static void make_acceptors(struct proxy *p)
 {
-    p->doors = xcalloc(p->workers.n, sizeof *p->doors);
+    p->acceptors = xcalloc(p->workers.n, sizeof *p->acceptors);
     for (unsigned i = 0; i < p->workers.n; i++) {
-        struct doors *d = &p->doors[i];
-        *d = (struct doors){.proxy = p, .worker = &p->workers.items[i], .n = p->n_listeners};
-        d->open.deliver = doors_open;
-        d->close.deliver = doors_close;
-        for (unsigned k = 0; k < d->n; k++)
-            d->acceptors[k] = acceptor_create(d->worker->loop, p->listeners[k], accepted, d);
+        struct acceptors *a = &p->acceptors[i];
+        *a = (struct acceptors){.proxy = p, .worker = &p->workers.items[i], .n = p->n_listeners};
+        a->open.deliver = acceptors_open;
+        a->close.deliver = acceptors_close;
+        for (unsigned k = 0; k < a->n; k++)
+            a->acceptors[k] = acceptor_create(a->worker->loop, p->listeners[k], accepted, a);
     }
 }
 
@@ -199,14 +199,14 @@ enum status proxy_listen_unix(struct proxy *p, struct error *error_r)
     if (p->n_listeners == 0)
         return error_set(error_r, SQLSTATE_CONFIG,
                          "nothing to listen on: listen_addr and unix_socket_dir are both empty");
-    make_doors(p);
+    make_acceptors(p);
     return STATUS_OK;
 }
 
 void proxy_accept(struct proxy *p)
 {
     for (unsigned i = 0; i < p->workers.n; i++)
-        mailbox_post(p->workers.items[i].mailbox, &p->doors[i].open);
+        mailbox_post(p->workers.items[i].mailbox, &p->acceptors[i].open);
 }
 
 void proxy_unlisten(struct proxy *p)
@@ -216,6 +216,6 @@ void proxy_unlisten(struct proxy *p)
     for (unsigned i = 0; i < p->n_listeners; i++)
         listener_close(&p->listeners[i]);
     p->n_listeners = 0;
-    for (unsigned i = 0; p->doors && i < p->workers.n; i++)
-        mailbox_post(p->workers.items[i].mailbox, &p->doors[i].close);
+    for (unsigned i = 0; p->acceptors && i < p->workers.n; i++)
+        mailbox_post(p->workers.items[i].mailbox, &p->acceptors[i].close);
 }

@@ -66,7 +66,7 @@ struct checks {
     struct shard_check *shards;
     size_t n;
     struct loop_timer *timer;
-    void (*known)(void *arg); /* once, when every shard has been looked at; NULL: told, or nobody asks */
+    void (*known)(void *arg); /* once, when every shard has been looked at; then NULL */
     void *known_arg;
     char *mismatch; /* what was last logged about databases whose shards differ; NULL: nothing */
 };

@@ -22,7 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static int ready_pipe = -1; /* the child's end; -1: not a daemon, or it has been told */
+static int ready_pipe = -1; /* the child's end; -1: not a daemon, or the parent has its answer */
 
 size_t process_raise_open_files(void)
 {

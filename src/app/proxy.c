@@ -174,7 +174,7 @@ void proxy_destroy(struct proxy *p)
     if (p->control)
         asker_destroy(&p->control);
     workers_destroy(&p->workers);
-    free(p->doors); /* after mailboxes that may hold their letters */
+    free(p->acceptors); /* after mailboxes that may hold their letters */
     refuser_destroy(&p->refuser);
     loop_timer_destroy(&p->look);
     mailbox_destroy(&p->mailbox);

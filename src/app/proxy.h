@@ -21,7 +21,7 @@
  *  any       -> STOPPING    QUIT, SHUTDOWN; a second TERM or INT; nothing is under way any more; out of time
  * [proxy_stop]
  *
- *  DRAINING: no new connections; idle clients are told; what runs may end, for shutdown_wait_timeout.
+ *  DRAINING: no new connections; idle clients are closed with 57P01; what runs may end, for shutdown_wait_timeout.
  *  FINISHING: no new connections, no new transactions (as PAUSE); ends when no client holds a server.
  *  STOPPING: the control loop ends, and with it everything.
  */
@@ -55,7 +55,7 @@ struct proxy {
     struct console_process process;
     struct listener *listeners[MAX_LISTENERS];
     unsigned n_listeners;
-    struct doors *doors; /* accept.c: one for each worker */
+    struct acceptors *acceptors; /* accept.c: one for each worker */
     struct refuser *refuser;
     struct loop_signal *signals[N_SIGNALS];
     struct census census;    /* DRAINING, FINISHING */

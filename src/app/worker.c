@@ -3,7 +3,7 @@
  *
  *     made (main thread) -> running -> stopping -> ended -> taken apart (main thread)
  *
- * Stopping: all clients are told and closed at once; what they leave behind on shards (a ROLLBACK, a commit
+ * Stopping: all clients get 57P01 and are closed at once; what they leave behind on shards (a ROLLBACK, a commit
  * that has been decided) is given until stop_by_us. If it is not through by then, the thread ends all the
  * same: whatever is prepared is finished by any proxy's resolver.
  *

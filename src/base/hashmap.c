@@ -1,6 +1,6 @@
 /*
  * Chained hash map. Buckets are a power of two and double when there is more than one entry a bucket; they
- * shrink when they are told to, so removing during an iteration moves nothing. An entry is one allocation with its key at the
+ * shrink in hashmap_fit() alone, so removing during an iteration moves nothing. An entry is one allocation with its key at the
  * end.
  *
  * Keys may be chosen by clients (statement names, templates), so the hash is keyed with random bits drawn

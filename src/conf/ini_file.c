@@ -1,19 +1,20 @@
 /*
  * Reading an ini file with inih.
  *
- * inih splits a line into name and value. What it does not tell is done here, in the function that feeds it
+ * inih splits a line into name and value. What it does not report is found here, in the function that feeds it
  * lines:
  *
- *   line numbers      inih (as Debian builds it) does not pass them to its handler. The feeder hands over one
- * line at a time and the handler runs before the next one is asked for, so the last line fed is it. long
- * lines        inih cuts them at 199 bytes and reads the rest as another line. Here they are a problem of
- *                     their own, and inih is given an empty line instead.
- *   section names     inih cuts them at 49 bytes and does not report empty sections: taken from the line
- * itself. continuation      inih reports an indented line as a second value of the name before, cut at 49
- * bytes, with its comment still on it. It is told from a repeated name by its indentation, and joined with a
- *                     blank. An indented line that reads like a setting or a section would silently become
- * part of the value above it: that is a problem. rejected lines    inih returns the number of the first one
- * only. A line that is neither blank, comment nor section and for which the handler did not run was rejected.
+ *   line numbers    inih (as Debian builds it) does not pass them to its handler. The feeder hands over one line at a
+ *                   time, and the handler runs before inih asks for the next one, so the last line fed is it.
+ *   long lines      inih cuts them at 199 bytes and reads the rest as another line. Here they are a problem of their
+ *                   own, and inih gets an empty line instead.
+ *   section names   inih cuts them at 49 bytes and does not report empty sections. They are taken from the line itself.
+ *   continuation    inih reports an indented line as a second value of the name before, cut at 49 bytes, with its
+ *                   comment still on it. Its indentation distinguishes it from a repeated name; it is joined with a
+ *                   blank. An indented line that reads like a setting or a section would silently become part of the
+ *                   value above it: that is a problem.
+ *   rejected lines  inih returns the number of the first one only. A line that is neither blank, comment nor section
+ *                   and for which the handler did not run was rejected.
  *
  * Not responsible for: what names and values mean.
  */

@@ -1,7 +1,7 @@
 /*
  * Names: which relation a name means, whose column a column is, and what each condition states.
  *
- * A column that cannot be told for sure is no term, and its conditions say nothing. CTEs are bound anew at
+ * A column whose relation is not certain is no term, and its conditions say nothing. CTEs are bound anew at
  * every reference, as if they were written there, so that each reference may be narrowed by its own
  * surroundings; a CTE that writes is bound once.
  *

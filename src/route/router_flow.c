@@ -6,10 +6,10 @@
  *   place                         what comes down to it
  *   WHERE, FROM a, b              what holds outside, WHERE, and what holds for all rows of a and of b
  *   a JOIN b ON c                 to both: the same, and c
- *   a LEFT JOIN b ON c            to a: the same without c (all rows of a matter); to b: with c, and what
- * holds for a a FULL JOIN b ON c            to both: the same without c subquery in an expression     what
- * holds for the rows around it; it gives nothing back derived table, CTE            what holds outside; it
- * gives back what holds for its output columns
+ *   a LEFT JOIN b ON c            to a: the same without c (all rows of a matter); to b: with c, and what holds for a
+ *   a FULL JOIN b ON c            to both: the same without c
+ *   subquery in an expression     what holds for the rows around it; it gives nothing back
+ *   derived table, CTE            what holds outside; it gives back what holds for its output columns
  *
  * Equalities are strict, so one that stands above an outer join drops the rows that the join has filled with
  * NULLs: removing rows that break it from below the join changes nothing.

@@ -2,10 +2,10 @@
  * LIMIT and OFFSET over several shards: each shard is asked for limit + offset rows, the merge skips and
  * counts.
  *
- *     LIMIT 10 OFFSET 20     ->  LIMIT 10::int8 + 20::int8
- *     OFFSET 20 LIMIT 10     ->  LIMIT 20::int8 + 10::int8
- *     OFFSET $1              ->  OFFSET 0 * $1::int8          (the parameter must stay: its type is known
- * from its use) OFFSET 5 FETCH FIRST 10 ROWS ONLY  ->  LIMIT (10) + (5) (the literals pinned)
+ *     LIMIT 10 OFFSET 20                 ->  LIMIT 10::int8 + 20::int8
+ *     OFFSET 20 LIMIT 10                 ->  LIMIT 20::int8 + 10::int8
+ *     OFFSET $1                          ->  OFFSET 0 * $1::int8   (the parameter stays: its use gives its type)
+ *     OFFSET 5 FETCH FIRST 10 ROWS ONLY  ->  LIMIT (10) + (5)      (the literals are pinned)
  *
  * The edits keep the literals where they are, so one plan serves all pages. A NULL limit is none: NULL + 20
  * is NULL.

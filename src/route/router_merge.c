@@ -215,7 +215,7 @@ static bool may_be_named(struct router *r, const struct sql_expr *e, const char 
     return e->query && e->query->kind != SQL_SELECT;
 }
 
-/* A position, or a bare name of an output column: 1 found, 0 neither, -1 cannot be told. */
+/* A position, or a bare name of an output column: 1 found, 0 neither, -1 not certain. */
 static int find_listed(struct merging *m, const struct sql_expr *e, uint32_t *index_r)
 {
     const struct block *b = m->b;

@@ -2,7 +2,7 @@
  * What a name means: a relation, and where it lives; a column, and whose it is; the name that a select list's
  * entry gets.
  *
- * A name that cannot be told for sure is told as unknown. Scopes are searched outward, as the server does.
+ * A name whose meaning is not certain counts as unknown. Scopes are searched outward, as the server does.
  */
 #include "router_private.h"
 

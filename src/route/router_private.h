@@ -1,10 +1,11 @@
 /*
  * Inside the router (src/route/router*.c). One router_plan() call, in this order:
  *
- *   bind     (router_bind.c)   names to relations: blocks, leaves, terms, and the equalities that each WHERE
- * and ON states flow     (router_flow.c)   which equalities hold for the rows of each leaf that can matter;
- * the keys that pin it scatter  (router_scatter.c) whether each shard can compute its part of a block alone
- *   decide   (router.c, router_query.c, router_write.c, router_ddl.c, ...) the plan
+ *   bind     router_bind.c     names to relations: blocks, leaves, terms, and the equalities that each WHERE and ON
+ *                              states
+ *   flow     router_flow.c     which equalities hold for the rows of each leaf that can matter; the keys that pin it
+ *   scatter  router_scatter.c  whether each shard can compute its part of a block alone
+ *   decide   router.c, router_query.c, router_write.c, router_ddl.c and others: the plan
  *
  * A leaf is one occurrence of a relation. A term is a column of a leaf (or of a derived table whose columns
  * are not simply those of a leaf). Equalities are strict: they are true only if both sides are not NULL.
@@ -126,7 +127,7 @@ struct scope {
     uint32_t n_nodes, cap_nodes;
     struct merged_column *merged;
     const struct merged_column *merged_end; /* where the list ends for this scope */
-    bool opaque; /* bare names cannot be told: NATURAL RIGHT JOIN of unknown columns and the like */
+    bool opaque; /* bare names are not certain: NATURAL RIGHT JOIN of unknown columns and the like */
     struct callers *callers; /* shared by the scopes of a block's joins; NULL: none yet */
     uint32_t first;          /* the number among the block's nodes of this scope's first one */
     struct name_memo *memo;

@@ -1,5 +1,5 @@
 /*
- * The door to libpg_query: texts go in, plain C structures come out.
+ * The only file that calls the parser of libpg_query: texts go in, plain C structures come out.
  *
  * libpg_query keeps its state in thread-local variables, so threads may parse at the same time. Its parser,
  * and the walkers over its trees here and in src/route, recurse with the depth of the tree, and libpg_query

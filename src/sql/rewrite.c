@@ -1,9 +1,11 @@
 /*
  * Rendering a statement from template text, edits and literals.
  *
- *     statement   SELECT  a, 42 FROM t        literals keep both offsets, so between two of them only white
- * space template    SELECT a, #k FROM t         and comments make a difference: offsets are found by walking
- * that gap
+ *     statement   SELECT  a, 42 FROM t
+ *     template    SELECT a, #k FROM t
+ *
+ * Each literal knows its offset in both. Between two literals only white space and comments make a difference, so an
+ * offset is found by walking from the literal before it.
  *
  * Rendered text has the same tokens as the statement: a blank stands wherever there was white space or a
  * comment.

@@ -6,15 +6,15 @@
  *
  * Invariants:
  *   - the decision is sent once, on the decider's own connection, and only when every other member said that
- * it is prepared;
+ *     it is prepared;
  *   - the decider has its xid before the first PREPARE is sent, so that a fence is always younger than it;
  *   - before the decision was sent, the transaction is rolled back whatever happened to replies: nobody else
- * can commit it;
- *   - after it was sent, only the decider's own word or the decision table tells the outcome, and "aborted"
- * in the table counts only together with a prepared member that this coordinator itself rolled back;
+ *     can commit it;
+ *   - after it was sent, the outcome is what the decider answers or what the decision table says, and "aborted" in
+ *     the table counts only together with a prepared member that this coordinator itself rolled back;
  *   - nothing is allocated after coordinator_create().
  *
- * Not responsible for: what it leaves behind (recovery.c), readers, the gate, and telling the client.
+ * Not responsible for: what it leaves behind (recovery.c), readers, the gate, and the answer to the client.
  */
 #include "coordinator_private.h"
 

@@ -33,7 +33,7 @@ enum sweep_column {
  * Rows (SWEEP_COLUMNS, all text and never NULL):
  *   'p', gid, its xid (32 bits), a recent xid8, '', age: every prepared transaction of this cluster in this database;
  *   'd', txid, outcome, proof in hex or '', shards, age: rows that this shard decided and that are older than every
- * open transaction here.
+ *        open transaction here.
  */
 void decision_sweep_sql(struct buf *b, const struct sweep_query *q);
 /* The whole of a 32-bit transaction id that was in use lately. 0: not to be understood. */

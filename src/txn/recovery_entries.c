@@ -3,8 +3,8 @@
  *
  *   1. A shard lists a gid. From here on that text, never one put together from parts, names the transaction.
  *   2. If it is due, and no coordinator of this process is at work on it, its decider is asked, once for all
- * its participants, and together with others that wait for the same decider. Asking is fencing: either a
- * decision stands there, or "aborted" stands there from now on.
+ *      its participants, and together with others that wait for the same decider. Asking is fencing: either a
+ *      decision stands there, or "aborted" stands there from now on.
  *   3. The answer is carried out on each participant that listed it.
  *
  * A coordinator registers before it prepares anything; so one that owns() does not know, after the gid was

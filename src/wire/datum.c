@@ -19,8 +19,7 @@ void datum_style_parse(const char *date_style, struct datum_style *style_r)
     style_r->iso = datum_is_word(output, "iso");
 }
 
-/* --- the others
- * ---------------------------------------------------------------------------------------------- */
+/* --- the others ------------------------------------------------------------------------------- */
 
 /* As memcmp(), then the shorter one first. */
 static int compare_bytes(struct slice a, struct slice b)

@@ -3,9 +3,9 @@
  *
  *     merge SOURCES LIMIT OFFSET HIDDEN [column,descending,nulls_first,c_collated]...
  *     aggregate SOURCES LIMIT OFFSET RESULT_FORMAT [func,column,name,collation]...
- *         in: "source hex", messages of that source (T, D, C); out: hex of the messages that came out, for
- * aggregate and of its own RowDescription split FORMAT DELIMITER QUOTE ESCAPE NULL HEADER COLUMNS KEY
- * FORCE_NULL FORCE_NOT_NULL MARKER in: hex of each chunk; out: "all hex" and "row key hex" ("-": NULL)
+ *         in: "source hex", messages of that source (T, D, C); out: hex of the messages that came out
+ *     split FORMAT DELIMITER QUOTE ESCAPE NULL HEADER COLUMNS KEY FORCE_NULL FORCE_NOT_NULL MARKER
+ *         in: hex of each chunk; out: "all hex" and "row key hex" ("-": NULL)
  *
  * Errors: "error SQLSTATE message".
  */

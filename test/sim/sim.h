@@ -3,11 +3,12 @@
  * demand. The code under test is src/txn as it is; everything else is one thread and one queue of events, so
  * a run is a function of its plan or seed.
  *
- *   model.c   shards: what PostgreSQL does with the statements src/txn sends (prepared transactions, the
- * decision table with its unique index, xids and snapshots, implicit transactions, locks, sessions that
- * outlive their client) world.c   events, connections, faults, and the checks proxy.c   proxies: a resolver
- * each, and the coordinators of their clients, behind the ports of src/txn main.c    which runs to make:
- * every single fault and every pair, then random schedules
+ *   model.c   shards: what PostgreSQL does with the statements src/txn sends (prepared transactions, the decision
+ *             table with its unique index, xids and snapshots, implicit transactions, locks, sessions that outlive
+ *             their client)
+ *   world.c   events, connections, faults, and the checks
+ *   proxy.c   proxies: a resolver each, and the coordinators of their clients, behind the ports of src/txn
+ *   main.c    which runs to make: every single fault and every pair, then random schedules
  *
  * Checked after every step: no transaction has one part committed and another rolled back; no answer is
  * contradicted; no decision row or fence goes too early; connections come back idle. At the end, once faults

@@ -4,7 +4,8 @@
  *  - a text that the scanner accepts is accepted, with the same literals at the same places;
  *  - what the scanner calls unterminated fails with the same words;
  *  - the statement rendered from its template has the scanner's tokens, and each token's offset maps to that
- * token. The lexer stops at the first semicolon outside of parentheses; so does the comparison.
+ *    token.
+ * The lexer stops at the first semicolon outside of parentheses; so does the comparison.
  */
 #ifndef PGUNISON_TEST_SCAN_ORACLE_H
 #define PGUNISON_TEST_SCAN_ORACLE_H

@@ -3,6 +3,7 @@
 - no circle of more than three .c files that call each other;
 - no function of more than 80 lines;
 - every function that a header declares has a user: in another file than its own, or in its own file and in tests;
+- every setting that is not marked NOT_YET has a reader;
 - no private words in comments, identifiers and READMEs (house style, "Leave this").
 
 What is allowed beyond that stands in the tables below. It may shrink, and not grow.
@@ -162,6 +163,19 @@ def check_users():
         yield "tools/rooms.py: %s() needs no exception" % name
 
 
+def check_settings():
+    """Settings that are said to have an effect, and whose fields nobody reads."""
+    table = read("src/conf/settings.c")
+    rows = re.findall(r"^    \w+\((?:[A-Z]+, )?(\w+),.*?\b(LIVE|RESTART|NOT_YET)\b", table[table.index("table[] = {") :], re.S | re.M)
+    text = "\n".join(c_source.code(read(p)) for p in glob.glob("src/*/*.[ch]") if not p.startswith("src/conf/settings"))
+    read_fields = set(re.findall(r"(?:->|\.)(\w+)", text))
+    if len(rows) < 80:
+        yield "tools/rooms.py: found %d settings only" % len(rows)
+    for name, flag in rows:
+        if flag != "NOT_YET" and not read_fields & {name, name + "_us"}:
+            yield "src/conf/settings.c: nobody reads %s: NOT_YET" % name
+
+
 # --- words ---------------------------------------------------------------------------------------------------
 
 
@@ -222,5 +236,6 @@ def check():
     """(what was checked, its problems)"""
     yield "self", list(check_self())
     yield "users", list(check_users())
+    yield "settings", list(check_settings())
     for folder in folders():
         yield "src/" + folder, [p for f in (check_circles, check_lengths, check_words) for p in f(folder)]

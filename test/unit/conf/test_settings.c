@@ -145,6 +145,11 @@ static void settings_without_effect_are_noted_when_they_are_changed(void **state
     one_note(SET("gather_max_rows = 5"), 8, "no effect yet");
     one_note(SET("gather_max_bytes = 1GB"), 8, "no effect yet");
     one_note(SET("http_listen ="), 8, "no effect yet");
+    one_note(SET("server_fast_close = 1"), 8, "no effect yet");
+    one_note(SET("server_tls_ciphers = HIGH"), 8, "no effect yet");
+    one_note(SET("cancel_wait_timeout = 5"), 8, "no effect yet");
+    one_note(SET("dns_max_ttl = 5"), 8, "no effect yet");
+    one_note(SET("application_name_add_host = 1"), 8, "no effect yet");
     one_note(SET("auth_user = x"), 8, "no effect yet");
     one_note(SET("auth_query = x"), 8, "no effect yet");
     one_note(SET("auth_dbname = x"), 8, "no effect yet");

@@ -47,8 +47,8 @@ static inline int shard_set_single(const struct shard_set *s)
     uint64_t w = s->w[0];
     return (s->w[1] | s->w[2] | s->w[3]) == 0 && w != 0 && (w & (w - 1)) == 0 ? __builtin_ctzll(w) : -1;
 }
-/* The lowest member that is >= from, or -1. for (int i = shard_set_next(&s, 0); i >= 0; i =
- * shard_set_next(&s, i + 1)) */
+/* The lowest member that is >= from, or -1:
+ * for (int i = shard_set_next(&s, 0); i >= 0; i = shard_set_next(&s, i + 1)) */
 static inline int shard_set_next(const struct shard_set *s, int from)
 {
     for (int i = from / 64; from < SHARD_SET_MAX && i < 4; i++) {

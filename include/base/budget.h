@@ -1,9 +1,9 @@
 /*
- * What a process takes of memory, by what for, and which of its threads has the largest taker.
+ * How much memory the process takes, and for what; and which worker has the client that takes most.
  *
- * Each owner (a worker) measures its own and sets its share; the difference goes to the sums, which any thread reads.
- * All is relaxed: every number stands for itself, and a decision that was taken a moment too early or too late is
- * taken again at the next look.
+ * Each owner (a worker) measures its own memory and sets its share; the difference goes to the sums, which any thread
+ * reads. All accesses are relaxed: every number stands for itself, and a decision that was taken a moment too early or
+ * too late is taken again at the next look.
  *
  * Not responsible for: measuring, limits, what is done about them.
  */
@@ -27,8 +27,8 @@ enum budget_part {
 
 struct budget {
     atomic_size_t parts[BUDGET_PARTS];
-    atomic_size_t largest[BUDGET_OWNERS]; /* the most that one taker of this owner has */
-    atomic_size_t leaving;                /* of the parts: what goes without anybody's doing more */
+    atomic_size_t largest[BUDGET_OWNERS]; /* what the owner's largest client takes */
+    atomic_size_t leaving;                /* of the parts: memory that is on its way to be freed */
 };
 
 struct budget_share { /* its owner's thread */
@@ -43,7 +43,7 @@ size_t budget_used(struct budget *b, enum budget_part part);
 size_t budget_total(struct budget *b);
 size_t budget_total_without(struct budget *b, enum budget_part part);
 size_t budget_leaving(struct budget *b);
-size_t budget_largest(struct budget *b); /* of all owners' takers */
+size_t budget_largest(struct budget *b); /* of all owners */
 /* owner: below BUDGET_OWNERS, one share each */
 void budget_share_init(struct budget_share *s, struct budget *b, unsigned owner);
 /* Returns how much less it is than before; 0: as much, or more. */

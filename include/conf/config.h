@@ -18,7 +18,7 @@ struct config {
     atomic_uint refs;
     void *memory;
     struct config
-        *base; /* of config_with(): a reference to whose topology and users these are; NULL otherwise */
+        *base; /* made by config_with(): a reference to the owner of topology and users; else NULL */
 };
 
 enum problem_level { PROBLEM_ERROR, PROBLEM_NOTE };
@@ -38,8 +38,8 @@ void problems_free(struct problems *p);
    error. The caller owns one reference. */
 struct config *config_load(const char *path, struct problems *problems_r);
 /* The same configuration but for one setting of [pgunison], as if the file said so; the files are not read
-   again. NULL: it cannot be (problems_r, whose items name no line, says why), or it is a setting that takes
-   effect at the next start only. */
+   again. NULL: the value is wrong, or the setting takes effect at the next start only; problems_r says why, without
+   lines. */
 struct config *config_with(struct config *base, const char *name, const char *value,
                            struct problems *problems_r);
 struct config *config_ref(struct config *c);

@@ -77,7 +77,6 @@ struct settings {
     bool application_name_add_host;
 };
 
-/* The value of a setting as `SHOW CONFIG` and the ini file write it; NULL: no such setting. */
 struct setting_info {
     const char *name, *default_value, *explanation;
     bool not_yet;   /* accepted, has no effect yet: --check-config names it when it is set to other than its
@@ -86,6 +85,7 @@ struct setting_info {
 };
 size_t settings_count(void);
 const struct setting_info *settings_info(size_t i);
-void settings_value(const struct settings *s, size_t i, struct buf *text_r);
+/* Appends the value of setting i as SHOW CONFIG and the ini file write it. */
+void settings_value(const struct settings *s, size_t i, struct buf *text);
 
 #endif

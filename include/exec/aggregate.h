@@ -44,9 +44,9 @@ enum status aggregate_row(struct aggregate *a, unsigned source, const struct fra
 /* A source's CommandComplete. Without a row before it is an error, unless the limit is 0. */
 enum status aggregate_end(struct aggregate *a, unsigned source, struct error *error_r) MUST_CHECK;
 
-/* When every source has ended. Appends Parse, Bind and Execute of the combining query to out, no Sync, and with `describe` a Describe of
-   the portal before the Execute (its RowDescription is what a simple query's client expects). The unnamed
-   statement and portal are used. Result formats as in the client's Bind: 0: all text; 1: one for all; else
+/* When every source has ended. Appends Parse, Bind and Execute of the combining query to out, without Sync, and with
+   `describe` a Describe of the portal before the Execute (its RowDescription is what a simple query's client
+   expects). The unnamed statement and portal are used. Result formats as in the client's Bind: 0: all text; 1: one for all; else
    one each (08P01 if that is not n_aggregates). */
 enum status aggregate_build(const struct aggregate *a, uint16_t n_result_formats,
                             const int16_t *result_formats, bool describe, struct buf *out,

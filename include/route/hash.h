@@ -10,7 +10,7 @@
 #include "base/slice.h"
 
 /* The key types that can be hashed: int2, int4, int8, oid, text, varchar, bpchar, uuid, bytea, date,
-   timestamp, timestamptz, bool, name? hash_family: types that hash equal values alike are one family; tables
+   timestamp, timestamptz, bool. Types that hash equal values alike are one family; tables
    of one family are colocated. 0: not hashable here. */
 enum hash_family {
     HASH_NONE,

@@ -22,9 +22,9 @@ enum plan_verb {
     VERB_COMMIT,   /* COMMIT, END; plan->chain */
     VERB_ROLLBACK, /* ROLLBACK, ABORT; plan->chain */
     VERB_PREPARE_TRANSACTION, /* of the client's own, with client_two_phase */
-    VERB_SAVEPOINT,
+    VERB_SAVEPOINT,           /* plan->name, folded; so in the next two */
     VERB_RELEASE,
-    VERB_ROLLBACK_TO,     /* plan->name, folded */
+    VERB_ROLLBACK_TO,
     VERB_SET_TRANSACTION, /* SET TRANSACTION, plan->modes; the client's text runs on every participant and is
                              replayed for later ones */
     VERB_SET, /* SET name = ..., not LOCAL: plan->name (folded), plan->value_default when SET .. TO DEFAULT or
@@ -36,17 +36,17 @@ enum plan_verb {
     VERB_SET_CONFIG,   /* SELECT set_config(...), ... alone, with values that are known: plan->configs */
     VERB_SET_PGUNISON, /* SET [LOCAL] pgunison.name = plan->value: routing by hand; plan->local */
     VERB_DECLARE_CURSOR,
-    VERB_FETCH,
-    VERB_CLOSE_CURSOR,  /* FETCH, MOVE; plan->name; CLOSE ALL: name NULL */
-    VERB_DEALLOCATE,    /* plan->name, NULL: ALL: protocol-level statements of this client */
-    VERB_EXPLAIN_ROUTE, /* EXPLAIN (ROUTE) stmt: plan->inner is stmt's text span */
+    VERB_FETCH,         /* FETCH, MOVE: plan->name */
+    VERB_CLOSE_CURSOR,  /* plan->name; NULL: CLOSE ALL */
+    VERB_DEALLOCATE,    /* plan->name; NULL: ALL. Statements that this client prepared by the protocol */
+    VERB_EXPLAIN_ROUTE, /* EXPLAIN (ROUTE) statement: plan->inner_from and inner_to are its span */
     VERB_PER_SHARD      /* cannot run in a transaction block: VACUUM, CREATE INDEX CONCURRENTLY, ...: plain
                            autocommit on each shard in turn */
 };
 
 enum plan_kind {
     PLAN_LOCAL,     /* no shard needed (BEGIN and so on) */
-    PLAN_SINGLE,    /* always exactly one shard: sent as it came */
+    PLAN_SINGLE,    /* exactly one shard, by keys or `fixed`: the text is sent as it came */
     PLAN_SCATTER,   /* reads several shards: plan->merge */
     PLAN_BROADCAST, /* runs the same text on several shards: counts are summed unless tag_of_one */
     PLAN_SPLIT,     /* INSERT ... VALUES with rows for several shards: plan->split */
@@ -152,8 +152,7 @@ struct copies_lock { /* of one reference table */
 
 struct plan {
     enum plan_verb verb;
-    /* when the keys of one execution leave one shard only, SINGLE is done whatever kind says (never for
-     * REFUSE) */
+    /* When the keys of one execution leave one shard only, it runs as SINGLE whatever kind says (but not REFUSE). */
     enum plan_kind kind;
     /* has, or may have, an effect that COMMIT must keep: anything but provably reading (locks taken count) */
     bool writes;

@@ -19,8 +19,7 @@ struct frame {
 
 enum frame_result {
     FRAME_OK,      /* *frame_r is whole */
-    FRAME_PARTIAL, /* more bytes are needed: *need_r says how many in all, from the beginning of this message
-                    */
+    FRAME_PARTIAL, /* more bytes are needed: *need_r says how many in all, from the message's first one */
     FRAME_BAD      /* the length cannot be (below 4 or above max_len) */
 };
 
@@ -33,7 +32,7 @@ enum frame_result {
  * not judged here (see message.h), nor whether the type exists.
  *
  * Looks at the message that begins at bytes.data[0]. max_len bounds the length word. FRAME_OK sets *frame_r;
- * FRAME_PARTIAL sets *need_r and, with at least the header there, frame_r->type. Here, as it is called for each message.
+ * FRAME_PARTIAL sets *need_r and, with at least the header there, frame_r->type. Inline, because it runs for each message.
  */
 static inline enum frame_result frame_next(struct slice bytes, uint32_t max_len, struct frame *frame_r,
                                            size_t *need_r)

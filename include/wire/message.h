@@ -157,8 +157,7 @@ struct msg_column { /* one column of a RowDescription */
     int16_t column_no, type_len, format;
     int32_t typmod;
 };
-/* Calls once per column through an iterator: n_r columns; columns_r has room for cap; too many is an error.
- */
+/* n_r columns; columns_r has room for cap of them, and more are an error. */
 enum status message_read_row_description(const struct frame *f, struct msg_column *columns_r, uint16_t cap,
                                          uint16_t *n_r, struct error *error_r) MUST_CHECK;
 void message_row_description_columns(struct buf *b, uint16_t n, const struct msg_column *columns);

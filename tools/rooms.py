@@ -44,7 +44,6 @@ NO_USER = {
     "msg_bind_result_format",
     "source_register_anew",
     "stream_fd",
-    "template_shrink",
     "tls_peer_common_name",
     "txn_begin",
     "vars_follow",

@@ -448,11 +448,21 @@ static void trim(struct session_env *env, uint64_t now)
 #endif
 }
 
+/* Between dispatches nobody's text is in the scratch template. A long one's parse has left free pages in the heap, too. */
+static void forget_text(struct session_env *env)
+{
+    struct template *t = &env->scratch_template;
+    size_t before = template_bytes(t);
+    template_shrink(t);
+    env->memory.peak += before - template_bytes(t);
+}
+
 void memory_look(struct session_env *env)
 {
     struct budget *b = &env->shared->budget;
     uint64_t now = loop_now_us(env->loop);
     env->memory.looked_us = now;
+    forget_text(env);
     struct client *most = look_at_clients(env);
     statement_registry_trim(pool_manager_statements(env->pools),
                             (size_t)env->config->settings.plan_cache_bytes / REGISTRY_DERIVED);

@@ -123,6 +123,17 @@ def test_a_large_text_costs_little_more_than_itself(proxy, way, where, size=24 *
         assert s.one("SELECT n FROM docs WHERE id = 1") == size
 
 
+def test_a_text_of_many_literals_is_forgotten(proxy, literals=1_000_000):
+    """The worker lexes the texts of simple queries into one place, which keeps no more than short ones need."""
+    with proxy.wire() as w:
+        w.socket.settimeout(120)
+        done(w.ask(h.query("SELECT 1")))
+        before = status(proxy, "VmRSS")
+        answer = w.ask(h.query("SELEC 1" + ",1" * literals))
+        assert [m[0] for m in answer] == ["E", "Z"]
+        given_back(proxy, before)
+
+
 @pytest.mark.parametrize("size", [24 * MB, 200 * MB])
 @pytest.mark.parametrize("chunk", [0, 60_000])
 @pytest.mark.parametrize("table", ["docs", "plain"])

@@ -51,7 +51,7 @@ all: $(BUILD)/pgunison ## build build/pgunison (release, -O2 -g)
 .PHONY: help
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { sub(/:.*/, "", $$1); printf "  make %-18s %s\n", $$1, $$2 }' \
-	    $(firstword $(MAKEFILE_LIST)) $(wildcard test/sim/rules.mk)
+	    $(firstword $(MAKEFILE_LIST)) $(wildcard test/*/rules.mk)
 
 define LAYER_RULES
 $(call lib,$(1)): $(call objs,$(1))
@@ -131,6 +131,7 @@ check-unit: $(or $(UNIT),$(UNIT_BINS)) ## unit tests; UNIT="build/unit/wire/test
 
 # The simulator of the commit protocol brings its own rules, check-sim among them.
 -include test/sim/rules.mk
+-include test/conversation/rules.mk
 
 # What integration tests run beside the proxy: test/integration/<name>.c.
 PROBES := $(patsubst test/integration/%.c,$(BUILD)/integration/%,$(wildcard test/integration/*.c))

@@ -65,7 +65,6 @@ void pool_discard(struct server *s);
 /* Runs server_reset_query (session pooling, pinned state), then releases. Takes the server over. */
 void pool_reset_and_release(struct server *s);
 
-const struct shard_def *pool_shard(const struct server_pool *p); /* while it has connections */
 /* A connection that is idle in the pool was lost: server.idle_lost. */
 void pool_server_lost(struct server *s, const struct error *why);
 

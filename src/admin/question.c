@@ -12,12 +12,12 @@
 #include <stdlib.h>
 
 static void post(struct question *q, struct mailbox *to,
-                 void (*deliver)(struct letter *letter, void *receiver))
+                 void (*deliver)(struct mail *mail, void *receiver))
 {
     if (atomic_load(&q->admin->closed))
         return;
-    q->letter.deliver = deliver;
-    mailbox_post(to, &q->letter);
+    q->mail.deliver = deliver;
+    mailbox_post(to, &q->mail);
 }
 
 static struct mailbox *home_mailbox(const struct question *q)
@@ -25,23 +25,23 @@ static struct mailbox *home_mailbox(const struct question *q)
     return q->admin->workers[q->home].mailbox;
 }
 
-static struct question *question_of(struct letter *letter)
+static struct question *question_of(struct mail *mail)
 {
-    struct question *q = list_entry(letter, struct question, letter);
+    struct question *q = list_entry(mail, struct question, mail);
     return atomic_load(&q->admin->closed) ? NULL : q;
 }
 
-static void next_deliver(struct letter *letter, void *receiver)
+static void next_deliver(struct mail *mail, void *receiver)
 {
-    struct question *q = question_of(letter);
+    struct question *q = question_of(mail);
     (void)receiver;
     if (q)
         q->next(q);
 }
 
-static void visit_deliver(struct letter *letter, void *receiver)
+static void visit_deliver(struct mail *mail, void *receiver)
 {
-    struct question *q = question_of(letter);
+    struct question *q = question_of(mail);
     (void)receiver;
     if (!q)
         return;
@@ -68,9 +68,9 @@ void question_on_control(struct question *q, void (*run)(struct question *q))
     post(q, q->admin->control, next_deliver);
 }
 
-static void answer_deliver(struct letter *letter, void *receiver)
+static void answer_deliver(struct mail *mail, void *receiver)
 {
-    struct question *q = question_of(letter);
+    struct question *q = question_of(mail);
     (void)receiver;
     if (q)
         question_answer(q);

@@ -17,7 +17,7 @@
 #include "stats.h"
 
 struct question {
-    struct letter letter;
+    struct mail mail;
     struct admin *admin;
     unsigned home;
     struct list_node node; /* of home's questions */

@@ -59,18 +59,18 @@ struct acceptors {
     struct worker *worker;
     struct acceptor *acceptors[MAX_LISTENERS];
     unsigned n;
-    struct letter open, close;
+    struct mail open, close;
 };
 
 struct surplus {
-    struct letter letter;
+    struct mail mail;
     int fd;
     struct peer_address peer;
 };
 
-static void refuse(struct letter *letter, void *receiver)
+static void refuse(struct mail *mail, void *receiver)
 {
-    struct surplus *one = list_entry(letter, struct surplus, letter);
+    struct surplus *one = list_entry(mail, struct surplus, mail);
     struct proxy *p = receiver;
     uint64_t now = loop_now_us(p->loop);
     if (!p->refuser) { /* the process ends */
@@ -99,21 +99,21 @@ static void accepted(void *arg, int fd, const struct peer_address *peer)
         return;
     }
     struct surplus *one = xmalloc(sizeof *one);
-    *one = (struct surplus){.letter.deliver = refuse, .fd = fd, .peer = *peer};
-    mailbox_post(a->proxy->mailbox, &one->letter);
+    *one = (struct surplus){.mail.deliver = refuse, .fd = fd, .peer = *peer};
+    mailbox_post(a->proxy->mailbox, &one->mail);
 }
 
-static void acceptors_open(struct letter *letter, void *receiver)
+static void acceptors_open(struct mail *mail, void *receiver)
 {
-    struct acceptors *a = list_entry(letter, struct acceptors, open);
+    struct acceptors *a = list_entry(mail, struct acceptors, open);
     (void)receiver;
     for (unsigned i = 0; i < a->n; i++)
         acceptor_start(a->acceptors[i]);
 }
 
-static void acceptors_close(struct letter *letter, void *receiver)
+static void acceptors_close(struct mail *mail, void *receiver)
 {
-    struct acceptors *a = list_entry(letter, struct acceptors, close);
+    struct acceptors *a = list_entry(mail, struct acceptors, close);
     (void)receiver;
     for (unsigned i = 0; i < a->n; i++)
         acceptor_destroy(&a->acceptors[i]);

@@ -1,9 +1,9 @@
 /*
  * Waiting until clients hold no server, and PAUSE and RESUME.
  *
- * It is done by asking: a letter (census) goes round the workers and comes back with the number of servers in
+ * It is done by asking: a message (census) goes round the workers and comes back with the number of servers in
  * use; if there are any, another one goes LOOK_US later. Nothing in the sessions' hot path knows about it. A
- * letter of pool_manager_pause() is posted to each worker before the first census, so what is counted cannot
+ * message of pool_manager_pause() is posted to each worker before the first census, so what is counted cannot
  * grow again.
  */
 #include "proxy.h"
@@ -27,9 +27,9 @@ struct pause { /* one PAUSE that is not yet answered */
 
 /* --- census ----------------------------------------------------------------------------------- */
 
-static void census_deliver(struct letter *letter, void *receiver)
+static void census_deliver(struct mail *mail, void *receiver)
 {
-    struct census *c = list_entry(letter, struct census, letter);
+    struct census *c = list_entry(mail, struct census, mail);
     struct proxy *p = c->proxy;
     if (c->at == p->workers.n) {
         c->under_way = false;
@@ -41,18 +41,18 @@ static void census_deliver(struct letter *letter, void *receiver)
         return; /* nobody asks any more */
     c->active += worker_active_servers(w, c->database);
     c->at++;
-    mailbox_post(c->at == p->workers.n ? p->mailbox : p->workers.items[c->at].mailbox, letter);
+    mailbox_post(c->at == p->workers.n ? p->mailbox : p->workers.items[c->at].mailbox, mail);
 }
 
 void census_start(struct census *c, struct proxy *p)
 {
     if (c->under_way)
         return;
-    c->letter = (struct letter){.deliver = census_deliver};
+    c->mail = (struct mail){.deliver = census_deliver};
     c->proxy = p;
     c->at = c->active = 0;
     c->under_way = true;
-    mailbox_post(p->workers.items[0].mailbox, &c->letter);
+    mailbox_post(p->workers.items[0].mailbox, &c->mail);
 }
 
 void census_again(struct proxy *p)

@@ -174,12 +174,12 @@ void proxy_destroy(struct proxy *p)
     if (p->control)
         asker_destroy(&p->control);
     workers_destroy(&p->workers);
-    free(p->acceptors); /* after mailboxes that may hold their letters */
+    free(p->acceptors); /* after mailboxes that may hold their messages */
     refuser_destroy(&p->refuser);
     loop_timer_destroy(&p->look);
     mailbox_destroy(&p->mailbox);
     pauses_drop(p);
-    admin_destroy(&p->admin); /* after every mailbox that may hold one of its letters */
+    admin_destroy(&p->admin); /* after every mailbox that may hold one of its messages */
     dns_destroy(&p->dns);
     loop_destroy(&p->loop);
     pool_limits_destroy(&p->limits);

@@ -29,7 +29,7 @@ enum proxy_state { PROXY_RUNNING, PROXY_DRAINING, PROXY_FINISHING, PROXY_STOPPIN
 
 /* A round over the workers that counts servers in use (of one database; NULL: of all). */
 struct census {
-    struct letter letter;
+    struct mail mail;
     struct proxy *proxy;
     const char *database;
     void (*counted)(struct census *c); /* on the control thread */

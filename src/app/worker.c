@@ -25,30 +25,30 @@
 #define STOP_LOOK_US 10000
 
 struct handover {
-    struct letter letter;
+    struct mail mail;
     int fd;
     struct peer_address peer;
 };
-struct cancel_letter {
-    struct letter letter;
+struct cancel_mail {
+    struct mail mail;
     uint32_t pid, secret;
 };
-struct pause_letter {
-    struct letter letter;
+struct pause_mail {
+    struct mail mail;
     char *database;
     bool on;
 };
-struct config_letter {
-    struct letter letter;
+struct config_mail {
+    struct mail mail;
     struct config *config;
     struct tls_context *tls;
 };
 
-/* --- letters ---------------------------------------------------------------------------------- */
+/* --- messages ---------------------------------------------------------------------------------- */
 
-static void handover_deliver(struct letter *letter, void *receiver)
+static void handover_deliver(struct mail *mail, void *receiver)
 {
-    struct handover *h = list_entry(letter, struct handover, letter);
+    struct handover *h = list_entry(mail, struct handover, mail);
     struct worker *w = receiver;
     if (w->stopping) {
         atomic_fetch_sub_explicit(&w->env.shared->clients, 1, memory_order_relaxed);
@@ -77,14 +77,14 @@ void workers_accept(struct workers *w, struct worker *here, int fd, const struct
         return;
     }
     struct handover *h = xmalloc(sizeof *h);
-    *h = (struct handover){.letter.deliver = handover_deliver, .fd = fd, .peer = *peer};
+    *h = (struct handover){.mail.deliver = handover_deliver, .fd = fd, .peer = *peer};
     atomic_fetch_add_explicit(&least->on_the_way, 1, memory_order_relaxed);
-    mailbox_post(least->mailbox, &h->letter);
+    mailbox_post(least->mailbox, &h->mail);
 }
 
-static void cancel_deliver(struct letter *letter, void *receiver)
+static void cancel_deliver(struct mail *mail, void *receiver)
 {
-    struct cancel_letter *c = list_entry(letter, struct cancel_letter, letter);
+    struct cancel_mail *c = list_entry(mail, struct cancel_mail, mail);
     struct worker *w = receiver;
     if (!w->stopping)
         client_cancel(&w->env, c->pid, c->secret);
@@ -96,9 +96,9 @@ void workers_cancel(const struct workers *w, uint32_t pid, uint32_t secret)
     unsigned i = cancel_worker_of(pid);
     if (i >= w->n)
         return; /* not one of ours; PostgreSQL is silent, too */
-    struct cancel_letter *c = xmalloc(sizeof *c);
-    *c = (struct cancel_letter){.letter.deliver = cancel_deliver, .pid = pid, .secret = secret};
-    mailbox_post(w->items[i].mailbox, &c->letter);
+    struct cancel_mail *c = xmalloc(sizeof *c);
+    *c = (struct cancel_mail){.mail.deliver = cancel_deliver, .pid = pid, .secret = secret};
+    mailbox_post(w->items[i].mailbox, &c->mail);
 }
 
 static void route_cancel(void *arg, uint32_t pid, uint32_t secret)
@@ -106,9 +106,9 @@ static void route_cancel(void *arg, uint32_t pid, uint32_t secret)
     workers_cancel(arg, pid, secret);
 }
 
-static void pause_deliver(struct letter *letter, void *receiver)
+static void pause_deliver(struct mail *mail, void *receiver)
 {
-    struct pause_letter *q = list_entry(letter, struct pause_letter, letter);
+    struct pause_mail *q = list_entry(mail, struct pause_mail, mail);
     struct worker *w = receiver;
     if (!w->stopping)
         pool_manager_pause(w->env.pools, q->database, q->on);
@@ -119,16 +119,16 @@ static void pause_deliver(struct letter *letter, void *receiver)
 void workers_pause(struct workers *w, const char *database, bool on)
 {
     for (unsigned i = 0; i < w->n; i++) {
-        struct pause_letter *q = xcalloc(1, sizeof *q);
-        *q = (struct pause_letter){
-            .letter.deliver = pause_deliver, .database = database ? xstrdup(database) : NULL, .on = on};
-        mailbox_post(w->items[i].mailbox, &q->letter);
+        struct pause_mail *q = xcalloc(1, sizeof *q);
+        *q = (struct pause_mail){
+            .mail.deliver = pause_deliver, .database = database ? xstrdup(database) : NULL, .on = on};
+        mailbox_post(w->items[i].mailbox, &q->mail);
     }
 }
 
-static void config_deliver(struct letter *letter, void *receiver)
+static void config_deliver(struct mail *mail, void *receiver)
 {
-    struct config_letter *c = list_entry(letter, struct config_letter, letter);
+    struct config_mail *c = list_entry(mail, struct config_mail, mail);
     struct worker *w = receiver;
     if (w->stopping)
         tls_context_destroy(&c->tls);
@@ -141,11 +141,11 @@ static void config_deliver(struct letter *letter, void *receiver)
 void workers_reconfigure(struct workers *w, struct config *config, struct tls_context **tls)
 {
     for (unsigned i = 0; i < w->n; i++) {
-        struct config_letter *c = xmalloc(sizeof *c);
-        *c = (struct config_letter){
-            .letter.deliver = config_deliver, .config = config_ref(config), .tls = tls[i]};
+        struct config_mail *c = xmalloc(sizeof *c);
+        *c = (struct config_mail){
+            .mail.deliver = config_deliver, .config = config_ref(config), .tls = tls[i]};
         tls[i] = NULL;
-        mailbox_post(w->items[i].mailbox, &c->letter);
+        mailbox_post(w->items[i].mailbox, &c->mail);
     }
 }
 
@@ -180,10 +180,10 @@ static void stop_look(void *arg)
         loop_timer_start(w->stop_timer, STOP_LOOK_US);
 }
 
-static void stop_deliver(struct letter *letter, void *receiver)
+static void stop_deliver(struct mail *mail, void *receiver)
 {
     struct worker *w = receiver;
-    (void)letter;
+    (void)mail;
     w->stopping = true;
     client_close_all(&w->env, true);
     loop_timer_start(w->stop_timer, STOP_LOOK_US);
@@ -197,8 +197,8 @@ bool workers_stop(struct workers *w, uint64_t grace_us)
         if (!one->started)
             continue;
         one->stop_by_us = clock_monotonic_us() + grace_us;
-        one->stop_letter.deliver = stop_deliver;
-        mailbox_post(one->mailbox, &one->stop_letter);
+        one->stop_mail.deliver = stop_deliver;
+        mailbox_post(one->mailbox, &one->stop_mail);
     }
     for (unsigned i = 0; i < w->n; i++) {
         struct worker *one = &w->items[i];
@@ -275,7 +275,7 @@ enum status workers_start(struct workers *w, struct error *error_r)
 void workers_destroy(struct workers *w)
 {
     for (unsigned i = 0; i < w->n; i++) {
-        w->items[i].stopping = true; /* for letters that are still in mailboxes */
+        w->items[i].stopping = true; /* for messages that are still in mailboxes */
         asker_destroy(&w->items[i].env.control);
         pool_manager_destroy(&w->items[i].env.pools);
     }

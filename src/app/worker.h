@@ -2,7 +2,7 @@
  * One worker thread: a loop, its clients, its pools. Private to app.
  *
  * Made and taken apart on the main thread, while its own does not run; in between everything belongs to its
- * own thread, and others reach it by letters.
+ * own thread, and others reach it by messages.
  */
 #ifndef PGUNISON_APP_WORKER_H
 #define PGUNISON_APP_WORKER_H
@@ -21,7 +21,7 @@ struct worker {
     struct session_env env;
     const struct workers *all;
     atomic_uint on_the_way; /* clients handed over and not yet taken in */
-    struct letter stop_letter;
+    struct mail stop_mail;
     struct loop_timer *stop_timer; /* own thread, while stopping */
     uint64_t stop_by_us;
     bool stopping; /* own thread */

@@ -75,7 +75,7 @@ void line_close(struct line *l, const struct error *why)
         request_answer_lost(r, why);
 }
 
-void line_refuse_queue(struct line *l, const struct error *why)
+static void line_refuse_queue(struct line *l, const struct error *why)
 {
     struct error copy = *why;
     for (size_t n = l->queue.count; n > 0 && l->queue.count > 0; n--)

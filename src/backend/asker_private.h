@@ -43,7 +43,6 @@ void line_init(struct line *l);
 void line_free(struct line *l, const struct error *why); /* all is lost */
 /* What runs is lost; what waits asks for another connection. */
 void line_close(struct line *l, const struct error *why);
-void line_refuse_queue(struct line *l, const struct error *why);
 
 /* asker.c: r is in no list any more, and dies. */
 void request_answer(struct request *r, const struct rows *rows);

@@ -133,7 +133,7 @@ static void ask_for_tls(struct cancel_request *r)
     buf_free(&b);
 }
 
-/* One byte and no more has been read: what is behind it must be the server's part of the handshake. */
+/* One byte and no more has come: bytes behind it could pass for encrypted ones. */
 static void asked(struct cancel_request *r, char answer)
 {
     if (answer != 'S') {
@@ -153,26 +153,20 @@ static void tls_ready(void *arg)
         send_request(r);
 }
 
-static void readable(void *arg)
+static void received(void *arg, const uint8_t *bytes, size_t n)
 {
     struct cancel_request *r = arg;
-    char bytes[64];
-    size_t n;
-    struct error why;
-    switch (stream_read(r->stream, bytes, r->state == CANCEL_ASKING ? 1 : sizeof bytes, &n, &why)) {
-    case IO_AGAIN:
-        return;
-    case IO_EOF:
-        end(r, NULL);
-        return;
-    case IO_ERROR:
-        end(r, why.message);
-        return;
-    case IO_OK:
-        if (r->state == CANCEL_ASKING)
-            asked(r, bytes[0]);
-        return; /* else: what it says does not matter, that it ends does */
-    }
+    if (r->state != CANCEL_ASKING)
+        return; /* what it says does not matter, that it ends does */
+    if (n == 1)
+        asked(r, (char)bytes[0]);
+    else
+        end(r, "the server said more than whether it takes TLS");
+}
+
+static void ended(void *arg, const struct error *why)
+{
+    end(arg, why ? why->message : NULL);
 }
 
 static void failed(void *arg, const struct error *why)
@@ -188,7 +182,7 @@ static void drained(void *arg)
 }
 
 static const struct stream_events events = {
-    .readable = readable, .drained = drained, .failed = failed, .tls_ready = tls_ready};
+    .received = received, .ended = ended, .drained = drained, .failed = failed, .tls_ready = tls_ready};
 
 static void timed_out(void *arg)
 {

@@ -40,7 +40,6 @@ struct helpers {
 
 static struct helpers helpers[HELPER_KINDS] = {
     {.lock = PTHREAD_MUTEX_INITIALIZER, .quiet = PTHREAD_COND_INITIALIZER},
-    {.lock = PTHREAD_MUTEX_INITIALIZER, .quiet = PTHREAD_COND_INITIALIZER},
 };
 
 static struct timespec seconds_from_now(time_t seconds)

@@ -116,11 +116,6 @@ bool pool_needs_check(const struct server_pool *p, const struct server *s)
            pool_now_us(p) - s->used_us > settings->server_check_delay_us;
 }
 
-const struct shard_def *pool_shard(const struct server_pool *p)
-{
-    return p->shard;
-}
-
 void pool_server_lost(struct server *s, const struct error *why)
 {
     struct server_pool *p = s->pool;
@@ -138,7 +133,7 @@ void pool_receive(struct server_pool *p, struct server *s)
     s->pool = p;
     s->prepared = prepared_set_create(m->statements, (unsigned)m->config->settings.max_prepared_statements);
     s->unnamed_statement = 0;
-    server_attach(s, m->loop);
+    server_attach(s, m->loop, m->cancels);
     list_push_back(&p->servers, &s->pool_node);
     log_debug("worker %u took over a connection to shard \"%s\"", m->worker, p->shard_name);
     if (p->stale || s->created_us < p->no_older_us)

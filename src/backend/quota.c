@@ -7,13 +7,13 @@
  *
  *  1. A slot that becomes free. W: (a) marks itself waiting, (b) tries to take once more. M: (c) used--,
  *     (d) loads waiting. All four are sequentially consistent. If (d) does not see the mark, (d) is before
- *     (a) in their total order, so (c) is before (b), and (b) sees the free slot. Else M posts a letter to
+ *     (a) in their total order, so (c) is before (b), and (b) sees the free slot. Else M posts a message to
  *     W. A taker that has to put back what it took (the next quota was full) does (c) and (d) as well.
- *  2. A connection that is idle at M. W posts a letter to every other member after it has marked itself; M
- *     looks at its idle connections when the letter comes. What became idle before that is seen then. What
- *     becomes idle later is released on the thread that has received the letter, hence after the mark, and
+ *  2. A connection that is idle at M. W posts a message to every other member after it has marked itself; M
+ *     looks at its idle connections when the message comes. What became idle before that is seen then. What
+ *     becomes idle later is released on the thread that has received the message, hence after the mark, and
  *     the relaxed load sees it. A member that joins takes the quota's lock, which orders it likewise.
- *  3. A letter that is not posted because one is on its way (look_posted). The receiver clears the flag
+ *  3. A message that is not posted because one is on its way (look_posted). The receiver clears the flag
  *     before it looks, and both sides exchange the flag: whoever finds it set marked itself before the
  *     exchange that the receiver's clearing follows, so the receiver sees that mark.
  *  4. A connection that was promised but died on the way. Then it is closed: see 1. Promises only keep
@@ -106,10 +106,10 @@ static void port_unref(struct port *port)
     free(port);
 }
 
-static void look_delivered(struct letter *letter, void *receiver)
+static void look_delivered(struct mail *mail, void *receiver)
 {
     (void)receiver;
-    struct port *port = list_entry(letter, struct port, look);
+    struct port *port = list_entry(mail, struct port, look);
     atomic_exchange(&port->look_posted, false);
     if (port->pool)
         port->ops->look(port->pool);
@@ -295,10 +295,10 @@ bool port_promise(struct port *port, enum quota_level level, uint64_t before_us)
 
 /* --- moving ----------------------------------------------------------------------------------- */
 
-static void parcel_delivered(struct letter *letter, void *receiver)
+static void parcel_delivered(struct mail *mail, void *receiver)
 {
     (void)receiver;
-    struct parcel *parcel = list_entry(letter, struct parcel, letter);
+    struct parcel *parcel = list_entry(mail, struct parcel, mail);
     struct port *port = parcel->port;
     struct server *s = parcel->server;
     free(parcel);
@@ -321,8 +321,8 @@ bool port_send(struct port *port, struct parcel *parcel)
     if (m) {
         port_ref(m->port);
         parcel->port = m->port;
-        parcel->letter = (struct letter){.deliver = parcel_delivered};
-        mailbox_post(m->port->mailbox, &parcel->letter);
+        parcel->mail = (struct mail){.deliver = parcel_delivered};
+        mailbox_post(m->port->mailbox, &parcel->mail);
     }
     pthread_mutex_unlock(&q->lock);
     return m != NULL;

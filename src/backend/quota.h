@@ -34,20 +34,20 @@ struct quota_member { /* under the quota's lock */
 };
 
 struct port {
-    atomic_uint refs; /* the pool's, and one for each letter on its way */
+    atomic_uint refs; /* the pool's, and one for each message on its way */
     const struct port_ops *ops;
     struct server_pool *pool; /* receiver's thread only; NULL: closed */
     struct loop *loop;
     struct mailbox *mailbox;
     struct quota *quotas[QUOTA_LEVELS];
     struct quota_member members[QUOTA_LEVELS];
-    struct letter look;
+    struct mail look;
     atomic_bool look_posted;
 };
 
 /* A connection on its way to another worker; its place in the quotas goes with it. */
 struct parcel {
-    struct letter letter;
+    struct mail mail;
     struct server *server;
     struct port *port; /* the receiver's */
 };
@@ -61,9 +61,9 @@ struct port_ops {
 /* keys[]: of the three quotas. Joins them. */
 struct port *port_create(struct pool_limits *limits, const struct port_ops *ops, struct server_pool *pool,
                          struct loop *loop, struct mailbox *mailbox, const struct slice keys[QUOTA_LEVELS]);
-/* Leaves the quotas: no letter is posted to it any more. Counts stay as they are. */
+/* Leaves the quotas: no message is posted to it any more. Counts stay as they are. */
 void port_leave(struct port *port);
-void port_close(struct port **port); /* the pool goes; letters on their way are dealt with when they come */
+void port_close(struct port **port); /* the pool goes; messages on their way are dealt with when they come */
 
 /* Counts one connection in all quotas, if each stays within its limit (0: none). Else nothing is counted, and
  *full_r says which was full. */

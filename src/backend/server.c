@@ -655,8 +655,7 @@ static void server_ended(void *arg, const struct error *why)
     if (s->dead)
         return;
     if (!why) {
-        error_set(&e, SQLSTATE_CONNECTION_FAILURE, "shard \"%s\" closed the connection",
-                  server_shard(s)->name);
+        error_set(&e, SQLSTATE_CONNECTION_FAILURE, "shard \"%s\" closed the connection", server_shard(s));
         why = &e;
     }
     server_lose(s, why);

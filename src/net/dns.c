@@ -47,7 +47,7 @@ struct dns {
 };
 
 struct dns_query {
-    struct letter letter;
+    struct mail mail;
     struct list_node node; /* of dns->asked */
     struct dns *dns;
     struct mailbox *back; /* of the loop that asks */
@@ -74,10 +74,10 @@ static bool is_forgotten(struct dns_query *q)
 /* ---- on the loop that asks
  * ---------------------------------------------------------------------------------- */
 
-static void came_back(struct letter *letter, void *receiver)
+static void came_back(struct mail *mail, void *receiver)
 {
     (void)receiver;
-    struct dns_query *q = list_entry(letter, struct dns_query, letter);
+    struct dns_query *q = list_entry(mail, struct dns_query, mail);
     if (q->answered) {
         (void)is_forgotten(q); /* whoever has sent it leaves this loop's mailbox before the loop may go */
         q->answered(q->arg, &q->answer);
@@ -85,7 +85,7 @@ static void came_back(struct letter *letter, void *receiver)
     query_free(q);
 }
 
-static void arrived(struct letter *letter, void *receiver);
+static void arrived(struct mail *mail, void *receiver);
 
 struct dns_query *dns_ask(struct dns *dns, struct loop *loop, const char *name,
                           void (*answered)(void *arg, const struct dns_answer *answer), void *arg)
@@ -96,8 +96,8 @@ struct dns_query *dns_ask(struct dns *dns, struct loop *loop, const char *name,
     q->name = xstrdup(name);
     q->answered = answered;
     q->arg = arg;
-    q->letter.deliver = arrived;
-    mailbox_post(dns->mailbox, &q->letter);
+    q->mail.deliver = arrived;
+    mailbox_post(dns->mailbox, &q->mail);
     return q;
 }
 
@@ -119,11 +119,11 @@ void dns_forget(struct dns_query **query)
 static void send_back(struct dns_query *q)
 {
     struct dns *dns = q->dns;
-    q->letter.deliver = came_back;
+    q->mail.deliver = came_back;
     pthread_mutex_lock(&dns->lock);
     bool forgotten = !q->answered;
     if (!forgotten)
-        mailbox_post(q->back, &q->letter);
+        mailbox_post(q->back, &q->mail);
     pthread_mutex_unlock(&dns->lock);
     if (forgotten)
         query_free(q);
@@ -184,10 +184,10 @@ static void read_files(struct dns *dns)
     }
 }
 
-static void arrived(struct letter *letter, void *receiver)
+static void arrived(struct mail *mail, void *receiver)
 {
     struct dns *dns = receiver;
-    struct dns_query *q = list_entry(letter, struct dns_query, letter);
+    struct dns_query *q = list_entry(mail, struct dns_query, mail);
     if (is_forgotten(q)) {
         query_free(q);
         return;

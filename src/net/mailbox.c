@@ -1,9 +1,9 @@
 /*
  * Mailboxes: a list under a mutex, and a wakeup of the receiver's loop.
  *
- * Whoever puts a letter into an empty inbox calls the wakeup; the receiver takes the whole inbox at once.
- * So, by observing the inbox under the lock: a letter in it has a wake-up under way that the receiver has not
- * yet used, or it was put there behind a letter that has one. A wake-up that finds nothing is possible and
+ * Whoever puts a message into an empty inbox calls the wakeup; the receiver takes the whole inbox at once.
+ * So, by observing the inbox under the lock: a message in it has a wake-up under way that the receiver has not
+ * yet used, or it was put there behind a message that has one. A wake-up that finds nothing is possible and
  * harmless.
  *
  * Letters that a delivery posts to its own mailbox wait for the next turn.
@@ -38,8 +38,8 @@ static void deliver_batch(struct mailbox *mb)
 {
     struct list_node *n;
     while ((n = list_pop_front(&mb->batch)) != NULL) {
-        struct letter *letter = list_entry(n, struct letter, node);
-        letter->deliver(letter, mb->receiver); /* the letter is its receiver's now; mb may be destroyed */
+        struct mail *mail = list_entry(n, struct mail, node);
+        mail->deliver(mail, mb->receiver); /* the message is its receiver's now; mb may be destroyed */
     }
 }
 
@@ -64,11 +64,11 @@ struct mailbox *mailbox_create(struct loop *loop, void *receiver)
     return mb;
 }
 
-void mailbox_post(struct mailbox *mb, struct letter *letter)
+void mailbox_post(struct mailbox *mb, struct mail *mail)
 {
     pthread_mutex_lock(&mb->lock);
     bool was_empty = list_empty(&mb->inbox);
-    list_push_back(&mb->inbox, &letter->node);
+    list_push_back(&mb->inbox, &mail->node);
     pthread_mutex_unlock(&mb->lock);
     if (was_empty)
         wakeup_call(mb->wakeup.source.fd);

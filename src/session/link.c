@@ -731,7 +731,7 @@ bool link_violated(const struct error *why)
     return strcmp(why->sqlstate, SQLSTATE_PROTOCOL_VIOLATION) == 0;
 }
 
-/* The client may have half of the answer: nothing can follow it. What a COMMIT came to is told by those who know. */
+/* The client may have half of the answer: nothing can follow it. What a COMMIT came to is for those to say who know. */
 static bool ends_session(const struct link *l, const struct error *why)
 {
     const struct client *c = l->client;

@@ -27,6 +27,11 @@ struct shard *shard_by_name(const char *name)
     return NULL;
 }
 
+const char *shard_name(const struct shard *d)
+{
+    return d->name;
+}
+
 bool shard_is_up(const struct shard *d)
 {
     return d->up;

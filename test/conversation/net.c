@@ -365,6 +365,8 @@ static void hand_over(struct stream *s)
     buf_consume(&p->unread, n);
     s->filled = n == cap;
     s->events->received(s->owner, to, n);
+    memset(lent, 0xee,
+           n < LENT_BYTES ? n : LENT_BYTES); /* whoever keeps a pointer to what was lent finds others there */
 }
 
 static void call_received(void)
@@ -524,20 +526,20 @@ struct mailbox *mailbox_create(struct loop *loop, void *receiver)
 
 struct post {
     struct mailbox *mailbox;
-    struct letter *letter;
+    struct mail *mail;
 };
 
 static void deliver(void *arg, uint64_t n)
 {
     struct post *x = arg;
     (void)n;
-    x->letter->deliver(x->letter, x->mailbox->receiver);
+    x->mail->deliver(x->mail, x->mailbox->receiver);
 }
 
-void mailbox_post(struct mailbox *m, struct letter *letter)
+void mailbox_post(struct mailbox *m, struct mail *mail)
 {
     struct post *x = arena_alloc(&world.arena, sizeof *x);
-    *x = (struct post){m, letter};
+    *x = (struct post){m, mail};
     world_at(0, deliver, x, 0);
 }
 

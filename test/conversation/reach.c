@@ -1,20 +1,18 @@
 /*
- * How the proxy reaches model servers, in place of src/backend/dial.c, conn.c, cancel.c and control*.c: connections that open
- * after a latency, cancel requests, and the control role's queries.
+ * How the proxy reaches model servers, in place of src/backend/dial.c, conn.c and cancel.c: connections that open after a
+ * latency, and cancel requests.
  */
 #include "world.h"
 
-#include "backend/control.h"
 #include "backend/dial.h"
 #include "cancel.h"
-#include "wire/message.h"
 
-enum { MAX_CONNS = 512, CONNECT_RETRY_US = 1000 };
+enum { MAX_CONNS = 512 };
 
 struct backend_conn {
     int fd;
     struct session *session;
-    char user[64];
+    char user[64], shard[16];
     struct begun begun;
 };
 
@@ -75,6 +73,7 @@ static struct backend_conn *open_conn(struct shard *shard, const char *user)
     c->fd = pipe_fd(end->pipe);
     c->session = end->session;
     snprintf(c->user, sizeof c->user, "%s", user);
+    snprintf(c->shard, sizeof c->shard, "%s", shard_name(shard));
     c->begun = (struct begun){.told = 1};
     snprintf(c->begun.isolation, sizeof c->begun.isolation, "read committed");
     if (n_opened == MAX_CONNS)
@@ -144,10 +143,9 @@ const char *backend_encoding_name(const char *name)
     return strcasecmp(name, "utf8") == 0 ? "UTF8" : NULL;
 }
 
-void *backend_conn_pq(struct backend_conn *c)
+const char *backend_conn_shard(const struct backend_conn *c)
 {
-    (void)c;
-    return NULL;
+    return c->shard;
 }
 
 void backend_conn_set_clean(struct backend_conn *c, bool clean)
@@ -238,10 +236,26 @@ static void cancel_arrives(void *arg, uint64_t n)
     world_at(world_latency(), cancel_through, r, 0);
 }
 
-struct cancel_request *cancel_send(struct loop *loop, struct backend_conn *conn,
-                                   void (*done)(void *arg, bool through), void *arg)
+struct cancels {
+    int unused;
+};
+
+struct cancels *cancels_create(struct loop *loop)
 {
     (void)loop;
+    return xcalloc(1, sizeof(struct cancels));
+}
+
+void cancels_destroy(struct cancels **c)
+{
+    free(*c);
+    *c = NULL;
+}
+
+struct cancel_request *cancel_send(struct cancels *c, const struct backend_conn *conn,
+                                   void (*done)(void *arg, bool through), void *arg)
+{
+    (void)c;
     struct cancel_request *r = arena_alloc(&world.arena, sizeof *r);
     *r = (struct cancel_request){conn->session, done, arg};
     world_at(2 * world_latency(), cancel_arrives, r, 0);
@@ -253,186 +267,4 @@ void cancel_forget(struct cancel_request **r)
     if (*r)
         (*r)->done = NULL;
     *r = NULL;
-}
-
-/* --- include/backend/control.h: each query on a connection of its own --------------------------- */
-
-struct control {
-    int unused;
-};
-
-enum { MAX_ROWS = 64, MAX_COLUMNS = 8 };
-
-struct control_ask {
-    struct control_ask *next;
-    struct session *session;
-    struct buf in;
-    bool answered;
-    struct error error;
-    bool failed;
-    char tag[64];
-    size_t n_rows, n_columns;
-    const char *rows[MAX_ROWS][MAX_COLUMNS];
-    void (*done)(void *arg, const struct control_result *r);
-    void *arg; /* NULL done: forgotten */
-};
-static struct control_ask *asks;
-
-struct control *control_create(struct loop *loop, struct config *config)
-{
-    (void)loop;
-    (void)config;
-    asks = NULL;
-    return xcalloc(1, sizeof(struct control));
-}
-
-void control_reconfigure(struct control *c, struct config *config)
-{
-    (void)c;
-    (void)config;
-}
-
-void control_destroy(struct control **c)
-{
-    free(*c);
-    *c = NULL;
-}
-
-void control_forget(struct control *c, void *arg)
-{
-    (void)c;
-    for (struct control_ask *a = asks; a; a = a->next)
-        if (a->arg == arg)
-            a->done = NULL;
-}
-
-static void answer(struct control_ask *a, bool lost, char status)
-{
-    const char *const *rows[MAX_ROWS];
-    for (size_t i = 0; i < a->n_rows; i++)
-        rows[i] = a->rows[i];
-    struct control_result r = {.ok = !lost && !a->failed,
-                               .lost = lost,
-                               .error = lost || a->failed ? &a->error : NULL,
-                               .tag = a->tag,
-                               .txn_status = status,
-                               .n_rows = a->n_rows,
-                               .n_columns = a->n_columns,
-                               .rows = rows};
-    if (a->answered)
-        return;
-    a->answered = true;
-    if (a->done)
-        a->done(a->arg, &r);
-    session_close(a->session);
-}
-
-static void control_row(struct control_ask *a, const struct frame *f)
-{
-    struct slice values[MAX_COLUMNS];
-    uint16_t n;
-    struct error e;
-    if (message_read_data_row(f, values, MAX_COLUMNS, &n, &e) != STATUS_OK || a->n_rows == MAX_ROWS)
-        abort();
-    for (uint16_t i = 0; i < n; i++)
-        a->rows[a->n_rows][i] =
-            values[i].data ? arena_strndup(&world.arena, (const char *)values[i].data, values[i].len) : NULL;
-    a->n_rows++;
-    a->n_columns = n;
-}
-
-static void control_frame(struct control_ask *a, const struct frame *f)
-{
-    struct error e;
-    const char *tag;
-    int64_t rows;
-    switch (f->type) {
-    case MSG_ERROR:
-        a->failed = true;
-        (void)!message_read_error(f, &a->error, &e);
-        break;
-    case MSG_ROW_DESCRIPTION:
-        a->n_rows = 0;
-        break;
-    case MSG_DATA_ROW:
-        control_row(a, f);
-        break;
-    case MSG_COMMAND_COMPLETE:
-        if (message_read_tag(f, &tag, &rows, &e) == STATUS_OK)
-            snprintf(a->tag, sizeof a->tag, "%s", tag);
-        break;
-    case MSG_READY:
-        answer(a, false, (char)f->body.data[0]);
-        break;
-    default:
-        break;
-    }
-}
-
-static void control_come(void *arg, uint64_t n)
-{
-    struct control_ask *a = arg;
-    struct frame f;
-    size_t need;
-    (void)n;
-    while (!a->answered && frame_next(buf_slice(&a->in), UINT32_MAX, &f, &need) == FRAME_OK) {
-        control_frame(a, &f);
-        buf_consume(&a->in, f.whole.len);
-    }
-    if (a->answered)
-        buf_free(&a->in);
-}
-
-static void control_out(void *arg, const uint8_t *bytes, size_t n)
-{
-    struct control_ask *a = arg;
-    if (a->answered)
-        return;
-    buf_append(&a->in, bytes, n);
-    world_at(world_latency(), control_come, a, 0);
-}
-
-static void control_lost(void *arg, uint64_t n)
-{
-    struct control_ask *a = arg;
-    (void)n;
-    error_set(&a->error, SQLSTATE_CONNECTION_FAILURE, "control: no answer");
-    answer(a, true, 'I');
-    buf_free(&a->in);
-}
-
-static void control_ended(void *arg)
-{
-    world_at(world_latency(), control_lost, arg, 0);
-}
-
-static void control_send(void *arg, uint64_t n)
-{
-    struct control_ask *a = arg;
-    const char *sql = (const char *)(uintptr_t)n;
-    struct buf b;
-    buf_init(&b);
-    message_query(&b, slice_str(sql));
-    session_receive(a->session, buf_head(&b), buf_len(&b));
-    buf_free(&b);
-}
-
-void control_query(struct control *c, const struct shard_def *shard, const char *sql, uint64_t timeout_us,
-                   void (*done)(void *arg, const struct control_result *r), void *arg)
-{
-    (void)c;
-    struct shard *s = shard_by_name(shard->name);
-    struct control_ask *a = arena_alloc(&world.arena, sizeof *a);
-    memset(a, 0, sizeof *a);
-    a->done = done;
-    a->arg = arg;
-    a->next = asks;
-    asks = a;
-    buf_init(&a->in);
-    a->session = session_create(s, "control", control_out, control_ended, a);
-    if (shard_is_up(s))
-        world_at(3 * world_latency(), control_send, a, (uintptr_t)arena_strdup(&world.arena, sql));
-    else
-        world_at(3 * world_latency(), control_lost, a, 0);
-    world_at(timeout_us, control_lost, a, 0);
 }

@@ -2,14 +2,14 @@
 TALK_SRCS := $(sort $(wildcard test/conversation/*.c))
 # What reaches the system is replaced by test/conversation/net.c and reach.c.
 TALK_BACKEND := $(patsubst src/%.c,$(BUILD)/obj/%.o,$(filter-out \
-    $(addprefix src/backend/,cancel.c conn.c connect_error.c conninfo.c control.c control_line.c control_result.c dial.c helpers.c resolve.c),$(call srcs,backend)))
+    $(addprefix src/backend/,cancel.c conn.c connect_error.c conninfo.c dial.c helpers.c resolve.c),$(call srcs,backend)))
 TALK_LIBS := $(foreach l,session exec route sql txn conf wire base,$(call lib,$(l)))
 
 $(BUILD)/conversation/%.o: test/conversation/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) -Isrc/backend $(CFLAGS) -Wno-conversion -MMD -MP -c -o $@ $<
+	$(CC) $(ALL_CPPFLAGS) -Isrc/backend $(ALL_CFLAGS) -Wno-conversion -MMD -MP -c -o $@ $<
 $(BUILD)/conversation/conversation: $(patsubst test/conversation/%.c,$(BUILD)/conversation/%.o,$(TALK_SRCS)) $(TALK_BACKEND) $(TALK_LIBS)
-	$(CC) $(CFLAGS) -o $@ $(filter %.o,$^) $(LDFLAGS) $(call group,$(TALK_LIBS)) $(LDLIBS)
+	$(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) $(TEST_LDFLAGS) $(call group,$(TALK_LIBS)) $(LDLIBS)
 
 # As many shares side by side as there may be jobs; their counts are added up.
 .PHONY: check-conversation

@@ -98,7 +98,7 @@ static void proxy_begin(const struct script *s)
     mailbox = mailbox_create(loop, NULL);
     limits = pool_limits_create();
     env->pools = pool_manager_create(loop, 0, mailbox, limits, config);
-    env->control = control_create(loop, config);
+    env->control = asker_create(loop, config);
     env->route_cancel = route_cancel;
     env->route_cancel_arg = env;
     talker_accept = accept_pipe;
@@ -109,7 +109,7 @@ static void proxy_end(void)
 {
     talker_accept = NULL;
     session_fault = NULL;
-    control_destroy(&env->control);
+    asker_destroy(&env->control);
     pool_manager_destroy(&env->pools);
     mailbox_destroy(&mailbox);
     session_env_deinit(env);

@@ -7,7 +7,7 @@
  *
  *   world.c      time, events, chance, failures
  *   net.c        the loop, streams and pipes
- *   reach.c      connections to shards, cancel requests, control queries
+ *   reach.c      connections to shards, cancel requests
  *   database.c   a model server's data: row versions, transactions, locks, prepared transactions
  *   statement.c  the SQL that a model server reads
  *   catalog.c    what it answers to the proxy's questions about relations
@@ -119,6 +119,7 @@ struct session;
 struct shard *shard_create(const char *name);
 struct shard *shard_by_name(const char *name); /* NULL: none */
 void shards_forget(void);
+const char *shard_name(const struct shard *s);
 bool shard_is_up(const struct shard *s);
 /* Its tables as text, in order; what is visible to everybody. Prepared transactions and open ones are told, too. */
 void shard_dump(const struct shard *s, struct buf *out);

@@ -130,7 +130,7 @@ static void a_place_that_becomes_free_is_taken_by_the_other_worker(void **state)
     assert_false(client_acquire(&b, &y, worker_pool(&y, "postgres", 0), false));
     settle_both();
     pool_discard(a.server);
-    settle_both(); /* by the letter: the tick that would also find out comes once a second */
+    settle_both(); /* by the message: the tick that would also find out comes once a second */
     assert_true(worker_stats(&y).opening == 1 || b.server);
     if (!b.server)
         worker_run(&y, 1);

@@ -7,7 +7,7 @@
 #define LETTERS 5000
 
 struct numbered {
-    struct letter letter;
+    struct mail mail;
     int sender, number;
 };
 struct receiver {
@@ -23,9 +23,9 @@ struct sender {
     int id;
 };
 
-static void deliver(struct letter *letter, void *arg)
+static void deliver(struct mail *mail, void *arg)
 {
-    struct numbered *n = (struct numbered *)letter;
+    struct numbered *n = (struct numbered *)mail;
     struct receiver *r = arg;
     assert_true(pthread_equal(pthread_self(), r->thread));
     assert_int_equal(n->number, r->next[n->sender]);
@@ -38,13 +38,13 @@ static void deliver(struct letter *letter, void *arg)
 static void post(struct mailbox *mb, int sender, int number)
 {
     struct numbered *n = calloc(1, sizeof(*n));
-    n->letter.deliver = deliver;
+    n->mail.deliver = deliver;
     n->sender = sender;
     n->number = number;
-    mailbox_post(mb, &n->letter);
+    mailbox_post(mb, &n->mail);
 }
 
-static void *send_letters(void *arg)
+static void *send_mails(void *arg)
 {
     struct sender *s = arg;
     for (int i = 0; i < LETTERS; i++)
@@ -66,7 +66,7 @@ static void all_letters_arrive_in_each_senders_order(void **state)
     struct sender s[SENDERS];
     for (int i = 0; i < SENDERS; i++) {
         s[i] = (struct sender){.mb = r.mb, .id = i};
-        pthread_create(&s[i].thread, NULL, send_letters, &s[i]);
+        pthread_create(&s[i].thread, NULL, send_mails, &s[i]);
     }
     loop_run(r.loop);
     for (int i = 0; i < SENDERS; i++) {
@@ -78,20 +78,20 @@ static void all_letters_arrive_in_each_senders_order(void **state)
     loop_destroy(&r.loop);
 }
 
-/* Every letter waits for the answer to the one before, so that each needs a wake-up of its own. */
+/* Every mail waits for the answer to the one before, so that each needs a wake-up of its own. */
 struct ball {
-    struct letter letter;
+    struct mail mail;
     struct mailbox *to[2];
     struct loop *loops[2];
     int bounces;
 };
 
-static void bounce(struct letter *letter, void *receiver)
+static void bounce(struct mail *mail, void *receiver)
 {
-    struct ball *b = (struct ball *)letter;
+    struct ball *b = (struct ball *)mail;
     (void)receiver;
     if (++b->bounces < 2000) {
-        mailbox_post(b->to[b->bounces % 2], &b->letter);
+        mailbox_post(b->to[b->bounces % 2], &b->mail);
     } else {
         struct loop *loops[2] = {b->loops[0], b->loops[1]};
         loop_stop(loops[0]);
@@ -108,14 +108,14 @@ static void *run_loop(void *loop)
 static void no_wake_up_is_lost(void **state)
 {
     (void)state;
-    struct ball ball = {.letter.deliver = bounce};
+    struct ball ball = {.mail.deliver = bounce};
     for (int i = 0; i < 2; i++) {
         ball.loops[i] = loop_create(poller_of_test);
         ball.to[i] = mailbox_create(ball.loops[i], NULL);
     }
     pthread_t t;
     pthread_create(&t, NULL, run_loop, ball.loops[1]);
-    mailbox_post(ball.to[0], &ball.letter);
+    mailbox_post(ball.to[0], &ball.mail);
     loop_run(ball.loops[0]);
     pthread_join(t, NULL);
     assert_int_equal(ball.bounces, 2000);
@@ -138,10 +138,10 @@ static void destroy_delivers_what_is_left(void **state)
     loop_destroy(&r.loop);
 }
 
-static void deliver_and_destroy(struct letter *letter, void *arg)
+static void deliver_and_destroy(struct mail *mail, void *arg)
 {
     struct receiver *r = arg;
-    free(letter);
+    free(mail);
     assert_int_equal(r->total, 0);
     mailbox_destroy(&r->mb);
     assert_int_equal(r->total, 2); /* those behind this one, in order */
@@ -153,7 +153,7 @@ static void mailbox_may_be_destroyed_by_a_letter(void **state)
     (void)state;
     struct receiver r = receiver_create(-1);
     r.mb = mailbox_create(r.loop, &r);
-    struct letter *last = calloc(1, sizeof(*last));
+    struct mail *last = calloc(1, sizeof(*last));
     last->deliver = deliver_and_destroy;
     mailbox_post(r.mb, last);
     post(r.mb, 0, 0);
@@ -164,27 +164,27 @@ static void mailbox_may_be_destroyed_by_a_letter(void **state)
 }
 
 struct echo {
-    struct letter letter;
+    struct mail mail;
     int rounds;
 };
 
-static void deliver_echo(struct letter *letter, void *arg)
+static void deliver_echo(struct mail *mail, void *arg)
 {
-    struct echo *e = (struct echo *)letter;
+    struct echo *e = (struct echo *)mail;
     struct receiver *r = arg;
     if (++e->rounds < 10)
-        mailbox_post(r->mb, letter);
+        mailbox_post(r->mb, mail);
     else
         loop_stop(r->loop);
 }
 
-static void letter_to_oneself_waits_for_the_next_turn(void **state)
+static void mail_to_oneself_waits_for_the_next_turn(void **state)
 {
     (void)state;
     struct receiver r = receiver_create(-1);
-    struct echo e = {.letter.deliver = deliver_echo};
+    struct echo e = {.mail.deliver = deliver_echo};
     r.mb = mailbox_create(r.loop, &r);
-    mailbox_post(r.mb, &e.letter);
+    mailbox_post(r.mb, &e.mail);
     run_turns(r.loop, 2);
     assert_int_equal(e.rounds, 2);
     loop_run(r.loop);
@@ -200,7 +200,7 @@ int main(void)
         cmocka_unit_test(no_wake_up_is_lost),
         cmocka_unit_test(destroy_delivers_what_is_left),
         cmocka_unit_test(mailbox_may_be_destroyed_by_a_letter),
-        cmocka_unit_test(letter_to_oneself_waits_for_the_next_turn),
+        cmocka_unit_test(mail_to_oneself_waits_for_the_next_turn),
     };
     alarm(60);
     return run_on_each_poller(tests, NULL, NULL);

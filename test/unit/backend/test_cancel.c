@@ -1,4 +1,5 @@
 /* src/backend/cancel.h, against a real server */
+#include "../loop_of_test.h"
 #include "pg_fixture.h"
 
 #include "../../../src/backend/cancel.h"
@@ -16,7 +17,7 @@ static PGconn *admin;
 static int begin(void **state)
 {
     (void)state;
-    loop = loop_create();
+    loop = worker_loop_create();
     cancels = cancels_create(loop);
     fixture_settings(&settings);
     admin = pg_connect(&pg, "postgres");
@@ -413,7 +414,7 @@ static int group_setup(void **state)
     (void)state;
     log_set_stderr(false);
     signal(SIGPIPE, SIG_IGN);
-    dial_init();
+    dial_init(dns_service_start());
     pg_start(&pg);
     return 0;
 }

@@ -1,4 +1,5 @@
 /* A session whose machines are lost is closed; the worker and its other sessions go on. */
+#include "../loop_of_test.h"
 #include "../../../src/session/session.h"
 
 #include <poll.h>
@@ -34,7 +35,7 @@ static int set_up(void **state)
     unlink(path);
     assert_non_null(config);
     problems_free(&problems);
-    loop = loop_create();
+    loop = worker_loop_create();
     assert_non_null(loop);
     session_shared_init(&shared);
     session_env_init(&env, loop, 0, config, &shared);

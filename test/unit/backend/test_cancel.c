@@ -1,5 +1,6 @@
 /* src/backend/cancel.h, against a real server */
 #include "../loop_of_test.h"
+#include "dns_fixture.h"
 #include "pg_fixture.h"
 
 #include "../../../src/backend/cancel.h"
@@ -423,6 +424,7 @@ static int group_teardown(void **state)
 {
     (void)state;
     dial_deinit();
+    dns_service_end();
     pg_stop(&pg);
     return 0;
 }

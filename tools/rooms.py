@@ -19,7 +19,7 @@ CIRCLE_MAX = 3
 LINES_MAX = 80
 
 # folder: files of its largest circle
-CIRCLES = {"session": 26, "net": 5}
+CIRCLES = {"session": 26}
 
 # function: its lines
 LONG = {"run_link_lost": 85}
@@ -46,7 +46,6 @@ NO_USER = {
     "stream_fd",
     "tls_peer_common_name",
     "txn_begin",
-    "vars_follow",
 }
 
 # word: how it shows, and folders where it means something else, or nothing private
@@ -63,10 +62,8 @@ WORDS = {
 ALPHABET = {"base", "conf", "sql", "wire"}
 # folder: word: how often it is there
 PRIVATE = {
-    "admin": {"letter": 19},
-    "app": {"letter": 91},
-    "backend": {"errand": 57, "letter": 24, "owe": 8, "parcel": 37, "told": 10},
-    "net": {"letter": 21, "told": 1},
+    "backend": {"errand": 57, "owe": 8, "parcel": 37, "told": 10},
+    "net": {"told": 1},
     "session": {"owe": 7, "told": 72, "void": 7},
 }
 

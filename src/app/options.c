@@ -42,7 +42,7 @@ static const struct option long_options[] = {
     {NULL, 0, NULL, 0},
 };
 
-/* What getopt did not like. optopt is a short switch's letter, also for a long switch that has one; 0 when a
+/* What getopt did not like. optopt is a short switch's character, also for a long switch that has one; 0 when a
  * long one is unknown. */
 static enum status unknown(int result, char **argv, struct error *error_r)
 {

@@ -1,6 +1,6 @@
 /*
  * RELOAD: the configuration is read whole; if anything in it is wrong, nothing changes. Else every thread
- * goes over to it by a letter.
+ * goes over to it by a message.
  *
  * Settings that take effect at the next start only keep the process as it is; that they were changed is said.
  */

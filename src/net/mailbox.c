@@ -6,7 +6,7 @@
  * yet used, or it was put there behind a message that has one. A wake-up that finds nothing is possible and
  * harmless.
  *
- * Letters that a delivery posts to its own mailbox wait for the next turn.
+ * Messages that a delivery posts to its own mailbox wait for the next turn.
  */
 #include "net/mailbox.h"
 

@@ -679,10 +679,6 @@ enum dispatch vars_verb(struct client *c, struct plan *p, const struct template 
                         const struct route_params *params);
 /* Of SET, RESET, set_config(): an answer to TAG_CONTROL or TAG_READ. True: it needs no more than that. */
 bool vars_message(struct client *c, struct link *l, const struct expect *e, const struct frame *f);
-/* Something on l's server has set a variable unseen, and it is known which: the session has it from now on, as if by
-   SET (value NULL: RESET), in a transaction with all that this means for its other participants and its end. Nothing
-   may run. What is not known is for server_forget_variables(). */
-void vars_follow(struct client *c, struct link *l, const char *name, const char *value);
 /* Shown with six digits, a number is not all that was said: 1.23456789 is to be kept when that is what is shown. */
 bool vars_shown_as(const char *text, const char *shown);
 /* Custom variables in the statement at hand, which a server may have already; NULL: none. */

@@ -376,26 +376,3 @@ enum dispatch set_everywhere(struct client *c, struct set *s, struct slice sql, 
         txn_add_replay(c, NULL, sql);
     return DISPATCH_DONE;
 }
-
-/* --- what was set unseen ---------------------------------------------------------------------- */
-
-void vars_follow(struct client *c, struct link *l, const char *name, const char *value)
-{
-    struct set *s = set_new();
-    set_add(s, name, value)->reset = !value;
-    follow(c, s->names, 1);
-    set_destroy(&s);
-    if (c->txn.state == TXN_NONE) {
-        if (l->server && !l->lost)
-            link_note_variables(l, c->vars);
-        return;
-    }
-    struct buf sql;
-    buf_init(&sql);
-    varset_set_sql(&sql, name, value, false);
-    for (unsigned i = 0; i < c->n_links; i++)
-        if (c->links[i] != l && takes_part(c, c->links[i]) && !c->links[i]->open_pipeline)
-            link_query(c->links[i], buf_slice(&sql), SINK_DROP, TAG_BEGIN);
-    txn_add_replay(c, NULL, buf_slice(&sql));
-    buf_free(&sql);
-}

@@ -29,6 +29,8 @@ int backend_conn_fd(const struct backend_conn *c);
 void *backend_conn_ssl(const struct backend_conn *c); /* SSL * or NULL */
 /* Where it leads: an address if it is known, else the host as written. */
 const char *backend_conn_host(const struct backend_conn *c);
+/* The host as it was written, of several the one that it leads to. */
+const char *backend_conn_name(const struct backend_conn *c);
 const char *backend_conn_port(const struct backend_conn *c);
 uint32_t backend_conn_pid(const struct backend_conn *c);
 int backend_conn_version(const struct backend_conn *c);      /* 150003 */

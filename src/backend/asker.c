@@ -61,6 +61,9 @@ static void timed_out(void *arg)
         return;
     }
     list_remove(&l->queue, &r->node);
+    /* It does not answer the line's own statements either: those that wait get another connection. */
+    if (l->state == LINE_SETUP || l->state == LINE_TIDYING)
+        line_close(l, &why);
     request_answer_lost(r, &why);
 }
 

@@ -45,6 +45,9 @@ struct cancels {
     struct list requests;
 };
 
+/* On their way from one loop at once: each takes a descriptor, and clients that leave ask for one each. */
+#define MAX_REQUESTS 256
+
 struct cancel_request {
     struct list_node node;
     struct cancels *all;
@@ -238,10 +241,12 @@ struct cancel_request *cancel_send(struct cancels *c, const struct backend_conn 
                                    void (*done)(void *arg, bool through), void *arg)
 {
     const struct cancel_target *t = backend_conn_cancel_target(conn);
-    int fd = t->has_key && t->address_len ? connect_to(t) : -1;
+    bool room = c->requests.count < MAX_REQUESTS;
+    int fd = room && t->has_key && t->address_len ? connect_to(t) : -1;
     if (fd < 0) {
         log_failure(backend_conn_shard(conn), t->pid,
-                    !t->has_key       ? "the server has given no key for it"
+                    !room             ? "too many others are on their way"
+                    : !t->has_key     ? "the server has given no key for it"
                     : !t->address_len ? "the connection is gone"
                                       : strerror(errno));
         return NULL;

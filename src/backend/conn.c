@@ -11,8 +11,11 @@
 
 #include "base/arena.h"
 #include "cancel_key.h"
+#include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 struct backend_conn {
     PGconn *pq;
@@ -21,6 +24,21 @@ struct backend_conn {
     struct begun begun;
     struct cancel_target cancel;
 };
+
+/* As libpq found it, which may be another path than the server knows its socket by (unix_socket_directories of a container).
+   0: it does not fit. A name that begins with @ is abstract. */
+static socklen_t unix_address(const PGconn *pq, struct sockaddr_un *address_r)
+{
+    *address_r = (struct sockaddr_un){.sun_family = AF_UNIX};
+    int n =
+        snprintf(address_r->sun_path, sizeof(address_r->sun_path), "%s/.s.PGSQL.%s", PQhost(pq), PQport(pq));
+    if (n < 0 || (size_t)n >= sizeof(address_r->sun_path))
+        return 0;
+    if (address_r->sun_path[0] == '@')
+        address_r->sun_path[0] = '\0';
+    bool abstract = address_r->sun_path[0] == '\0';
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + (size_t)n + !abstract);
+}
 
 struct backend_conn *backend_conn_create(PGconn *pq, const char *shard, uint64_t timeout_us,
                                          bool verifies_name)
@@ -32,6 +50,8 @@ struct backend_conn *backend_conn_create(PGconn *pq, const char *shard, uint64_t
     *t = (struct cancel_target){.address_len = sizeof(t->address), .timeout_us = timeout_us};
     if (getpeername(PQsocket(pq), (struct sockaddr *)&t->address, &t->address_len) != 0)
         t->address_len = 0;
+    else if (t->address.ss_family == AF_UNIX)
+        t->address_len = unix_address(pq, (struct sockaddr_un *)(void *)&t->address);
     t->has_key = cancel_key_get(pq, &t->key);
     t->pid = (uint32_t)PQbackendPID(pq);
     t->name = verifies_name ? PQhost(pq) : NULL;
@@ -72,6 +92,11 @@ const char *backend_conn_host(const struct backend_conn *c)
 {
     const char *address = PQhostaddr(c->pq);
     return address && *address ? address : PQhost(c->pq);
+}
+
+const char *backend_conn_name(const struct backend_conn *c)
+{
+    return PQhost(c->pq);
 }
 
 const char *backend_conn_port(const struct backend_conn *c)

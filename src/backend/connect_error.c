@@ -108,7 +108,10 @@ void connect_error_parse(const char *shard, const char *text, struct error *erro
     const char *rest = paragraph + first;
     snprintf(message, sizeof(message), "%.*s", (int)(first < sizeof(message) ? first : sizeof(message) - 1),
              paragraph);
-    (void)error_set(error_r, SQLSTATE_CONNECTION_FAILURE, "could not connect to shard \"%s\": %s", shard,
+    /* This machine's fault, which says nothing of the shard. */
+    bool local = strstr(message, "could not create socket") != NULL;
+    (void)error_set(error_r, local ? SQLSTATE_NO_RESOURCES : SQLSTATE_CONNECTION_FAILURE,
+                    "could not connect to shard \"%s\": %s", shard,
                     *message ? message : "the reason is not known");
     if (strncmp(rest, "\n\t", 2) == 0) /* "Is the server running on that host ...?" */
         copy_field(error_r->hint, sizeof(error_r->hint), rest);

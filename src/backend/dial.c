@@ -84,7 +84,8 @@ struct dial {
     const char *shard;
     const char *key;   /* for identity.h */
     const char *attrs; /* target_session_attrs; NULL: by the number of hosts */
-    bool probe;        /* only to see whether somebody answers */
+    const char
+        *probe_host; /* only to see whether somebody answers, at this host's address; NULL: it is no probe */
     void (*done)(void *arg, struct backend_conn *conn, const struct error *why);
     void *arg;
 
@@ -252,7 +253,7 @@ static void start_attempt(struct dial *d)
 {
     const struct target *target = target_of_attempt(d);
     struct conninfo info;
-    if (!d->probe)
+    if (!d->probe_host)
         defaults_begin(d->key, d->user, &d->begun);
     conninfo_with_target(&info, &d->conninfo, target, attrs_of_attempt(d));
     d->pq = PQconnectStartParams(info.keywords, info.values, 0);
@@ -324,7 +325,7 @@ static void wait_for(struct dial *d, int what)
         d->watch = loop_watch_create(d->loop, PQsocket(d->pq), socket_ready, d);
     if (loop_watch_set(d->watch, what))
         return;
-    (void)error_set(&d->why, SQLSTATE_CONNECTION_FAILURE,
+    (void)error_set(&d->why, SQLSTATE_NO_RESOURCES,
                     "could not connect to shard \"%s\": could not wait for its socket: %s", d->shard,
                     strerror(errno));
     attempt_failed(d);
@@ -470,7 +471,7 @@ static void connected(struct dial *d)
     struct backend_conn *conn =
         backend_conn_create(pq, d->shard, d->timeout_us, conninfo_verifies_name(&d->conninfo));
     dial_set_state(d, DIAL_IDENTIFYING);
-    if (d->probe)
+    if (d->probe_host)
         use(d, conn);
     else
         d->ask = conn_ask_start(d->loop, conn, identity_sql, asked, d);
@@ -595,8 +596,12 @@ static void resolved(void *arg, struct targets *targets)
         fail(d);
         return;
     }
+    if (d->probe_host) { /* an address was asked for, but a certificate is made out to a name */
+        free(d->targets.items[0].host);
+        d->targets.items[0].host = xstrdup(d->probe_host);
+    }
     if (atomic_load_explicit(d->counter, memory_order_relaxed) >= ABANDONED_MAX) {
-        (void)error_set(&d->why, SQLSTATE_CONNECTION_FAILURE,
+        (void)error_set(&d->why, SQLSTATE_NO_RESOURCES,
                         "could not connect to shard \"%s\": earlier logins still compute", d->shard);
         error_detail(&d->why, "The server asks for more iterations of SCRAM than can be done in time.");
         error_hint(&d->why, "Check scram_iterations, and whether this is the right server.");
@@ -628,8 +633,9 @@ struct dial *dial_start(struct loop *loop, const struct dial_params *params,
     d->key = arena_printf(&d->arena, "%s\n%s\n%s\n%s", shard->name, shard->host ? shard->host : "",
                           shard->port ? shard->port : "", shard->dbname ? shard->dbname : "");
     d->user = arena_strdup(&d->arena, params->user ? params->user : "");
-    d->probe = params->probe != NULL;
-    if (d->probe)
+    if (params->probe)
+        d->probe_host = arena_strdup(&d->arena, backend_conn_name(params->probe));
+    if (d->probe_host)
         d->attrs = "any";
     else if (shard->target_session_attrs && *shard->target_session_attrs)
         d->attrs = arena_strdup(&d->arena, shard->target_session_attrs);

@@ -196,7 +196,7 @@ struct errand *errand_start(struct loop *loop, const struct errand_kind *kind, v
     *e = (struct errand){.loop = loop, .back = back, .arg = arg};
     e->watch = loop_watch_create(loop, fd, came_back, e);
     if (fd < 0 || !loop_watch_set(e->watch, WATCH_READ)) {
-        (void)error_set(error_r, SQLSTATE_CONNECTION_FAILURE, "could not wait for a helper thread: %s",
+        (void)error_set(error_r, SQLSTATE_NO_RESOURCES, "could not wait for a helper thread: %s",
                         strerror(errno));
         loop_watch_destroy(&e->watch);
         if (fd >= 0)

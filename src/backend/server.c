@@ -544,6 +544,12 @@ static size_t walk(struct server *s, const uint8_t *p, size_t n)
     return s->dead ? n : (size_t)(at - p);
 }
 
+/* What comes is kept as it is: its turn has not come, or ReadyForQuery waits for a cancel request. */
+static bool is_held(const struct server *s)
+{
+    return server_holds(s) || (s->ready_held && s->cancel);
+}
+
 static void process_read(struct server *s, const uint8_t *p, size_t n)
 {
     if (buf_len(&s->in) == 0) {
@@ -553,7 +559,7 @@ static void process_read(struct server *s, const uint8_t *p, size_t n)
         return;
     }
     buf_append(&s->in, p, n);
-    if (server_holds(s))
+    if (is_held(s))
         return;
     if (buf_len(&s->in) >= FRAME_HEADER_BYTES) {
         const uint8_t *head = buf_head(&s->in);
@@ -580,7 +586,7 @@ static void end_read(struct server *s)
     if (s->dead)
         return;
     server_check(s);
-    if (buf_len(&s->in) >= HOLD_BYTES && server_holds(s))
+    if (buf_len(&s->in) >= HOLD_BYTES && is_held(s))
         stream_set_reading(s->stream, false);
     if (s->ops && s->ops->end_of_read)
         s->ops->end_of_read(s->owner, s);
@@ -612,15 +618,15 @@ static void cancel_done(void *arg, bool through)
         s->cancel_lost = true;
     if (s->dead)
         return;
-    if (s->cancel_again && (!s->ready_held || s->ring_count > 1)) { /* something runs, behind what was hit */
-        s->cancel_again = false;
-        server_cancel(s);
-        return;
-    }
+    bool again =
+        s->cancel_again && (!s->ready_held || s->ring_count > 1); /* something runs, behind what was hit */
     s->cancel_again = false;
-    if (!s->ready_held)
-        return;
+    if (again)
+        server_cancel(s);
+    if (s->cancel || s->dead || !s->ready_held)
+        return; /* what is held waits for the other request, if that could be sent */
     s->ready_held = false;
+    stream_set_reading(s->stream, true);
     process_read(s, NULL, 0);
     end_read(s);
 }

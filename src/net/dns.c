@@ -168,18 +168,29 @@ static bool has_changed(struct file *f)
     return true;
 }
 
+/* A file that is there could not be read, or no socket be opened for what it names: descriptors are scarce, it may be. The next
+   query tries again. */
+static void read_again(struct file *f)
+{
+    if (f->size > 0)
+        f->size = -1;
+}
+
 static void read_files(struct dns *dns)
 {
     if (has_changed(&dns->hosts)) {
         evdns_base_clear_host_addresses(dns->base);
-        (void)evdns_base_load_hosts(dns->base, dns->hosts.path); /* without a file it knows localhost */
+        if (evdns_base_load_hosts(dns->base, dns->hosts.path) != 0) /* without a file it knows localhost */
+            read_again(&dns->hosts);
     }
     if (has_changed(&dns->resolv)) {
         (void)evdns_base_clear_nameservers_and_suspend(dns->base);
         evdns_base_search_clear(dns->base);
         /* Without a file, or any server in it, it asks this machine, as resolv.conf(5) has it. */
-        (void)evdns_base_resolv_conf_parse(dns->base, DNS_OPTIONS_ALL & ~DNS_OPTION_HOSTSFILE,
-                                           dns->resolv.path);
+        if (evdns_base_resolv_conf_parse(dns->base, DNS_OPTIONS_ALL & ~DNS_OPTION_HOSTSFILE,
+                                         dns->resolv.path) != 0 ||
+            evdns_base_count_nameservers(dns->base) == 0)
+            read_again(&dns->resolv);
         (void)evdns_base_resume(dns->base);
     }
 }
@@ -213,7 +224,7 @@ struct dns *dns_create(struct loop *loop, const char *hosts_path, const char *re
     dns->hosts = (struct file){.path = xstrdup(hosts_path), .size = -1}; /* not read yet */
     dns->resolv = (struct file){.path = xstrdup(resolv_path), .size = -1};
     evdns_set_log_fn(log_dns);
-    dns->base = evdns_base_new(poller_event_base(loop->poller), EVDNS_BASE_DISABLE_WHEN_INACTIVE);
+    dns->base = evdns_base_new(poller_event_base(loop->poller), 0);
     if (!dns->base) {
         log_error("could not prepare for DNS"); /* as the poller, before anything was started */
         abort();

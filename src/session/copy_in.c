@@ -136,7 +136,7 @@ static void drop_unsent(struct client *c)
 
 static void copy_fail(struct client *c, const struct error *e)
 {
-    if (!c->copy->failed)
+    if (!c->copy->failed && !c->preamble_failed) /* else it has been answered */
         run_error_answer(c, e, false);
     c->copy->failed = true;
     c->run_failed = true;

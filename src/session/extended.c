@@ -134,7 +134,7 @@ static unsigned parsing_shard(struct client *c, const struct plan *p)
 
 static enum status check_failed_state(struct client *c, const struct plan *p, struct error *error_r)
 {
-    if (c->txn.state == TXN_FAILED && p->verb != VERB_COMMIT && p->verb != VERB_PREPARE_TRANSACTION &&
+    if (c->txn.state == TXN_FAILED && p && p->verb != VERB_COMMIT && p->verb != VERB_PREPARE_TRANSACTION &&
         p->verb != VERB_ROLLBACK && p->verb != VERB_ROLLBACK_TO && p->verb != VERB_EMPTY)
         return txn_failed_error(c, error_r);
     return STATUS_OK;
@@ -341,6 +341,7 @@ static enum dispatch bind_planned(struct client *c, struct client_statement *st,
     send_bind(l, st, m, f, acknowledge);
     run_note_cursor(c, p, &shards);
     portal_put(c, m->portal, p, st->def, l);
+    l->bound = true;
     *kept_r = true;
     return DISPATCH_DONE;
 }
@@ -543,7 +544,7 @@ static enum dispatch on_describe(struct client *c, const struct frame *f)
     if (portal->local)
         return describe_local(c, portal->plan, NULL);
     if (!portal->link && execute_follows(c, portal, m.name)) {
-        portal->describe = true;
+        c->describe_due = true;
         return DISPATCH_DONE;
     }
     if (!portal->link)
@@ -691,7 +692,8 @@ static bool reads_alone(const struct client *c, const struct plan *p)
 {
     struct error e;
     for (unsigned i = 0; i < c->n_links; i++)
-        if (c->links[i]->open_pipeline && c->links[i]->used)
+        if (c->links[i]->open_pipeline && (c->links[i]->used || c->links[i]->bound) &&
+            !SEEDED_BUG(BUG_READS_APART))
             return false;
     return pipeline_may_run_ahead(p) && txn_may_span(c, &e);
 }
@@ -707,6 +709,8 @@ static enum dispatch execute_spread(struct client *c, struct client_portal *port
     uint8_t *row_shards = NULL;
     if (!pipeline_drained(c) || c->commit)
         return DISPATCH_AGAIN;
+    if (check_failed_state(c, portal->plan, &e) != STATUS_OK)
+        return failed(c, &e);
     if (portal->done) {
         error_set(&e, "55000", "portal cannot be run again");
         return failed(c, &e);
@@ -749,9 +753,11 @@ static enum dispatch execute_spread(struct client *c, struct client_portal *port
     portal->done = true;
     struct client_portal run = *portal;
     run.plan = c->plan;
+    bool describe = c->describe_due;
+    c->describe_due = false;
     if (c->plan->changes_catalog)
         plan_catalog_changed(c);
-    if (run_multi_create(c, c->plan, &shards, t, &params, &m, run.describe, &e) != STATUS_OK) {
+    if (run_multi_create(c, c->plan, &shards, t, &params, &m, describe, &e) != STATUS_OK) {
         free(row_shards);
         return failed(c, &e);
     }
@@ -778,6 +784,8 @@ static enum dispatch on_execute(struct client *c, const struct frame *f)
     if (!portal->plan)
         return no_portal(c, m.portal);
     struct link *l = portal->link;
+    if (__builtin_expect(check_failed_state(c, portal->plan, &e) != STATUS_OK, 0))
+        return pipeline_drained(c) ? failed(c, &e) : DISPATCH_AGAIN;
     if ((!pipeline_may_run_ahead(portal->plan) && !pipeline_alone(c)) || !pipeline_turn_to(c, l))
         return DISPATCH_AGAIN;
     if (portal->plan->verb == VERB_COPY_IN && portal->plan->kind != PLAN_SINGLE && portal->plan->table) {
@@ -939,7 +947,7 @@ static inline void begin_cycle(struct client *c)
 {
     c->extended_open = true;
     c->reads_only = c->config->settings.pipeline_ahead;
-    c->run_failed = c->query_flushes = c->query_syncs = false;
+    c->run_failed = c->query_flushes = c->query_syncs = c->describe_due = false;
     client_request_begins(c);
 }
 
@@ -1021,7 +1029,7 @@ static void note_stale_plan(struct client *c, const struct frame *f)
 static void pipeline_error(struct client *c, struct link *l, const struct expect *e, const struct frame *f)
 {
     bool sync_due = server_sync_due(l->server);
-    if (c->run_failed && !c->preamble_failed) { /* the pipeline has ended in an error already */
+    if ((c->run_failed || c->skip_till_sync) && !c->preamble_failed) { /* it has ended in an error already */
         extended_parse_skipped(c, l, e);
         return;
     }
@@ -1076,7 +1084,7 @@ void extended_link_lost(struct client *c, struct link *l, const struct error *e)
 {
     struct server *s = l->server;
     bool sync_due = server_sync_due(s);
-    if (!c->run_failed)
+    if (!c->run_failed && !c->skip_till_sync)
         run_error_answer(c, e, false);
     c->run_failed = true;
     pipeline_void(c, l);

@@ -88,6 +88,11 @@ static bool session_pooling(const struct client *c)
     return mode == POOL_SESSION;
 }
 
+bool link_keeps_server(const struct link *l)
+{
+    return l->pinned || session_pooling(l->client);
+}
+
 static __attribute__((noinline, cold)) void link_put_waiting(struct link *l)
 {
     if (l->waiting)
@@ -114,8 +119,8 @@ void link_put(struct link *l, bool clean)
     if (l->effects && !closing && !session && state_ask(l))
         return;
     if (!closing && (l->pinned || session)) {
-        l->in_txn = l->writer = l->own_part = l->used = l->cannot_prepare = l->open_pipeline = l->flush_sent =
-            false;
+        l->in_txn = l->writer = l->own_part = l->used = l->bound = l->cannot_prepare = l->open_pipeline =
+            l->flush_sent = false;
         l->name_unknown = l->sequence_used = false;
         s->wrote_rows = false;
         return;
@@ -162,8 +167,8 @@ void links_abandon(struct client *c)
         if (l->coordinator_has || l->ending)
             continue;
         if (l->looking)
-            continue;       /* goes back when it has answered */
-        if (l->committed) { /* it has answered COMMIT, others have not */
+            continue;                                        /* goes back when it has answered */
+        if (l->committed && !SEEDED_BUG(BUG_VARS_OF_GONE)) { /* it has answered COMMIT, others have not */
             link_note_variables(l, c->vars);
             l->in_txn = false;
         }
@@ -536,7 +541,7 @@ static void preamble_failed(struct link *l, const struct expect *e, const struct
     unsigned queries = queries_ignored(l->server);
     if (queries) {
         /* What is behind it is ignored: the answer to a Sync ends each Query. */
-        for (unsigned i = 0; i < queries; i++)
+        for (unsigned i = 0; i < (SEEDED_BUG(BUG_ONE_SYNC) ? 1 : queries); i++)
             server_write(l->server, sync_message, sizeof sync_message);
     } else if (!server_sync_due(l->server)) {
         l->open_pipeline = true; /* whatever comes next is ignored without a Sync before it */
@@ -638,7 +643,7 @@ static void link_message(void *owner, struct server *s, const struct expect *e, 
             link_put(l, true), client_free_if_done(c);
         return;
     case TAG_READER:
-        if (f->type == MSG_ERROR)
+        if (f->type == MSG_ERROR && !SEEDED_BUG(BUG_READER_BELIEVED))
             server_forget_variables(s); /* it was taken for one that has what the transaction has SET */
         if (f->type == MSG_READY) {
             l->ending = false;

@@ -16,7 +16,7 @@
  *
  *     ONE   -> TURNS  another shard, and something is outstanding   [pipeline_turn_to]
  *     TURNS -> ONE    the last turn, which is run_link's, has come  [last_turn]
- *     TURNS -> VOID   an error, a shard lost                        [pipeline_void]
+ *     TURNS -> VOID   an error, a shard lost; ONE, where another answers  [pipeline_void]
  *     VOID  -> ONE    nothing is outstanding                        [void_go_on, extended.c end_cycle]
  *
  * Only with pipeline_ahead, and only statements that provably read, run ahead of others' answers (client.reads_only:
@@ -221,7 +221,8 @@ static void next_turn(struct client *c)
 
 void pipeline_void(struct client *c, struct link *failed)
 {
-    if (c->order != ORDER_TURNS)
+    bool others = c->order == ORDER_ONE && c->run == RUN_PIPELINE && c->run_link && c->run_link != failed;
+    if (c->order != ORDER_TURNS && !(others && server_outstanding(c->run_link->server)))
         return;
     c->order = ORDER_VOID;
     c->turn = NULL;
@@ -291,7 +292,8 @@ static void void_go_on(struct client *c)
 /* Whoever may speak now does, with what has been kept. */
 static void go_on(struct client *c)
 {
-    while (c->state != CLIENT_CLOSING && c->order == ORDER_TURNS && server_holds(c->turn->server))
+    while (c->state != CLIENT_CLOSING && !c->broken && c->order == ORDER_TURNS &&
+           server_holds(c->turn->server))
         next_turn(c);
     if (c->state != CLIENT_CLOSING && c->order == ORDER_VOID)
         void_go_on(c);

@@ -21,6 +21,8 @@
 #define LOADS_MAX 4096
 /* Planning is tried so often, as others' DDL makes what was learned old; then with a catalog of its own. */
 #define ROUNDS_MAX 4
+/* ... and then a few times more: a statement of more names than are kept would be planned for ever. */
+#define ROUNDS_LIMIT 16
 
 enum load_kind { LOAD_RELATION, LOAD_FUNCTION, LOAD_OWN /* what is the application's own: no name */ };
 struct load {
@@ -669,6 +671,12 @@ enum plan_result session_plan(struct client *c, const struct template *t, uint32
         if (result == ROUTER_NEEDS_CATALOG && c->loads) {
             if (++c->load_rounds == ROUNDS_MAX && !c->txn.catalog)
                 plan_apart(c);
+            if (c->load_rounds == ROUNDS_LIMIT) {
+                load_end(c);
+                error_set(error_r, SQLSTATE_PROGRAM_LIMIT, "the statement uses too many names");
+                error_hint(error_r, "Split it into several statements.");
+                return PLAN_FAILED;
+            }
             c->loads->statement = hash_bytes64(t->statement.data, t->statement.len);
             return load_or_fail(c, &c->loads->items[0], error_r);
         }

@@ -134,7 +134,7 @@ void vars_parameter_status(struct client *c, struct link *l, const struct frame 
         return;
     if (is_unexplained(c, l, name))
         l->server->closes_after = true;
-    if (l->vars_due && c->txn.state != TXN_NONE)
+    if (l->vars_due && c->txn.state != TXN_NONE && !SEEDED_BUG(BUG_REPORT_FORMER))
         return; /* what the session had before its transaction; what that has set since comes behind it */
     const char *known = varset_get(c->reported, name);
     if (known && strcmp(known, value) == 0)

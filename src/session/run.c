@@ -27,7 +27,7 @@ void run_error_answer(struct client *c, const struct error *e, bool at_end)
         return;
     if (!c->simple_open && !c->sync_pending) {
         pipeline_take_back(c);
-        c->skip_till_sync = true;
+        c->skip_till_sync = !SEEDED_BUG(BUG_NOT_SKIPPED);
     }
     txn_fail(c);
 }
@@ -57,13 +57,17 @@ void run_shard_error(struct client *c, struct link *l, const struct frame *f)
 /* BEGIN or the replay failed: the statement behind it fails too; its error would say less. */
 void run_preamble_error(struct client *c, struct link *l, const struct frame *f)
 {
+    if (c->run == RUN_ENDING) {
+        txn_end_failed(c, l, f);
+        return;
+    }
     if (c->run == RUN_MULTI || c->run == RUN_CONTROL || c->run == RUN_COPY_IN || c->run == RUN_SINGLE ||
         c->run == RUN_PIPELINE) {
         if (!c->run_failed)
             forward_error(c, l, f);
         c->run_failed = true;
         c->preamble_failed = true;
-        if (c->run == RUN_PIPELINE && !server_sync_due(l->server))
+        if (!c->simple_open && !c->sync_pending && !(c->run == RUN_PIPELINE && server_sync_due(l->server)))
             c->skip_till_sync = true;
         pipeline_void(c, l);
         txn_fail(c);
@@ -71,7 +75,8 @@ void run_preamble_error(struct client *c, struct link *l, const struct frame *f)
         struct error why, bad;
         error_keep(&c->run_error, message_read_error(f, &why, &bad) == STATUS_OK ? &why : &bad);
         txn_fail(c);
-    } else if (c->run == RUN_NONE && c->extended_open && !c->sync_pending && !c->skip_till_sync) {
+    } else if (c->run == RUN_NONE && c->extended_open && !c->sync_pending && !c->skip_till_sync &&
+               !SEEDED_BUG(BUG_SPREAD_UNANSWERED)) {
         /* The pipeline's first shard could not become part of a block: the message that led to it is still to come. */
         forward_error(c, l, f);
         c->skip_till_sync = true;
@@ -373,7 +378,7 @@ static void multi_finish(struct client *c)
     bool implicit =
         (c->txn.state == TXN_IMPLICIT || c->txn.state == TXN_IMPLICIT_FAILED) && c->simple_open && !c->multi;
     if (ok) {
-        bool held = implicit || simple_holds_tag(c);
+        bool held = (implicit && !SEEDED_BUG(BUG_TAG_NOT_HELD)) || simple_holds_tag(c);
         struct buf *b = held ? &c->held : client_scratch(c);
         if (held)
             buf_clear(b);
@@ -748,6 +753,26 @@ static unsigned control_outstanding(const struct link *l)
     return n;
 }
 
+/* False: it is not for the statement to deal with. */
+static bool multi_lost(struct client *c, struct link *l, const struct error *e)
+{
+    if (l->source_due) {
+        l->source_due = false;
+        if (!ordered_waits(c, l->shard))
+            c->control_due--;
+        multi_fail(c, e);
+        multi_next(c);
+        multi_finish(c);
+        return true;
+    }
+    if (c->multi_final && c->multi_first == l) {
+        multi_fail(c, e);
+        multi_finish(c);
+        return true;
+    }
+    return !l->in_txn && !link_keeps_server(l); /* it has answered: nothing of it is needed any more */
+}
+
 void run_link_lost(struct client *c, struct link *l, const struct error *why)
 {
     struct error e;
@@ -762,20 +787,8 @@ void run_link_lost(struct client *c, struct link *l, const struct error *why)
         txn_link_lost(c, l, why);
         return;
     case RUN_MULTI:
-        if (l->source_due) {
-            l->source_due = false;
-            if (!ordered_waits(c, l->shard))
-                c->control_due--;
-            multi_fail(c, &e);
-            multi_next(c);
-            multi_finish(c);
+        if (multi_lost(c, l, &e))
             return;
-        }
-        if (c->multi_final && c->multi_first == l) {
-            multi_fail(c, &e);
-            multi_finish(c);
-            return;
-        }
         break;
     case RUN_CONTROL:
         if (server_outstanding(l->server)) {
@@ -787,6 +800,8 @@ void run_link_lost(struct client *c, struct link *l, const struct error *why)
                 if (c->control_done)
                     c->control_done(c, false);
                 c->control_done = NULL;
+                if (c->txn.state == TXN_NONE)
+                    links_put_idle(c);
                 run_statement_done(c, false);
             }
             return;
@@ -810,7 +825,8 @@ void run_link_lost(struct client *c, struct link *l, const struct error *why)
         break;
     case RUN_SINGLE:
         if (c->run_link == l) {
-            run_error_answer(c, &e, false);
+            if (!c->run_failed) /* else it has been answered with the shard's own error */
+                run_error_answer(c, &e, false);
             if (c->txn.state == TXN_NONE)
                 link_put(l, false);
             run_statement_done(c, false);
@@ -825,8 +841,11 @@ void run_link_lost(struct client *c, struct link *l, const struct error *why)
     case RUN_LOGIN:
         break;
     }
-    /* Idle: within a transaction that is now lost, or with state of the session that is. */
-    if (l->in_txn) {
+    /* Idle: behind an error that ended the pipeline, within a transaction that is now lost, or with state of the session that is. */
+    if (!l->in_txn && l->open_pipeline && c->skip_till_sync && !link_keeps_server(l)) {
+        extended_forget_portals(c);
+        link_put(l, false);
+    } else if (l->in_txn) {
         extended_forget_portals(c);
         txn_fail_untold(c);
     } else {

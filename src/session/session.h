@@ -12,6 +12,8 @@
 #ifndef PGUNISON_SESSION_SESSION_H
 #define PGUNISON_SESSION_SESSION_H
 
+#include "seeded_bug.h"
+
 #include "base/arena.h"
 #include "base/blob.h"
 #include "exec/scatter.h"
@@ -95,6 +97,7 @@ struct link {
     bool writer;   /* has, or may have, written */
     bool own_part; /* ... something that not every shard has written */
     bool used;     /* ran a statement of the client's: not joined for the catalog only */
+    bool bound;    /* has, or had, a portal of the client's */
     bool cannot_prepare;
     bool pinned;        /* keeps its server after the transaction: state.c */
     bool kept;          /* ... whatever is asked of it: what it has cannot be */
@@ -150,7 +153,6 @@ struct client_portal {
     struct blob *bind_blob;
     bool local;                 /* the proxy runs it itself: BEGIN, COMMIT, ... */
     bool done;                  /* has been run to its end */
-    bool describe;              /* its Describe is answered by the run that follows it */
     size_t bytes;               /* counted in the names' bytes; 0: the unnamed one */
     struct client_portal *next; /* env->portals_free */
 };
@@ -261,7 +263,9 @@ struct client {
     struct error *run_error; /* of the catalog query, or of the COMMIT, that is under way; NULL: none yet */
     bool multi_cancelled, multi_final, multi_rows_done;
     bool
-        query_flushes; /* a Query waits for extended messages' answers: it has sent the Flush that brings them */
+        describe_due : 1; /* a Describe is answered by the Execute of its portal, which is the next message */
+    bool
+        query_flushes : 1; /* a Query waits for extended messages' answers: it has sent the Flush that brings them */
     unsigned speaker;         /* the shard whose notices the client hears where all do the same: notice.c */
     struct link *multi_first; /* the first shard that was through: does an aggregate's last step */
     struct buf held; /* what may be sent only after the commit: CommandComplete of an implicit transaction */
@@ -504,6 +508,8 @@ static inline void link_expect_copy(struct link *l, const struct plan *p)
     if (p->verb == VERB_COPY_OUT || p->verb == VERB_COPY_IN)
         server_expect_copy(l->server, p->verb == VERB_COPY_OUT ? EXPECT_COPY_OUT : EXPECT_COPY_IN);
 }
+/* Its server is the session's between transactions, too. */
+bool link_keeps_server(const struct link *l);
 /* Whether the shard was lost for what it said, and what the client hears of a loss. */
 bool link_violated(const struct error *why);
 void link_lost_error(const struct link *l, const struct error *why, struct error *e_r);
@@ -536,7 +542,7 @@ void sequences_not_discarded(struct server *s); /* an error came instead of the 
 static inline bool link_is_set(const struct link *l)
 {
     const struct client *c = l->client;
-    return l->in_txn || l->open_pipeline ||
+    return l->in_txn || l->open_pipeline || (SEEDED_BUG(BUG_OTHERS_VARIABLES) && c->txn.state == TXN_NONE) ||
            (l->server->vars == (c->txn.state == TXN_NONE ? c->vars : c->txn.vars_before) && !l->vars_due);
 }
 bool link_suits(struct link *l); /* false: its server cannot be made what the session wants */

@@ -27,7 +27,7 @@ static void query_finished(struct client *c)
 
 bool simple_holds_tag(const struct client *c)
 {
-    return c->multi && c->part == c->n_parts && c->txn.state == TXN_IMPLICIT;
+    return c->multi && c->part == c->n_parts && c->txn.state == TXN_IMPLICIT && !SEEDED_BUG(BUG_TAG_NOT_HELD);
 }
 
 void simple_statement_done(struct client *c, bool ok)

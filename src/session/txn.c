@@ -369,6 +369,16 @@ static bool decides_outcome(const struct client *c, const struct link *l)
     return c->committing && (l->writer || !writer);
 }
 
+static void not_committed(struct client *c, const struct link *l)
+{
+    struct error why;
+    if (c->commit_failed)
+        return;
+    error_set(&why, SQLSTATE_SERIALIZATION_FAILURE, "shard \"%s\" rolled the transaction back at COMMIT",
+              c->db->shards[l->shard]->name);
+    commit_fails(c, &why);
+}
+
 /* An answer to COMMIT or ROLLBACK of one phase. */
 void txn_message(struct client *c, struct link *l, const struct expect *e, const struct frame *f)
 {
@@ -387,13 +397,11 @@ void txn_message(struct client *c, struct link *l, const struct expect *e, const
         return;
     case MSG_COMMAND_COMPLETE:
         l->ended = true;
-        l->committed =
-            message_read_tag(f, &tag, &rows, &bad) == STATUS_OK && strcmp(tag, c->committing_tag) == 0;
-        if (decides_outcome(c, l) && !l->committed && !c->commit_failed) {
-            error_set(&why, SQLSTATE_SERIALIZATION_FAILURE,
-                      "shard \"%s\" rolled the transaction back at COMMIT", c->db->shards[l->shard]->name);
-            commit_fails(c, &why);
-        }
+        if (message_read_tag(f, &tag, &rows, &bad) != STATUS_OK)
+            tag = "";
+        l->committed = strcmp(tag, "COMMIT") == 0 || strcmp(tag, prepare_tag) == 0;
+        if (decides_outcome(c, l) && strcmp(tag, c->committing_tag) != 0)
+            not_committed(c, l);
         return;
     case MSG_NOTICE:
         notice_of_end(c, l, f);
@@ -403,11 +411,13 @@ void txn_message(struct client *c, struct link *l, const struct expect *e, const
     default:
         return;
     }
+    if (!l->ended && decides_outcome(c, l))
+        not_committed(c, l); /* ignored, as something in front of it had failed */
     if (--c->control_due == 0)
         txn_ended(c, c->committing && !c->commit_failed, c->commit_failed ? c->run_error : NULL);
 }
 
-/* The Sync ahead of COMMIT or ROLLBACK: its error is why the shard will roll back. Two phases find that out themselves. */
+/* The Sync, or the BEGIN, ahead of COMMIT or ROLLBACK: its error is why the shard will roll back. Two phases find that out themselves. */
 void txn_end_failed(struct client *c, struct link *l, const struct frame *f)
 {
     struct error why, bad;
@@ -458,10 +468,11 @@ void txn_ended(struct client *c, bool committed, const struct error *error)
         }
         if (!l->in_txn || !l->server || (c->commit && l->writer))
             continue;
-        link_note_variables(l, l->committed ? c->vars : c->txn.vars_before);
+        bool kept = SEEDED_BUG(BUG_VARS_OF_OUTCOME) ? committed : l->committed;
+        link_note_variables(l, kept ? c->vars : c->txn.vars_before);
         l->committed = false;
     }
-    if (!committed) {
+    if (!committed && !SEEDED_BUG(BUG_ROLLBACK_KEEPS)) {
         varset_unref(&c->vars);
         c->vars = c->txn.vars_before ? varset_ref(c->txn.vars_before) : NULL;
     }

@@ -43,13 +43,15 @@ enum request_kind {
     REQUEST_ROLLBACK,
     REQUEST_SAVEPOINT,
     REQUEST_ROLLBACK_TO,
-    REQUEST_RELEASE
+    REQUEST_RELEASE,
+    REQUEST_PREPARE
 };
 
 /* What one ReadyForQuery answers. */
 struct request {
     enum request_kind kind;
     bool commits;  /* a pipeline with a COMMIT in it */
+    bool single;   /* a Query of one statement */
     char name[64]; /* of the savepoint */
 };
 
@@ -67,9 +69,10 @@ struct talker {
     char status;                          /* of the last ReadyForQuery */
     struct request requests[MAX_PENDING]; /* a ring: from `answered` on, they are due */
     unsigned sent, answered;
-    bool failed, unknown, rolled_back, committed; /* what the answers of the request have said so far */
-    bool deletes;                                 /* rows may be gone */
-    bool commits;                                 /* the pipeline that is being sent */
+    bool failed, unknown, rolled_back, completed, erred, piped,
+        committed;    /* what the answers of the request have said so far */
+    unsigned deleted; /* tables from which rows may be gone: bits of table_bit() */
+    bool commits;     /* the pipeline that is being sent */
     char levels[MAX_LEVEL][64];
     unsigned n_levels, group;
     struct claim claims[MAX_CLAIMS];
@@ -102,6 +105,18 @@ static void claim(struct talker *t, const char *table, int64_t id)
     struct claim *c = &t->claims[t->n_claims++];
     *c = (struct claim){.id = id, .request = t->sent};
     memcpy(c->table, table, strnlen(table, sizeof c->table - 1));
+}
+
+/* t1, r1, h1, ... */
+static unsigned table_bit(const char *table)
+{
+    return 1u << ((unsigned)(table[0] == 't' ? 0 : table[0] == 'r' ? 10 : 20) + (unsigned)(table[1] - '0'));
+}
+
+static void note_deletes(struct talker *t, const char *sql)
+{
+    for (const char *at = sql; (at = strstr(at, "delete from ")); at++)
+        t->deleted |= table_bit(at + 12);
 }
 
 /* insert into TABLE values (1, 2), (3, 4) */
@@ -139,7 +154,7 @@ static void note_request(struct talker *t, const char *sql)
     struct request *r = &t->requests[t->sent % MAX_PENDING];
     char word[32] = "", second[64] = "", third[64] = "";
     (void)!sscanf(sql, "%31s %63s %63s", word, second, third);
-    t->deletes |= strstr(sql, "delete") || strstr(sql, "drop");
+    note_deletes(t, sql);
     r->kind = strchr(sql, ';')                                 ? REQUEST_OTHER
               : strcasecmp(word, "begin") == 0                 ? REQUEST_BEGIN
               : strcasecmp(word, "commit") == 0                ? REQUEST_COMMIT
@@ -147,9 +162,11 @@ static void note_request(struct talker *t, const char *sql)
               : strcasecmp(word, "rollback") == 0
                   ? (strcmp(second, "to") == 0 ? REQUEST_ROLLBACK_TO : REQUEST_ROLLBACK)
               : strcasecmp(word, "savepoint") == 0 ? REQUEST_SAVEPOINT
+              : strcasecmp(word, "prepare") == 0   ? REQUEST_PREPARE
               : strcasecmp(word, "release") == 0   ? REQUEST_RELEASE
                                                    : REQUEST_OTHER;
     snprintf(r->name, sizeof r->name, "%s", third[0] ? third : second);
+    r->single = *sql && !strchr(sql, ';');
     r->commits = t->commits;
     t->commits = false;
     claim_inserts(t, sql);
@@ -190,6 +207,9 @@ static void note_answer(struct talker *t, char status)
         settle(t, CLAIM_LIVE, of_transaction(t));
         t->n_levels = 0;
         break;
+    case REQUEST_PREPARE: /* what becomes of it is for others to say */
+        settle(t, CLAIM_LIVE, CLAIM_UNKNOWN);
+        break;
     case REQUEST_SAVEPOINT:
         if (!t->failed && t->n_levels < MAX_LEVEL)
             memcpy(t->levels[t->n_levels++], request->name, sizeof request->name);
@@ -223,7 +243,7 @@ static void note_answer(struct talker *t, char status)
         settle(t, CLAIM_LIVE, CLAIM_NOT); /* it ended without a word of COMMIT */
     t->status = status;
     t->answered++;
-    t->failed = t->unknown = t->rolled_back = t->committed = false;
+    t->failed = t->unknown = t->rolled_back = t->committed = t->completed = false;
 }
 
 /* The connection is over. */
@@ -270,7 +290,7 @@ void talker_check(struct talker *t)
     for (unsigned i = 0; i < t->n_claims; i++) {
         const struct claim *c = &t->claims[i];
         unsigned n = rows_of(c);
-        if (c->belief == CLAIM_STANDS && n != 1 && !(n == 0 && t->deletes))
+        if (c->belief == CLAIM_STANDS && n != 1 && !(n == 0 && t->deleted & table_bit(c->table)))
             world_fail("client %u was told that row %lld of %s is committed: it is there %u times", t->index,
                        (long long)c->id, c->table, n);
         if (c->belief == CLAIM_NOT && n != 0 && !claimed_again(c))
@@ -278,7 +298,7 @@ void talker_check(struct talker *t)
                        t->index, (long long)c->id, c->table, n);
         if (c->belief == CLAIM_SENT || c->belief == CLAIM_ANSWERED || c->belief == CLAIM_LIVE)
             world_fail("client %u does not know about row %lld of %s", t->index, (long long)c->id, c->table);
-        for (unsigned k = 0; c->belief == CLAIM_UNKNOWN && !t->deletes && k < i; k++)
+        for (unsigned k = 0; c->belief == CLAIM_UNKNOWN && !t->deleted && k < i; k++)
             if (t->claims[k].belief == CLAIM_UNKNOWN && t->claims[k].group == c->group &&
                 rows_of(&t->claims[k]) != n && !claimed_again(c) && !claimed_again(&t->claims[k]))
                 world_fail("client %u: rows %lld and %lld are of one transaction, and one of them is there",
@@ -443,6 +463,7 @@ static bool send_line(struct talker *t, const char *line)
     }
     buf_init(&b);
     if (line[0] == ':') {
+        t->piped = line[1] != 'S'; /* an error of what it has sent is due until its Sync */
         command(t, line + 1, &b);
         wait = wait && (line[1] == 'S' || (t->copy_by_query && (line[1] == 'c' || line[1] == 'f')));
     } else {
@@ -516,6 +537,8 @@ static void write_error(struct talker *t, const struct frame *f)
     if (f->type != MSG_ERROR)
         return;
     world_trace("client %u <- %s %s %s", t->index, e.sqlstate, e.message, e.detail);
+    if (t->ready_due && t->requests[t->answered % MAX_PENDING].single && t->completed)
+        world_fail("client %u: %s after the statement was said to be complete", t->index, e.sqlstate);
     t->failed = true;
     if (strcmp(e.sqlstate, "08007") == 0 || strstr(e.detail, "not known"))
         t->unknown = true;
@@ -551,8 +574,23 @@ static void text_message(struct talker *t, const struct frame *f)
                (const char *)f->body.data);
 }
 
+/* Behind an error nothing but ReadyForQuery, and what may come at any time. */
+static void check_order(struct talker *t, const struct frame *f)
+{
+    uint8_t type = f->type;
+    bool any_time = type == MSG_NOTICE || type == MSG_PARAMETER_STATUS || type == MSG_NOTIFICATION ||
+                    (type == MSG_ERROR && message_is_fatal(f));
+    if (t->erred && type != MSG_READY && !any_time)
+        world_fail("client %u: message %c behind an error: %s", t->index, type, talker_transcript(t));
+    if (type == MSG_ERROR && (t->ready_due || t->piped))
+        t->erred = true;
+    else if (type == MSG_READY)
+        t->erred = false;
+}
+
 static void receive(struct talker *t, const struct frame *f)
 {
+    check_order(t, f);
     const char *name, *value, *tag;
     int64_t rows;
     struct error e;
@@ -575,6 +613,7 @@ static void receive(struct talker *t, const struct frame *f)
         write_row(t, f);
         return;
     case MSG_COMMAND_COMPLETE:
+        t->completed = true;
         if (message_read_tag(f, &tag, &rows, &e) == STATUS_OK) {
             t->rolled_back |= strcmp(tag, "ROLLBACK") == 0;
             t->committed |= strcmp(tag, "COMMIT") == 0;

@@ -7,6 +7,9 @@
  *   conversation --script NAME [step:fault]   one run, with its trace
  *   conversation --chance NAME SEED [step:fault]   the same with latencies and sizes of reads by chance
  *
+ * Built with PGUNISON_SEEDED_BUGS, `--seeded N` before all that is a wrong session (src/session/seeded_bug.h): the run ends at the first
+ * failure, well if there is one. `--bugs` prints how many there are.
+ *
  * Every failure prints the command that replays it.
  */
 #include "world.h"
@@ -15,7 +18,18 @@
 
 enum { SEEDS = 50, ENOUGH = 10 };
 
+#ifdef PGUNISON_SEEDED_BUGS
+#include "../../src/session/seeded_bug.h"
+enum seeded_bug seeded_bug;
+#endif
+
+static bool expects_failure;
 static unsigned long runs, failed, units, share, shares = 1;
+
+static bool enough(void)
+{
+    return failed >= (expects_failure ? 1 : ENOUGH);
+}
 
 static bool mine(void)
 {
@@ -68,11 +82,11 @@ static void everything(const struct script *only)
         if (only && only != &scripts[i])
             continue;
         unsigned steps = one(&scripts[i], 1, NULL, 0, false, false); /* every share needs to know how many */
-        for (uint64_t seed = 1; seed <= SEEDS && failed < ENOUGH; seed++)
+        for (uint64_t seed = 1; seed <= SEEDS && !enough(); seed++)
             if (mine())
                 (void)one(&scripts[i], seed, NULL, 0, true, false);
         for (unsigned step = 0; step < steps; step++)
-            for (unsigned k = 1; k < N_FAULTS && failed < ENOUGH; k++) {
+            for (unsigned k = 1; k < N_FAULTS && !enough(); k++) {
                 struct fault f = {(enum fault_kind)k, step};
                 if (!mine())
                     continue;
@@ -82,11 +96,33 @@ static void everything(const struct script *only)
     }
 }
 
+/* --seeded N */
+static bool read_seeded(int *argc, char ***argv)
+{
+#ifdef PGUNISON_SEEDED_BUGS
+    if (*argc > 1 && strcmp((*argv)[1], "--bugs") == 0) {
+        printf("%d\n", N_SEEDED_BUGS - 1);
+        exit(0);
+    }
+    if (*argc < 3 || strcmp((*argv)[1], "--seeded") != 0)
+        return false;
+    seeded_bug = (enum seeded_bug)atoi((*argv)[2]);
+    *argc -= 2;
+    *argv += 2;
+    return true;
+#else
+    (void)argc;
+    (void)argv;
+    return false;
+#endif
+}
+
 int main(int argc, char **argv)
 {
     struct fault faults[2];
     unsigned n = 0;
     log_set_level(LOG_LEVEL_ERROR);
+    expects_failure = read_seeded(&argc, &argv);
     bool chance = argc > 3 && strcmp(argv[1], "--chance") == 0,
          script = argc > 2 && strcmp(argv[1], "--script") == 0;
     if (argc == 3 && argv[1][0] != '-') {
@@ -109,6 +145,8 @@ int main(int argc, char **argv)
     } else {
         return 2;
     }
+    if (expects_failure)
+        return failed == 0;
     printf("%lu passed, %lu failed\n", runs - failed, failed);
     return failed != 0;
 }

@@ -102,6 +102,12 @@ const char *backend_conn_host(const struct backend_conn *c)
     return "model";
 }
 
+const char *backend_conn_name(const struct backend_conn *c)
+{
+    (void)c;
+    return "model";
+}
+
 const char *backend_conn_port(const struct backend_conn *c)
 {
     (void)c;

@@ -11,10 +11,21 @@ $(BUILD)/conversation/%.o: test/conversation/%.c
 $(BUILD)/conversation/conversation: $(patsubst test/conversation/%.c,$(BUILD)/conversation/%.o,$(TALK_SRCS)) $(TALK_BACKEND) $(TALK_LIBS)
 	$(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) $(TEST_LDFLAGS) $(call group,$(TALK_LIBS)) $(LDLIBS)
 
-# As many shares side by side as there may be jobs; their counts are added up.
-.PHONY: check-conversation
-check-conversation: $(BUILD)/conversation/conversation ## sessions against model shards, with one model server as the oracle: scripts, every fault at every step
-	@seq 0 $$(($(JOBS) - 1)) | xargs -P $(JOBS) -I{} $< {} $(JOBS) | awk '/^[0-9]+ passed, [0-9]+ failed$$/ { p += $$1; f += $$3; n++; next } { print } \
-	    END { if (n < $(JOBS)) f += $(JOBS) - n; printf "%d passed, %d failed\n", p, f; exit f > 0 }'
+# The session once more, with its seeded bugs.
+TALK_SEEDED := $(patsubst src/session/%.c,$(BUILD)/conversation/seeded/%.o,$(call srcs,session)) $(BUILD)/conversation/seeded/main.o
+TALK_OTHERS := $(patsubst test/conversation/%.c,$(BUILD)/conversation/%.o,$(filter-out test/conversation/main.c,$(TALK_SRCS)))
+$(BUILD)/conversation/seeded/%.o: src/session/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -DPGUNISON_SEEDED_BUGS -MMD -MP -c -o $@ $<
+$(BUILD)/conversation/seeded/main.o: test/conversation/main.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) -DPGUNISON_SEEDED_BUGS -Wno-conversion -MMD -MP -c -o $@ $<
+$(BUILD)/conversation/seeded/conversation: $(TALK_SEEDED) $(TALK_OTHERS) $(TALK_BACKEND) $(filter-out $(call lib,session),$(TALK_LIBS))
+	$(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) $(TEST_LDFLAGS) $(call group,$(filter-out $(call lib,session),$(TALK_LIBS))) $(LDLIBS)
 
+.PHONY: check-conversation
+check-conversation: $(BUILD)/conversation/conversation $(BUILD)/conversation/seeded/conversation ## sessions against model shards, with one model server as the oracle: scripts, every fault at every step, seeded bugs
+	@BUILD="$(BUILD)" JOBS="$(JOBS)" test/conversation/check.sh
+
+-include $(wildcard $(BUILD)/conversation/seeded/*.d)
 -include $(wildcard $(BUILD)/conversation/*.d)

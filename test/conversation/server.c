@@ -541,7 +541,11 @@ static bool query_begin(struct session *s, const struct frame *f)
     const char *at = arena_strndup(&world.arena, (const char *)f->body.data, f->body.len);
     k->query_open = true;
     k->n_query = k->at_query = 0;
-    k->n_portals = 0;
+    for (unsigned i = 0; i < k->n_portals;) /* so does the unnamed portal */
+        if (!k->portals[i].name[0])
+            k->portals[i] = k->portals[--k->n_portals];
+        else
+            i++;
     for (unsigned i = 0; i < k->n_statements;) /* the unnamed statement ends */
         if (!k->statements[i].name[0])
             k->statements[i] = k->statements[--k->n_statements];

@@ -735,7 +735,7 @@ static struct value call_function(struct run *x, const struct expr *e)
         variable_put(&s->now, name, value);
         if (!local)
             variable_put(&s->later, name, value);
-        return text_value(arena_strdup(&world.arena, value));
+        return text_value(arena_strdup(&world.arena, session_variable(s, name))); /* NULL: its default */
     }
     case FN_CURRENT_SETTING: {
         const char *value = variable_get(&s->now, text_of(&args[0]));
@@ -1063,10 +1063,10 @@ static enum outcome set_variable(struct run *x)
         error_set(x->error, "42704", "unrecognized configuration parameter \"%s\"", name);
         return FAILED;
     }
-    if (x->st->kind == ST_SET && value && strcmp(name, "work_mem") == 0 && strtol(value, NULL, 10) < 64) {
+    if (x->st->kind == ST_SET && value && strcmp(name, "work_mem") == 0 && strstr(value, "kB") &&
+        strtol(value, NULL, 10) < 64) {
         error_set(x->error, "22023",
-                  "%s kB is outside the valid range for parameter \"work_mem\" (64 kB .. 2147483647 kB)",
-                  value);
+                  "%s is outside the valid range for parameter \"work_mem\" (64 kB .. 2147483647 kB)", value);
         return FAILED;
     }
     variable_put(&s->now, name, value);

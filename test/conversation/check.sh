@@ -21,7 +21,7 @@ bug() {
     esac
 }
 export -f bug
-export BUILD BUG_SECONDS=${BUG_SECONDS:-120}
+export BUILD BUG_SECONDS
 bugs=$("$dir/seeded/conversation" --bugs)
 seq 1 "$bugs" | xargs -P "$JOBS" -I{} bash -c 'bug {}' | tee "$log"
 noticed=$(grep -c '^ok' "$log")

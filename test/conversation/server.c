@@ -960,6 +960,8 @@ static bool message(struct session *s, const struct frame *f)
 static void refuse(struct session *s, const struct frame *f, const struct error *e)
 {
     if (f->type == MSG_QUERY || (s->talk->copy && !s->talk->copy_by_execute)) {
+        if (f->type == MSG_QUERY && strncasecmp((const char *)f->body.data, "commit", 7) == 0 && s->txn)
+            s->txn->implicit = true; /* a COMMIT that fails ends its transaction */
         query_failed(s, e);
         return;
     }

@@ -223,7 +223,7 @@ static void what_cannot_be_waited_for_is_not_begun(void **state)
     w.errand = errand_start(loop, &asking, &l, came_back, &w, &why);
     no_room = false;
     assert_null(w.errand);
-    assert_string_equal(why.sqlstate, SQLSTATE_CONNECTION_FAILURE);
+    assert_string_equal(why.sqlstate, SQLSTATE_NO_RESOURCES);
     assert_string_equal(why.message, "could not wait for a helper thread: No space left on device");
     struct waiter next = {0};
     int left = 1;
@@ -255,7 +255,7 @@ static void a_dial_that_cannot_wait_fails(void **state)
     (void)dial_start(loop, &params, dialled, &why);
     run_loop(loop);
     no_room = false;
-    assert_string_equal(why.sqlstate, SQLSTATE_CONNECTION_FAILURE);
+    assert_string_equal(why.sqlstate, SQLSTATE_NO_RESOURCES);
     assert_string_equal(
         why.message,
         "could not connect to shard \"s1\": could not wait for its socket: No space left on device");

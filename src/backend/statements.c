@@ -175,6 +175,7 @@ static void forget_idle(struct statement_registry *r, size_t keep_bytes)
         struct statement *s = list_entry(node, struct statement, node);
         assert(!s->forgotten);
         idle_remove(r, s);
+        assert(list_last(&r->idle) != node);
         forget(r, s);
     }
 }

@@ -88,6 +88,7 @@ static void copy_strings(struct var *vars, size_t n, char *at)
     for (size_t i = 0; i < n;) {
         size_t bytes, end = i + run_of(vars + i, n - i, &bytes);
         const char *from = vars[i].name;
+        assert(from);
         memcpy(at, from, bytes);
         for (; i < end; i++) {
             vars[i].value = at + (vars[i].value - from);
@@ -301,7 +302,7 @@ static const struct var_change **sorted(const struct var_change *changes, size_t
 
 static void put(struct var *vars, size_t *n, const struct varset *v, size_t from, size_t to)
 {
-    if (to > from)
+    if (to > from && v)
         memcpy(vars + *n, v->vars + from, (to - from) * sizeof(struct var));
     *n += to - from;
 }
@@ -336,7 +337,7 @@ struct varset *varset_with_all(const struct varset *v, const struct var_change *
         bool found;
         const char *name = order[i]->name;
         size_t to = position(v, name, &found);
-        const char *was = found ? v->vars[to].value : NULL, *value = changed(order, n, &i, was);
+        const char *was = found && v ? v->vars[to].value : NULL, *value = changed(order, n, &i, was);
         put(vars, &out, v, at, value == was && found ? to + 1 : to);
         if (value && value != was)
             vars[out++] = new_member(name, value, &text_end);

@@ -11,8 +11,7 @@
 
 #include <stdlib.h>
 
-static void post(struct question *q, struct mailbox *to,
-                 void (*deliver)(struct mail *mail, void *receiver))
+static void post(struct question *q, struct mailbox *to, void (*deliver)(struct mail *mail, void *receiver))
 {
     if (atomic_load(&q->admin->closed))
         return;

@@ -142,8 +142,8 @@ void workers_reconfigure(struct workers *w, struct config *config, struct tls_co
 {
     for (unsigned i = 0; i < w->n; i++) {
         struct config_mail *c = xmalloc(sizeof *c);
-        *c = (struct config_mail){
-            .mail.deliver = config_deliver, .config = config_ref(config), .tls = tls[i]};
+        *c =
+            (struct config_mail){.mail.deliver = config_deliver, .config = config_ref(config), .tls = tls[i]};
         tls[i] = NULL;
         mailbox_post(w->items[i].mailbox, &c->mail);
     }

@@ -1,6 +1,6 @@
 /* A session whose machines are lost is closed; the worker and its other sessions go on. */
-#include "../loop_of_test.h"
 #include "../../../src/session/session.h"
+#include "../loop_of_test.h"
 
 #include <poll.h>
 #include <setjmp.h>

@@ -426,7 +426,7 @@ def is_fine(world):
 def test_every_message_in_front_of_the_resolver(world):
     """It goes on asking; what cannot come there ends the connection that it came on, at once."""
     said = list(well_formed().items()) + [(label, (None, data)) for label, data in MALFORMED.items()]
-    legal = {"T": "TCIE", "C": "TDCE", "Z": "TCE"}
+    legal = {"T": "TCIE", "C": "TDCIE", "Z": "TCE"}  # the question begins with a SET, whose C is the first
     for number, (label, (kind, data)) in enumerate(said):
         for at in "TCZ" if EVERY else "TCZ"[number % 3]:
             lie = Lie("pg_prepared_xacts", at, data)

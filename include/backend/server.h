@@ -65,6 +65,9 @@ struct server_owner_ops {
     void (*drained)(void *owner, struct server *s); /* output queue empty again */
 };
 
+/* The forward of an owner that asks for nothing with SINK_FORWARD. */
+void server_forward_nothing(void *owner, struct server *s, const uint8_t *bytes, size_t len);
+
 struct cancels; /* cancel requests of its loop: src/backend/cancel.h */
 struct server_pool;
 struct server {

@@ -192,14 +192,6 @@ static void message(void *owner, struct server *s, const struct expect *e, const
     }
 }
 
-static void forward(void *owner, struct server *s, const uint8_t *bytes, size_t len)
-{
-    (void)owner;
-    (void)s;
-    (void)bytes;
-    (void)len; /* nothing is asked for with SINK_FORWARD */
-}
-
 /* Its last words tell more than that it ended. */
 static void lost(void *owner, struct server *s, const struct error *why)
 {
@@ -214,7 +206,8 @@ static void lost(void *owner, struct server *s, const struct error *why)
     line_broke(l, &e);
 }
 
-static const struct server_owner_ops owner_ops = {.forward = forward, .message = message, .lost = lost};
+static const struct server_owner_ops owner_ops = {
+    .forward = server_forward_nothing, .message = message, .lost = lost};
 
 /* --- connections ------------------------------------------------------------------------------ */
 

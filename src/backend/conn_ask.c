@@ -88,14 +88,6 @@ static void end_of_read(void *owner, struct server *s)
     }
 }
 
-static void forward(void *owner, struct server *s, const uint8_t *bytes, size_t len)
-{
-    (void)owner;
-    (void)s;
-    (void)bytes;
-    (void)len; /* nothing is asked for with SINK_FORWARD */
-}
-
 /* Its last words tell more than that it ended. */
 static void lost(void *owner, struct server *s, const struct error *why)
 {
@@ -107,7 +99,11 @@ static void lost(void *owner, struct server *s, const struct error *why)
 }
 
 static const struct server_owner_ops owner_ops = {
-    .forward = forward, .message = message, .end_of_read = end_of_read, .lost = lost};
+    .forward = server_forward_nothing,
+    .message = message,
+    .end_of_read = end_of_read,
+    .lost = lost,
+};
 
 struct conn_ask *conn_ask_start(struct loop *loop, struct backend_conn *conn, const char *sql,
                                 void (*done)(void *arg, enum conn_asked how, struct backend_conn *conn,

@@ -57,14 +57,6 @@ static struct server *task_end(struct pool_task *t)
 
 /* --- as an owner ------------------------------------------------------------------------------ */
 
-static void task_forward(void *owner, struct server *s, const uint8_t *bytes, size_t len)
-{
-    (void)owner;
-    (void)s;
-    (void)bytes;
-    (void)len; /* nothing is asked for with SINK_FORWARD */
-}
-
 static void task_message(void *owner, struct server *s, const struct expect *e, const struct frame *f)
 {
     struct pool_task *t = owner;
@@ -94,7 +86,7 @@ static void task_lost(void *owner, struct server *s, const struct error *why)
 }
 
 static const struct server_owner_ops task_ops = {
-    .forward = task_forward,
+    .forward = server_forward_nothing,
     .message = task_message,
     .lost = task_lost,
 };

@@ -396,6 +396,7 @@ def test_every_message_at_a_login(world):
                 if pattern != "^$" and kind and kind in ASYNC:  # what the login had reported is not so: it is made once more
                     assert not found, (pattern, at, label, found)
                 h.eventually(lambda: is_fine(world))
+        console.run("RECONNECT")  # within server_login_retry, who asks next would be told of the last lie
     world.proxy.check()
 
 

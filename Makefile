@@ -7,7 +7,7 @@ CC = gcc
 VERSION := 0.1.0
 
 # Lower layers first; a layer may include headers of earlier floors only (tools/layers.py checks it).
-LAYERS := base wire conf net sql txn route backend exec session admin app
+LAYERS := base wire conf net sql txn model route backend exec session admin app
 
 # CFLAGS, CPPFLAGS and LDFLAGS are the caller's, and come last: `make CFLAGS=-O0`. What the code needs is apart from them.
 # WERROR=1, which .ci/run and check-all set: a warning is an error.

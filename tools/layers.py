@@ -16,7 +16,7 @@ import sys
 
 import rooms
 
-FLOORS = [["base"], ["wire", "conf", "net", "sql", "txn"], ["route", "backend"], ["exec"], ["session"], ["admin"], ["app"]]
+FLOORS = [["base"], ["wire", "conf", "net"], ["sql", "txn", "model"], ["route", "backend"], ["exec"], ["session"], ["admin"], ["app"]]
 FLOOR = {layer: n for n, floor in enumerate(FLOORS) for layer in floor}
 
 # header: layers that may include it

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/slice.h"
 #include "conf/topology.h"
+#include "model/relation.h"
 
 /* A table's map, made ready for its key column's type: range bounds and list values parsed, ordered, and
    checked for gaps, overlaps and values that do not parse. Immutable. */
@@ -15,11 +16,15 @@ struct bucket_map *bucket_map_create(const struct database_def *db, const struct
 /* Counted, as plans outlive what the catalog knows of their tables. Of one thread. */
 const struct bucket_map *bucket_map_ref(const struct bucket_map *m); /* NULL: NULL */
 void bucket_map_unref(struct bucket_map **m);
-size_t bucket_map_bytes(const struct bucket_map *m); /* of memory; NULL: 0 */
 /* Before the map is shared: the column's pg_attribute.atttypmod (-1, the default: none), so that a value is
    placed by what the column makes of it: timestamp(0) rounds. Blanks that varchar(n) may drop are an error
    0A000. */
 void bucket_map_set_typmod(struct bucket_map *m, int32_t typmod);
+
+/* Makes `buckets` of a relation of that database, or says in `map_error` why it cannot have them; it is `placed` from here on.
+   The bytes that this takes. Plans may keep the map beyond bucket_map_unplace(). */
+size_t bucket_map_place(const struct database_def *db, struct relation *r);
+void bucket_map_unplace(struct relation *r);
 
 struct bucket_target {
     unsigned shard; /* index in database_def.shards */

@@ -4,65 +4,22 @@
 #ifndef PGUNISON_ROUTE_ROUTER_H
 #define PGUNISON_ROUTE_ROUTER_H
 
+#include "model/relation.h"
 #include "route/bucket_map.h"
 #include "route/plan.h"
 #include "sql/template.h"
 
-/* What the router knows of a relation. Whoever fills it (backend/catalog.h through the session) keeps it
- * alive as long as plans made with it. */
-struct table_column {
-    const char *name;
-    uint32_t type_oid;      /* of a domain: the base type's */
-    uint32_t collation_oid; /* 0: none */
-    bool c_collation;       /* sorts by bytes (C, POSIX, or the database's default is C) */
-    bool deterministic;
-    bool has_default;      /* or identity, or generated */
-    bool constant_default; /* has_default, and it is the same on every shard: immutable; unknown: false */
-    bool not_null;
-    /* GENERATED ALWAYS AS (...) STORED: not among the columns of a COPY without a list */
-    bool generated;
-};
-struct table_info {
-    const char *schema, *name;
-    bool exists;
-    char relkind; /* pg_class.relkind */
-    bool temporary;
-    /* a view or materialized view: a sharded table that it reads, directly or not; NULL: none */
-    const char *view_of;
-    /* the same for a reference table: such a view may be read on one shard, not written through */
-    const char *view_of_reference;
-    struct table_column *columns; /* in attribute order, dropped ones left out */
-    uint16_t n_columns;
-    const struct table_map *map; /* NULL: not listed, lives on the home shard */
-    struct bucket_map *buckets;  /* HASH/RANGE/LIST with an existing table; NULL otherwise */
-    struct error map_error;      /* why buckets could not be made: sqlstate[0] == 0: fine */
-    /* enum effect of the code behind it: views, policies; with triggers, defaults, checks, rules */
-    uint16_t effects_read, effects_written;
-};
-
-/* What of the application's own a statement may use without a call that shows it. */
-enum own_kind {
-    OWN_END,      /* there are no more */
-    OWN_UNKNOWN,  /* not known yet; noted, as with relations */
-    OWN_ANYWHERE, /* any statement may use it */
-    OWN_NAME,     /* those in whose text the name stands */
-    OWN_FUNCTION  /* a call by this name, one of PostgreSQL's, may mean another function that does more */
-};
-struct own_code {
-    const char *name;
-    uint16_t effects; /* enum effect */
-};
-
 struct router_input {
     const struct database_def *db;
     /* Looks a relation up by schema ("" if unqualified) and name. NULL: not known yet, and the name has been
-       noted: the router gives up with ROUTER_NEEDS_CATALOG, the session loads it and asks again. */
-    const struct table_info *(*table)(void *arg, const char *schema, const char *name);
+       noted: the router gives up with ROUTER_NEEDS_CATALOG, the session loads it and asks again. Whoever has it keeps it alive
+       as long as plans made with it. */
+    const struct relation *(*relation)(void *arg, const char *schema, const char *name);
     /* The same for what functions that are not built in may leave in a session (enum effect): false: not known yet.
        NULL: they may leave anything. */
     bool (*function)(void *arg, const char *schema, const char *name, uint16_t *effects_r);
-    /* The i-th of what is the application's own. NULL: there is nothing. */
-    enum own_kind (*own)(void *arg, size_t i, struct own_code *own_r);
+    /* What is the application's own: false: not known yet; noted, as with relations. NULL: there is nothing. */
+    bool (*own)(void *arg, const struct own_code **items_r, size_t *n_r);
     void *arg;
     uint32_t n_param_types;
     const uint32_t *param_types; /* from Parse; 0: unspecified */

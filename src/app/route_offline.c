@@ -22,15 +22,15 @@ struct offline {
 };
 
 struct fake {
-    struct table_info info;
-    struct table_column column;
+    struct relation info;
+    struct relation_column column;
     char *schema, *name;
 };
 
 static void fake_free(void *p)
 {
     struct fake *f = p;
-    bucket_map_unref(&f->info.buckets);
+    bucket_map_unplace(&f->info);
     free(f->schema);
     free(f->name);
     free(f);
@@ -39,20 +39,19 @@ static void fake_free(void *p)
 static void guess_key(struct offline *o, struct fake *f)
 {
     static const uint32_t guesses[] = {OID_BIGINT, OID_DATE, OID_TIMESTAMP, OID_UUID, OID_TEXT};
-    const struct table_map *map = f->info.map;
-    bool hashed = map->method == TABLE_HASH;
-    f->column = (struct table_column){.name = map->column, .deterministic = true};
+    bool hashed = f->info.map->method == TABLE_HASH;
+    f->column = (struct relation_column){.name = f->info.map->column, .typmod = -1, .deterministic = true};
     f->info.columns = &f->column;
     f->info.n_columns = 1;
     for (size_t i = 0; i < sizeof guesses / sizeof guesses[0] && !f->info.buckets; i++) {
         f->column.type_oid = hashed && o->has_strings ? OID_TEXT : guesses[i];
-        f->info.map_error = (struct error){0};
-        f->info.buckets = bucket_map_create(o->db, map, f->column.type_oid, true, &f->info.map_error);
+        bucket_map_unplace(&f->info);
+        bucket_map_place(o->db, &f->info);
     }
     f->column.collation_oid = f->column.type_oid == OID_TEXT ? 100 : 0;
 }
 
-static const struct table_info *find_table(void *arg, const char *schema, const char *name)
+static const struct relation *find_table(void *arg, const char *schema, const char *name)
 {
     struct offline *o = arg;
     struct buf key;
@@ -64,7 +63,7 @@ static const struct table_info *find_table(void *arg, const char *schema, const 
         f = xcalloc(1, sizeof *f);
         f->schema = xstrdup(*schema ? schema : "public");
         f->name = xstrdup(name);
-        f->info = (struct table_info){.schema = f->schema, .name = f->name, .exists = true, .relkind = 'r'};
+        f->info = (struct relation){.schema = f->schema, .name = f->name, .exists = true, .relkind = 'r'};
         bool system = strcmp(f->schema, "pg_catalog") == 0 || strcmp(f->schema, "information_schema") == 0 ||
                       strncmp(name, "pg_", 3) == 0;
         f->info.map = topology_table(o->db, schema, name);
@@ -117,7 +116,7 @@ static void print_note(const struct offline *o, FILE *out)
 
 static enum status explain(struct offline *o, const struct template *t, FILE *out, struct error *error_r)
 {
-    const struct router_input in = {.db = o->db, .table = find_table, .arg = o};
+    const struct router_input in = {.db = o->db, .relation = find_table, .arg = o};
     const struct route_params params = {.get = no_param};
     const struct explain_sink sink = {.row = print_row, .arg = out};
     struct plan *plan = NULL;

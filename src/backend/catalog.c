@@ -33,7 +33,9 @@ struct ancestor { /* or what a view reads */
 };
 
 struct entry {
-    struct catalog_relation relation;
+    struct relation relation;
+    const void *wanted_by; /* who asked for it last */
+    void (*free_derived)(struct relation *r);
     struct catalog *catalog; /* whose bytes its own are part of */
     size_t bytes;
     struct arena arena;
@@ -53,7 +55,7 @@ struct catalog {
     struct recent functions; /* "schema\0name" -> struct function */
     size_t bytes;            /* of relations, functions, and what was derived from them */
     struct entry *own;       /* whose arena has own_items; NULL: not loaded */
-    const struct catalog_own *own_items;
+    const struct own_code *own_items;
     size_t n_own;
     char **custom_names;
     size_t n_custom_names;
@@ -71,7 +73,7 @@ struct catalog_load {
     size_t n_path;
     bool is_function, is_own;
     uint16_t effects;
-    struct catalog_own *own; /* O */
+    struct own_code *own; /* O */
     size_t n_own;
 };
 
@@ -80,8 +82,8 @@ static void free_entry(void *p)
     struct entry *e = p;
     if (e->bytes) /* else its load was aborted: the catalog may be gone */
         e->catalog->bytes -= e->bytes;
-    if (e->relation.extra && e->relation.free_extra)
-        e->relation.free_extra(e->relation.extra);
+    if (e->free_derived)
+        e->free_derived(&e->relation);
     arena_free(&e->arena);
     free(e);
 }
@@ -130,7 +132,7 @@ void catalog_forget_missing(struct catalog *c, const void *wanted_by)
     void *value;
     for (hashmap_iter_init(&c->missing, &it); hashmap_next(&c->missing, &it, &key, &value);) {
         struct entry *e = value;
-        if (e->relation.wanted_by != wanted_by)
+        if (e->wanted_by != wanted_by)
             continue;
         hashmap_remove(&c->missing, key);
         free_entry(e);
@@ -156,11 +158,22 @@ size_t catalog_bytes(const struct catalog *c)
     return sizeof(*c) + c->bytes;
 }
 
-void catalog_derived(struct catalog_relation *r, size_t bytes)
+static struct entry *entry_of(struct relation *r)
 {
-    struct entry *e = (struct entry *)((char *)r - offsetof(struct entry, relation));
+    return (struct entry *)((char *)r - offsetof(struct entry, relation));
+}
+
+void catalog_derived(struct relation *r, size_t bytes, void (*free_derived)(struct relation *r))
+{
+    struct entry *e = entry_of(r);
     e->bytes += bytes;
     e->catalog->bytes += bytes;
+    e->free_derived = free_derived;
+}
+
+void catalog_wanted_by(struct relation *r, const void *who)
+{
+    entry_of(r)->wanted_by = who;
 }
 
 size_t catalog_count(const struct catalog *c)
@@ -178,8 +191,7 @@ static struct slice key_of(struct catalog *c, const char *context, const char *s
     return buf_slice(&c->key);
 }
 
-struct catalog_relation *catalog_find(struct catalog *c, const char *context, const char *schema,
-                                      const char *name)
+struct relation *catalog_find(struct catalog *c, const char *context, const char *schema, const char *name)
 {
     struct slice key = key_of(c, context, schema, name);
     struct entry *e = recent_get(&c->relations, key);
@@ -203,7 +215,7 @@ bool catalog_function(struct catalog *c, const char *schema, const char *name, u
     return f != NULL;
 }
 
-bool catalog_own(const struct catalog *c, const struct catalog_own **items_r, size_t *n_r)
+bool catalog_own(const struct catalog *c, const struct own_code **items_r, size_t *n_r)
 {
     *items_r = c->own ? c->own_items : NULL;
     *n_r = c->own ? c->n_own : 0;
@@ -248,7 +260,7 @@ static bool wildcard_may_apply(const struct ancestor *a)
 static const struct table_map *map_of(const struct catalog_load *l)
 {
     const struct database_def *db = l->catalog->db;
-    const struct catalog_relation *r = &l->entry->relation;
+    const struct relation *r = &l->entry->relation;
     const struct table_map *found = NULL;
     long depth = -1;
     if (!r->exists) {
@@ -279,7 +291,7 @@ static const struct table_map *map_of(const struct catalog_load *l)
 static void judge_view(struct catalog_load *l)
 {
     const struct database_def *db = l->catalog->db;
-    struct catalog_relation *r = &l->entry->relation;
+    struct relation *r = &l->entry->relation;
     unsigned asked = catalog_load_shard(db, l->schema, l->name);
     for (size_t i = 0; i < l->n_read; i++) {
         const struct ancestor *a = &l->read[i];
@@ -330,7 +342,7 @@ static enum status refuse_ambiguous(const struct catalog_load *l, const char *ot
 static enum status check_ambiguity(const struct catalog_load *l, struct error *error_r)
 {
     const struct database_def *db = l->catalog->db;
-    const struct catalog_relation *r = &l->entry->relation;
+    const struct relation *r = &l->entry->relation;
     if (*l->schema)
         return STATUS_OK;
     unsigned asked = catalog_load_shard(db, NULL, l->name);
@@ -421,23 +433,23 @@ static void add_ancestor(struct catalog_load *l, struct ancestor **items, size_t
 
 static void add_column(struct catalog_load *l, const struct slice *v)
 {
-    struct catalog_relation *r = &l->entry->relation;
-    r->columns = grow(l, r->columns, r->n_columns, sizeof(struct catalog_column));
-    r->columns[r->n_columns++] = (struct catalog_column){.name = text_of(l, v[1]),
-                                                         .type_oid = (uint32_t)number_of(l, v[2]),
-                                                         .collation_oid = (uint32_t)number_of(l, v[3]),
-                                                         .c_collation = bool_of(v[4]),
-                                                         .deterministic = bool_of(v[5]),
-                                                         .has_default = char_of(v[6]) != 'f',
-                                                         .constant_default = char_of(v[6]) == 'c',
-                                                         .generated = char_of(v[6]) == 'g',
-                                                         .not_null = bool_of(v[7]),
-                                                         .typmod = (int32_t)number_of(l, v[8])};
+    struct relation *r = &l->entry->relation;
+    r->columns = grow(l, r->columns, r->n_columns, sizeof(struct relation_column));
+    r->columns[r->n_columns++] = (struct relation_column){.name = text_of(l, v[1]),
+                                                          .type_oid = (uint32_t)number_of(l, v[2]),
+                                                          .collation_oid = (uint32_t)number_of(l, v[3]),
+                                                          .c_collation = bool_of(v[4]),
+                                                          .deterministic = bool_of(v[5]),
+                                                          .has_default = char_of(v[6]) != 'f',
+                                                          .constant_default = char_of(v[6]) == 'c',
+                                                          .generated = char_of(v[6]) == 'g',
+                                                          .not_null = bool_of(v[7]),
+                                                          .typmod = (int32_t)number_of(l, v[8])};
 }
 
 static void add_effects(struct catalog_load *l, const struct slice *v)
 {
-    struct catalog_relation *r = &l->entry->relation;
+    struct relation *r = &l->entry->relation;
     uint16_t effects = (uint16_t)number_of(l, v[2]);
     switch (char_of(v[1])) {
     case 'r':
@@ -455,33 +467,32 @@ static void add_effects(struct catalog_load *l, const struct slice *v)
 static void add_own(struct catalog_load *l, const struct slice *v)
 {
     char kind = char_of(v[1]);
-    l->own = grow(l, l->own, l->n_own, sizeof(struct catalog_own));
-    l->own[l->n_own++] = (struct catalog_own){.kind = kind == 'n'   ? CATALOG_OWN_NAME
-                                                      : kind == 'f' ? CATALOG_OWN_FUNCTION
-                                                                    : CATALOG_OWN_ANYWHERE,
-                                              .name = text_of(l, v[2]),
-                                              .effects = (uint16_t)number_of(l, v[3])};
+    l->own = grow(l, l->own, l->n_own, sizeof(struct own_code));
+    l->own[l->n_own++] = (struct own_code){.kind = kind == 'n'   ? OWN_NAME
+                                                   : kind == 'f' ? OWN_FUNCTION
+                                                                 : OWN_ANYWHERE,
+                                           .name = text_of(l, v[2]),
+                                           .effects = (uint16_t)number_of(l, v[3])};
 }
 
 /* Of a variable that cannot be asked for nobody would see that it was set. */
 static void add_name(struct catalog_load *l, const struct slice *v)
 {
-    struct catalog_relation *r = &l->entry->relation;
+    struct relation *r = &l->entry->relation;
     if (add_custom_name(l->catalog, text_of(l, v[1])))
         return;
     r->effects_read |= EFFECT_HIDDEN;
     r->effects_written |= EFFECT_HIDDEN;
     l->effects |= EFFECT_HIDDEN;
     if (l->is_own) {
-        l->own = grow(l, l->own, l->n_own, sizeof(struct catalog_own));
-        l->own[l->n_own++] =
-            (struct catalog_own){.kind = CATALOG_OWN_ANYWHERE, .name = "", .effects = EFFECT_HIDDEN};
+        l->own = grow(l, l->own, l->n_own, sizeof(struct own_code));
+        l->own[l->n_own++] = (struct own_code){.kind = OWN_ANYWHERE, .name = "", .effects = EFFECT_HIDDEN};
     }
 }
 
 enum status catalog_load_row(struct catalog_load *l, const struct slice *v, size_t n, struct error *error_r)
 {
-    struct catalog_relation *r = &l->entry->relation;
+    struct relation *r = &l->entry->relation;
     if (n != 9 || v[0].len != 1)
         return error_set(error_r, SQLSTATE_PROTOCOL_VIOLATION,
                          "a shard answered the catalog query with something else");
@@ -492,10 +503,6 @@ enum status catalog_load_row(struct catalog_load *l, const struct slice *v, size
         r->name = text_of(l, v[2]);
         r->relkind = char_of(v[3]);
         r->temporary = char_of(v[4]) == 't';
-        return STATUS_OK;
-    case 'I':
-        r->index_of_schema = text_of(l, v[1]);
-        r->index_of_name = text_of(l, v[2]);
         return STATUS_OK;
     case 'A':
         add_ancestor(l, &l->ancestors, &l->n_ancestors, v);
@@ -560,7 +567,7 @@ static void keep_function(struct catalog_load *l)
     free(l);
 }
 
-static struct catalog_relation *keep_relation(struct catalog_load *l)
+static struct relation *keep_relation(struct catalog_load *l)
 {
     struct catalog *c = l->catalog;
     struct entry *e = l->entry, *known = recent_get(&c->relations, l->key);
@@ -582,7 +589,7 @@ static struct catalog_relation *keep_relation(struct catalog_load *l)
     return &known->relation;
 }
 
-struct catalog_relation *catalog_load_finish(struct catalog_load **lp)
+struct relation *catalog_load_finish(struct catalog_load **lp)
 {
     struct catalog_load *l = *lp;
     *lp = NULL;

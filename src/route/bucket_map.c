@@ -233,11 +233,6 @@ const struct bucket_map *bucket_map_ref(const struct bucket_map *m)
     return m;
 }
 
-size_t bucket_map_bytes(const struct bucket_map *m)
-{
-    return m ? heap_bytes(sizeof(*m)) + arena_bytes(&m->arena) : 0;
-}
-
 void bucket_map_unref(struct bucket_map **m)
 {
     struct bucket_map *map = *m;
@@ -251,6 +246,45 @@ void bucket_map_unref(struct bucket_map **m)
 void bucket_map_set_typmod(struct bucket_map *m, int32_t typmod)
 {
     m->typmod = typmod;
+}
+
+static size_t bucket_map_bytes(const struct bucket_map *m)
+{
+    return m ? heap_bytes(sizeof(*m)) + arena_bytes(&m->arena) : 0;
+}
+
+static bool has_rows_by_key(const struct relation *r)
+{
+    return r->exists && r->relkind != 'i' && r->relkind != 'I' && r->map && r->map->method <= TABLE_LIST;
+}
+
+size_t bucket_map_place(const struct database_def *db, struct relation *r)
+{
+    r->placed = true;
+    if (!r->map || r->map->method > TABLE_LIST)
+        return 0;
+    struct error why = {0};
+    const struct relation_column *key = relation_column(r, r->map->column, NULL);
+    if (key)
+        r->buckets = bucket_map_create(db, r->map, key->type_oid, key->deterministic, &why);
+    else if (has_rows_by_key(r))
+        error_set(&why, SQLSTATE_CONFIG, "table \"%s\" has no column \"%s\", by which it is to be sharded",
+                  r->name, r->map->column);
+    if (r->buckets)
+        bucket_map_set_typmod(r->buckets, key->typmod);
+    if (!why.sqlstate[0])
+        return bucket_map_bytes(r->buckets);
+    r->map_error = xmalloc(sizeof(why));
+    *r->map_error = why;
+    return heap_bytes(sizeof(why));
+}
+
+void bucket_map_unplace(struct relation *r)
+{
+    bucket_map_unref(&r->buckets);
+    free(r->map_error);
+    r->map_error = NULL;
+    r->placed = false;
 }
 
 static enum status nowhere(const struct bucket_map *m, struct error *error_r)

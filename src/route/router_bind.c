@@ -442,7 +442,7 @@ static void bind_insert(struct router *r, struct block *b)
     for (uint32_t i = 0; i < q->n_targets; i++)
         if (strcmp(q->targets[i].name, b->target->key) == 0)
             b->insert_key = i;
-    if (q->n_targets == 0 && find_column(b->target->info, b->target->key, &index))
+    if (q->n_targets == 0 && relation_column(b->target->info, b->target->key, &index))
         b->insert_key = index;
 }
 

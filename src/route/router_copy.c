@@ -58,7 +58,7 @@ static void describe_format(struct router *r, const struct sql_copy *c)
 static bool describe_columns(struct router *r, const struct sql_copy *c, const struct leaf *leaf)
 {
     struct copy_spec *s = &r->plan->copy;
-    const struct table_info *info = leaf->info;
+    const struct relation *info = leaf->info;
     bool has_key = false;
     s->n_columns = 0;
     uint32_t n = c->columns ? c->n_columns : info->n_columns;

@@ -145,7 +145,7 @@ static const struct table_map *map_to_be(struct router *r, const struct sql_stat
         return wildcard;
     for (uint32_t i = 1; i < stmt->n_relations; i++) {
         const struct leaf *other = bind_relation(r, &stmt->relations[i]);
-        if (!r->needs_catalog && find_column(other->info, wildcard->column, NULL))
+        if (!r->needs_catalog && relation_column(other->info, wildcard->column, NULL))
             return wildcard;
     }
     return NULL;

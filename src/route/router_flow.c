@@ -247,7 +247,7 @@ static void pin_leaf(struct router *r, struct leaf *leaf)
     if (leaf->place != PLACE_KEYED || leaf->pinned || leaf->key_type == 0)
         return;
     struct term key = {.leaf = leaf, .column = leaf->key, .type_oid = leaf->key_type};
-    if (!find_column(leaf->info, leaf->key, NULL))
+    if (!relation_column(leaf->info, leaf->key, NULL))
         return;
     const struct eq *best = eqset_values(r, leaf->env, key);
     if (best)

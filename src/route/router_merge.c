@@ -43,9 +43,9 @@ static void look_at_collations(struct merging *m, const struct sql_expr *e, stru
 {
     struct term term;
     if (e->kind == SQL_EXPR_COLUMN) {
-        const struct table_column *column = resolve_column(m->r, e, &m->b->scope, &term)
-                                                ? find_column(term.leaf->info, term.column, NULL)
-                                                : NULL;
+        const struct relation_column *column = resolve_column(m->r, e, &m->b->scope, &term)
+                                                   ? relation_column(term.leaf->info, term.column, NULL)
+                                                   : NULL;
         if (!column)
             c->other = true;
         else if (column->collation_oid != 0)
@@ -73,7 +73,8 @@ static bool is_c_collated(struct merging *m, const struct sql_expr *e)
 /* The same of an output column that is known by its term only (of a star). */
 static bool term_is_c_collated(const struct term *term)
 {
-    const struct table_column *column = term->leaf ? find_column(term->leaf->info, term->column, NULL) : NULL;
+    const struct relation_column *column =
+        term->leaf ? relation_column(term->leaf->info, term->column, NULL) : NULL;
     return column && column->c_collation;
 }
 

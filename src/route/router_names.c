@@ -24,20 +24,9 @@ bool names_have(const char **names, uint32_t n, const char *name)
     return false;
 }
 
-const struct table_column *find_column(const struct table_info *info, const char *name, uint32_t *index_r)
-{
-    for (uint16_t i = 0; info && i < info->n_columns; i++)
-        if (strcmp(info->columns[i].name, name) == 0) {
-            if (index_r)
-                *index_r = i;
-            return &info->columns[i];
-        }
-    return NULL;
-}
-
 static void place_leaf(struct router *r, struct leaf *leaf)
 {
-    const struct table_info *info = leaf->info;
+    const struct relation *info = leaf->info;
     leaf->map = info->map;
     leaf->place = PLACE_HOME;
     if (info->view_of)
@@ -60,12 +49,13 @@ static void place_leaf(struct router *r, struct leaf *leaf)
     }
     leaf->place = PLACE_KEYED;
     leaf->key = info->map->column;
-    const struct table_column *column = find_column(info, leaf->key, NULL);
+    const struct relation_column *column = relation_column(info, leaf->key, NULL);
     leaf->key_type = column ? column->type_oid : 0;
     if (info->exists && !info->buckets && !r->map_error) {
         r->map_error = arena_alloc(r->arena, sizeof(*r->map_error));
-        *r->map_error = info->map_error;
-        if (!info->map_error.sqlstate[0])
+        if (info->map_error)
+            *r->map_error = *info->map_error;
+        else
             error_set(r->map_error, SQLSTATE_CONFIG, "table \"%s\" has no column \"%s\" to be sharded by",
                       info->name, leaf->key);
     }
@@ -91,7 +81,7 @@ struct leaf *bind_relation(struct router *r, const struct sql_relation *relation
     r->leaves[r->n_leaves++] = leaf;
     if (is_system(relation))
         return leaf;
-    leaf->info = r->in->table(r->in->arg, relation->schema ? relation->schema : "", relation->name);
+    leaf->info = r->in->relation(r->in->arg, relation->schema ? relation->schema : "", relation->name);
     if (!leaf->info)
         r->needs_catalog = true;
     else
@@ -103,7 +93,7 @@ struct leaf *bind_relation(struct router *r, const struct sql_relation *relation
 
 struct term term_of_column(const struct leaf *leaf, uint32_t index)
 {
-    const struct table_column *column = &leaf->info->columns[index];
+    const struct relation_column *column = &leaf->info->columns[index];
     struct term term = {.leaf = leaf, .column = column->name, .type_oid = column->type_oid};
     /* Equality under a nondeterministic collation is not equality of bytes: nothing follows from it here. */
     if (hash_family_of(column->type_oid) == HASH_TEXT && column->collation_oid != 0 && !column->deterministic)
@@ -122,7 +112,7 @@ static bool term_of_leaf(struct leaf *leaf, const char *name, struct term *term_
             break;
         }
     uint32_t index;
-    if (!find_column(leaf->info, name, &index))
+    if (!relation_column(leaf->info, name, &index))
         return false;
     *term_r = term_of_column(leaf, index);
     return true;
@@ -131,7 +121,7 @@ static bool term_of_leaf(struct leaf *leaf, const char *name, struct term *term_
 bool leaf_has_column(const struct leaf *leaf, const char *name)
 {
     return names_have(leaf->relation->columns, leaf->relation->n_columns, name) ||
-           (leaf->info && find_column(leaf->info, name, NULL));
+           (leaf->info && relation_column(leaf->info, name, NULL));
 }
 
 /* 1: found (the term's leaf is NULL if nothing is known of it); 0: this node has no such column; -1: it

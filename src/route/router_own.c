@@ -112,10 +112,12 @@ static void mark_calls(const struct sql_statement *stmt, const char *name)
 
 bool own_bears_name(const struct router *r, const char *name)
 {
-    struct own_code own = {0};
-    enum own_kind kind;
-    for (size_t i = 0; r->in->own && (kind = r->in->own(r->in->arg, i, &own)) > OWN_UNKNOWN; i++)
-        if (kind == OWN_FUNCTION && strcmp(own.name, name) == 0)
+    const struct own_code *own;
+    size_t n;
+    if (!r->in->own || !r->in->own(r->in->arg, &own, &n))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        if (own[i].kind == OWN_FUNCTION && strcmp(own[i].name, name) == 0)
             return true;
     return false;
 }
@@ -123,19 +125,19 @@ bool own_bears_name(const struct router *r, const char *name)
 void plan_own(struct router *r, const struct sql_statement *stmt)
 {
     struct slice text = buf_slice(&r->t->text);
-    struct own_code own = {0};
-    enum own_kind kind;
+    const struct own_code *own;
+    size_t n;
     if (!r->in->own || !runs_expressions(stmt))
         return;
-    for (size_t i = 0; (kind = r->in->own(r->in->arg, i, &own)) != OWN_END; i++) {
-        if (kind == OWN_UNKNOWN) {
-            r->needs_catalog = true;
-            return;
-        }
-        if (kind == OWN_FUNCTION)
-            mark_calls(stmt, own.name);
-        else if (kind == OWN_ANYWHERE || is_used(text, own.name) || stands_in(text, "u&\"", 3, false) ||
-                 has_foreign_parameter(r->in))
-            r->own_effects |= own.effects;
+    if (!r->in->own(r->in->arg, &own, &n)) {
+        r->needs_catalog = true;
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (own[i].kind == OWN_FUNCTION)
+            mark_calls(stmt, own[i].name);
+        else if (own[i].kind == OWN_ANYWHERE || is_used(text, own[i].name) ||
+                 stands_in(text, "u&\"", 3, false) || has_foreign_parameter(r->in))
+            r->own_effects |= own[i].effects;
     }
 }

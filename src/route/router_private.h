@@ -33,9 +33,9 @@ struct eqset;
 struct leaf {
     enum place place;
     const struct sql_relation *relation;
-    const struct table_info *info; /* NULL: a system catalog, or DERIVED */
-    const struct table_map *map;   /* NULL: unlisted */
-    const char *key;               /* KEYED: the key column */
+    const struct relation *info; /* NULL: a system catalog, or DERIVED */
+    const struct table_map *map; /* NULL: unlisted */
+    const char *key;             /* KEYED: the key column */
     uint32_t key_type;
     bool written;
     struct eqset *env;          /* what holds for its rows that matter */
@@ -252,7 +252,6 @@ struct block *bind_query(struct router *r, const struct sql_query *query, struct
 struct leaf *bind_relation(struct router *r, const struct sql_relation *relation);
 bool resolve_column(struct router *r, const struct sql_expr *e, const struct scope *scope,
                     struct term *term_r);
-const struct table_column *find_column(const struct table_info *info, const char *name, uint32_t *index_r);
 const char *output_name(const struct sql_expr *e); /* as the server names a column; NULL: not known here */
 
 /* router_equal.c: equalities of conditions. */

@@ -127,7 +127,7 @@ static const char *varying_default(struct router *r, const struct block *b)
         return NULL;
     bool keyword = uses_default_keyword(b->query);
     for (uint16_t i = 0; i < leaf->info->n_columns; i++) {
-        const struct table_column *column = &leaf->info->columns[i];
+        const struct relation_column *column = &leaf->info->columns[i];
         if (!column->has_default || column->constant_default || column->generated)
             continue;
         if (keyword || router_spend(r, 1 + b->query->n_targets / 4) ||
@@ -187,7 +187,7 @@ static void plan_reference_write(struct router *r, struct block *b, const struct
 
 static void refuse_missing_key(struct router *r, const struct leaf *leaf)
 {
-    const struct table_column *column = find_column(leaf->info, leaf->key, NULL);
+    const struct relation_column *column = relation_column(leaf->info, leaf->key, NULL);
     if (column && column->has_default)
         plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED,
                     "Give the key in the INSERT: the row's shard is chosen before the server could apply the "

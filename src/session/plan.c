@@ -162,53 +162,6 @@ static const char *name_context(struct client *c, struct buf *b)
     return (const char *)buf_head(b);
 }
 
-static void free_table_info(void *p)
-{
-    struct table_info *t = p;
-    bucket_map_unref(&t->buckets);
-    free(t->columns);
-    free(t);
-}
-
-static struct table_info *table_info_of(const struct database_def *db, const struct catalog_relation *r)
-{
-    struct table_info *t = xcalloc(1, sizeof *t);
-    t->schema = r->schema;
-    t->name = r->name;
-    t->exists = r->exists;
-    t->relkind = r->relkind;
-    t->temporary = r->temporary;
-    t->view_of = r->view_of;
-    t->view_of_reference = r->view_of_reference;
-    t->map = r->map;
-    t->effects_read = r->effects_read;
-    t->effects_written = r->effects_written;
-    t->n_columns = r->n_columns;
-    t->columns = xcalloc(r->n_columns ? r->n_columns : 1, sizeof *t->columns);
-    for (uint16_t i = 0; i < r->n_columns; i++) {
-        const struct catalog_column *col = &r->columns[i];
-        t->columns[i] = (struct table_column){.name = col->name,
-                                              .type_oid = col->type_oid,
-                                              .collation_oid = col->collation_oid,
-                                              .c_collation = col->c_collation,
-                                              .deterministic = col->deterministic,
-                                              .has_default = col->has_default,
-                                              .constant_default = col->constant_default,
-                                              .generated = col->generated,
-                                              .not_null = col->not_null};
-        bool is_key = r->map && r->map->column && strcmp(col->name, r->map->column) == 0;
-        if (is_key && r->map->method <= TABLE_LIST)
-            t->buckets = bucket_map_create(db, r->map, col->type_oid, col->deterministic, &t->map_error);
-        if (is_key && t->buckets)
-            bucket_map_set_typmod(t->buckets, col->typmod);
-    }
-    if (r->exists && r->relkind != 'i' && r->relkind != 'I' && r->map && r->map->method <= TABLE_LIST &&
-        !t->buckets && !t->map_error.sqlstate[0])
-        error_set(&t->map_error, SQLSTATE_CONFIG,
-                  "table \"%s\" has no column \"%s\", by which it is to be sharded", r->name, r->map->column);
-    return t;
-}
-
 static void want(struct client *c, const char *schema, const char *name, enum load_kind kind)
 {
     struct load_queue *q = c->loads;
@@ -222,33 +175,27 @@ static void want(struct client *c, const char *schema, const char *name, enum lo
 }
 
 /* Until its statement is planned. Another client that plans with it meanwhile does not take it away. */
-static void note_missing(struct client *c, struct catalog_relation *r)
+static void note_missing(struct client *c, struct relation *r)
 {
-    r->wanted_by = c;
+    catalog_wanted_by(r, c);
     c->wants_missing = true;
 }
 
-static const struct table_info *lookup(void *arg, const char *schema, const char *name)
+static const struct relation *lookup(void *arg, const char *schema, const char *name)
 {
     struct client *c = arg;
-    struct catalog_relation *r =
-        catalog_find(catalog_of(c), name_context(c, &c->env->scratch2), schema, name);
+    struct relation *r = catalog_find(catalog_of(c), name_context(c, &c->env->scratch2), schema, name);
     if (!r) {
         want(c, schema, name, LOAD_RELATION);
         return NULL;
     }
-    if (!r->extra) {
-        r->extra = table_info_of(c->db, r);
-        r->free_extra = free_table_info;
-        const struct table_info *t = r->extra;
-        catalog_derived(r, heap_bytes(sizeof *t) + heap_bytes(r->n_columns * sizeof *t->columns) +
-                               bucket_map_bytes(t->buckets));
-    }
+    if (!r->placed)
+        catalog_derived(r, bucket_map_place(c->db, r), bucket_map_unplace);
     if (!r->exists) {
         c->saw_missing = true;
         note_missing(c, r);
     }
-    return r->extra;
+    return r;
 }
 
 static bool lookup_function(void *arg, const char *schema, const char *name, uint16_t *effects_r)
@@ -269,27 +216,13 @@ static struct catalog *own_catalog(struct client *c)
     return shared ? c->env->scope->catalogs[c->db->index] : catalog_of(c);
 }
 
-static enum own_kind lookup_own(void *arg, size_t i, struct own_code *own_r)
+static bool lookup_own(void *arg, const struct own_code **items_r, size_t *n_r)
 {
     struct client *c = arg;
-    const struct catalog_own *items;
-    size_t n;
-    if (!catalog_own(own_catalog(c), &items, &n)) {
-        want(c, "", "", LOAD_OWN);
-        return OWN_UNKNOWN;
-    }
-    if (i >= n)
-        return OWN_END;
-    *own_r = (struct own_code){.name = items[i].name, .effects = items[i].effects};
-    switch (items[i].kind) {
-    case CATALOG_OWN_ANYWHERE:
-        return OWN_ANYWHERE;
-    case CATALOG_OWN_NAME:
-        return OWN_NAME;
-    case CATALOG_OWN_FUNCTION:
-        return OWN_FUNCTION;
-    }
-    return OWN_END;
+    if (catalog_own(own_catalog(c), items_r, n_r))
+        return true;
+    want(c, "", "", LOAD_OWN);
+    return false;
 }
 
 const char *plan_custom_name(struct client *c, size_t i)
@@ -333,7 +266,7 @@ static void load_end(struct client *c)
 
 static bool is_known(struct client *c, const struct load *x)
 {
-    const struct catalog_own *items;
+    const struct own_code *items;
     uint16_t effects;
     size_t n;
     switch (x->kind) {
@@ -485,7 +418,7 @@ void plan_catalog_message(struct client *c, struct link *l, const struct frame *
         if (l->in_txn)
             txn_fail(c);
     } else {
-        struct catalog_relation *r = catalog_load_finish(&c->loading);
+        struct relation *r = catalog_load_finish(&c->loading);
         if (r && !r->exists)
             note_missing(c, r);
         loading_ends(c);
@@ -594,7 +527,7 @@ static enum router_result make_plan(struct client *c, const struct template *t, 
 {
     const char *shard = shard_by_hand(c);
     struct router_input in = {.db = c->db,
-                              .table = lookup,
+                              .relation = lookup,
                               .function = lookup_function,
                               .own = lookup_own,
                               .arg = c,

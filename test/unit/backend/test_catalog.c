@@ -100,8 +100,8 @@ static enum status run_load(struct catalog_load *l, const char *sql, struct erro
     return s;
 }
 
-static struct catalog_relation *load_as(const char *context, const char *schema, const char *name,
-                                        struct error *error_r)
+static struct relation *load_as(const char *context, const char *schema, const char *name,
+                                struct error *error_r)
 {
     struct buf sql;
     buf_init(&sql);
@@ -115,15 +115,15 @@ static struct catalog_relation *load_as(const char *context, const char *schema,
         assert_null(l);
         return NULL;
     }
-    struct catalog_relation *rel = catalog_load_finish(&l);
+    struct relation *rel = catalog_load_finish(&l);
     assert_ptr_equal(rel, catalog_find(catalog, context, schema, name));
     return rel;
 }
 
-static struct catalog_relation *load(const char *schema, const char *name)
+static struct relation *load(const char *schema, const char *name)
 {
     struct error e;
-    struct catalog_relation *r = load_as("user", schema, name, &e);
+    struct relation *r = load_as("user", schema, name, &e);
     if (!r)
         fail_msg("%s", e.message);
     return r;
@@ -141,7 +141,7 @@ static int before_each(void **state)
     return 0;
 }
 
-static const struct catalog_column *column(const struct catalog_relation *r, const char *name)
+static const struct relation_column *column(const struct relation *r, const char *name)
 {
     for (unsigned i = 0; i < r->n_columns; i++) {
         if (strcmp(r->columns[i].name, name) == 0)
@@ -155,13 +155,12 @@ static void a_listed_table_with_its_columns(void **state)
 {
     (void)state;
     assert_null(catalog_find(catalog, "user", "", "customers"));
-    struct catalog_relation *r = load("", "customers");
+    struct relation *r = load("", "customers");
     assert_true(r->exists && !r->temporary);
     assert_string_equal(r->schema, "public");
     assert_string_equal(r->name, "customers");
     assert_int_equal(r->relkind, 'r');
     assert_null(r->view_of);
-    assert_null(r->index_of_name);
     assert_non_null(r->map);
     assert_int_equal(r->map->method, TABLE_HASH);
     static const char *const names[] = {"id", "name", "label", "nick", "size", "n", "twice", "at"};
@@ -191,7 +190,7 @@ static void the_databases_collation_counts(void **state)
     PGconn *mine = conn;
     conn = pg_connect(&pg, "other");
     pg_query(conn, "CREATE TABLE t (x text, y text COLLATE \"POSIX\", z int)");
-    struct catalog_relation *r = load("", "t");
+    struct relation *r = load("", "t");
     assert_false(column(r, "x")->c_collation);
     assert_true(column(r, "y")->c_collation);
     assert_false(column(r, "z")->c_collation);
@@ -209,16 +208,13 @@ static void partitions_children_and_indexes_follow_their_table(void **state)
     assert_ptr_equal(load("app", "events_2025")->map, events);
     assert_ptr_equal(load("app", "events_jan")->map, events);
     assert_ptr_equal(load("", "kid")->map, customers);
-    struct catalog_relation *i = load("", "customers_name");
+    struct relation *i = load("", "customers_name");
     assert_int_equal(i->relkind, 'i');
     assert_ptr_equal(i->map, customers);
     assert_string_equal(i->name, "customers_name");
-    assert_string_equal(i->index_of_schema, "public");
-    assert_string_equal(i->index_of_name, "customers");
     assert_int_equal(column(i, "id")->type_oid, 20); /* the table's columns */
     i = load("app", "events_jan_day_idx");
     assert_ptr_equal(i->map, events);
-    assert_string_equal(i->index_of_name, "events_jan");
     assert_int_equal(load("app", "events_day_idx")->relkind, 'I');
     /* a partition that is listed itself */
     use_tables("app.events = range(day)\napp.events_2025 = hash(day)\n");
@@ -236,7 +232,7 @@ static void the_wildcard_is_for_tables_with_its_column(void **state)
     assert_string_equal(load("", "v_tenants")->view_of, "public.tenants");
     pg_query(conn, "CREATE TEMP TABLE tenants (tenant_id int)");
     catalog_clear(catalog);
-    struct catalog_relation *r = load("", "tenants");
+    struct relation *r = load("", "tenants");
     assert_true(r->temporary);
     assert_null(r->map);
     pg_query(conn, "DROP TABLE pg_temp.tenants");
@@ -254,10 +250,10 @@ static void views_tell_what_they_read(void **state)
     assert_string_equal(load("", "v_customers")->view_of, "public.customers");
     assert_string_equal(load("", "v_deep")->view_of, "public.customers");
     assert_string_equal(load("", "v_sub")->view_of, "public.customers"); /* in a subquery */
-    struct catalog_relation *m = load("", "m_partition");
+    struct relation *m = load("", "m_partition");
     assert_int_equal(m->relkind, 'm');
     assert_string_equal(m->view_of, "app.events"); /* through a partition of a partition */
-    struct catalog_relation *c = load("", "v_countries");
+    struct relation *c = load("", "v_countries");
     assert_null(c->view_of);
     assert_string_equal(c->view_of_reference, "public.countries");
     assert_null(load("", "v_plain")->view_of_reference);
@@ -269,7 +265,7 @@ static void names_mean_what_the_session_means(void **state)
     assert_string_equal(load("", "plain")->schema, "public");
     pg_query(conn, "SET search_path TO app, public");
     struct error e;
-    struct catalog_relation *r = load_as("other", "", "plain", &e);
+    struct relation *r = load_as("other", "", "plain", &e);
     assert_string_equal(r->schema, "app"); /* another context, another meaning */
     assert_string_equal(column(r, "y")->name, "y");
     assert_string_equal(catalog_find(catalog, "user", "", "plain")->schema, "public");
@@ -288,7 +284,7 @@ static void odd_names_survive_quoting(void **state)
                  i == 0 ? "SET standard_conforming_strings = on" : "SET standard_conforming_strings = off");
         pg_query(conn, "SET escape_string_warning = off");
         catalog_clear(catalog);
-        struct catalog_relation *r = load("odd\"schema", "it's \\");
+        struct relation *r = load("odd\"schema", "it's \\");
         assert_true(r->exists);
         assert_string_equal(r->schema, "odd\"schema");
         assert_string_equal(r->name, "it's \\");
@@ -301,7 +297,7 @@ static void what_does_not_exist_has_the_map_of_where_it_would_be(void **state)
 {
     (void)state;
     use_tables("app.events = range(day)\nto_come = hash(id)\n");
-    struct catalog_relation *r = load("", "to_come");
+    struct relation *r = load("", "to_come");
     assert_false(r->exists);
     assert_string_equal(r->schema, "");
     assert_string_equal(r->name, "to_come");
@@ -342,24 +338,23 @@ static void single_tables_are_asked_for_where_they_are(void **state)
     assert_string_equal(e.sqlstate, "0A000");
 }
 
-static int extras_freed;
-static void free_extra(void *extra)
+static int derived_freed;
+static void free_derived(struct relation *r)
 {
-    extras_freed += *(int *)extra;
+    derived_freed += r->placed;
 }
 
 static void relations_keep_their_address_until_cleared(void **state)
 {
     (void)state;
-    static int one = 1;
-    struct catalog_relation *r = load("", "plain");
-    r->extra = &one;
-    r->free_extra = free_extra;
+    struct relation *r = load("", "plain");
+    r->placed = true;
+    catalog_derived(r, 100, free_derived);
     assert_ptr_equal(load("", "plain"), r); /* a second load changes nothing for whoever holds the first */
-    assert_int_equal(extras_freed, 0);
+    assert_int_equal(derived_freed, 0);
     assert_int_equal(catalog_count(catalog), 1);
     catalog_clear(catalog);
-    assert_int_equal(extras_freed, 1);
+    assert_int_equal(derived_freed, 1);
     assert_null(catalog_find(catalog, "user", "", "plain"));
 }
 
@@ -367,7 +362,7 @@ static void uncommitted_ddl_is_the_clients(void **state)
 {
     (void)state;
     pg_query(conn, "BEGIN; CREATE TABLE brand_new (tenant_id int8)");
-    struct catalog_relation *r = load("", "brand_new");
+    struct relation *r = load("", "brand_new");
     assert_true(r->exists);
     assert_ptr_equal(r->map, db->wildcard);
     pg_query(conn, "ROLLBACK");
@@ -496,7 +491,7 @@ static void relations_tell_what_their_code_does(void **state)
     pg_query(conn, "CREATE TRIGGER t BEFORE UPDATE ON c_trigger FOR EACH ROW EXECUTE FUNCTION triggered()");
     pg_query(conn, "CREATE VIEW c_view AS SELECT locks(), a FROM c_serial");
     pg_query(conn, "CREATE VIEW c_view_of_view AS SELECT * FROM c_view");
-    const struct catalog_relation *r = load("", "c_default");
+    const struct relation *r = load("", "c_default");
     assert_int_equal(r->effects_read, 0);
     assert_int_equal(r->effects_written, EFFECT_LOCK | EFFECT_WRITES);
     r = load("", "c_serial");
@@ -548,7 +543,7 @@ static void answer(const char *name, const char *relkind)
         values[i] = text_or_null(row[i]);
     if (relkind)
         assert_int_equal(catalog_load_row(l, values, 9, &e), STATUS_OK);
-    catalog_load_finish(&l)->wanted_by = catalog;
+    catalog_wanted_by(catalog_load_finish(&l), catalog);
 }
 
 /* Whatever else is asked for, what is in use is known; and nothing grows. */
@@ -580,13 +575,14 @@ static void names_that_clients_make_up_push_nobody_out(void **state)
     answer("used", "r");
     assert_int_equal(catalog_bytes(catalog), one);
     answer("missing", NULL);
-    static int extra;
-    struct catalog_relation *r = catalog_find(catalog, "user", "", "missing");
-    r->extra = &extra;
-    r->free_extra = free_extra;
-    catalog_derived(r, 1000);
+    struct relation *r = catalog_find(catalog, "user", "", "missing");
+    r->placed = true;
+    catalog_derived(r, 1000, free_derived);
+    assert_true(catalog_bytes(catalog) > one + 1000);
+    int before = derived_freed;
     catalog_forget_missing(catalog, catalog);
     assert_int_equal(catalog_bytes(catalog), one);
+    assert_int_equal(derived_freed, before + 1);
     assert_null(catalog_find(catalog, "user", "", "missing"));
 }
 

@@ -24,10 +24,10 @@ struct fixture {
     uint8_t buckets[N_BUCKETS];
     struct database_def db;
     struct table_map maps[MAX_TABLES];
-    struct table_info infos[MAX_TABLES];
+    struct relation infos[MAX_TABLES];
     unsigned n_tables;
     bool forgetful; /* the catalog knows nothing yet */
-    struct table_info unknown;
+    struct relation unknown;
     uint32_t types[16];
     uint32_t n_types;
     const char *routing;
@@ -39,7 +39,7 @@ struct fixture {
 };
 
 /* "id int8, name text": types by name; a text type with C: "text/C"; ! : has a default. */
-static inline void fixture_columns(struct table_info *info, const char *columns)
+static inline void fixture_columns(struct relation *info, const char *columns)
 {
     static const struct {
         const char *name;
@@ -53,7 +53,7 @@ static inline void fixture_columns(struct table_info *info, const char *columns)
     for (char *part = strtok_r(copy, ",", &save); part; part = strtok_r(NULL, ",", &save)) {
         char name[32], type[32];
         assert_int_equal(sscanf(part, " %31s %31s", name, type), 2);
-        struct table_column *c = &info->columns[info->n_columns++];
+        struct relation_column *c = &info->columns[info->n_columns++];
         c->name = strdup(name);
         c->has_default = strchr(type, '!') != NULL;
         c->c_collation = strstr(type, "/C") != NULL;
@@ -64,6 +64,7 @@ static inline void fixture_columns(struct table_info *info, const char *columns)
         assert_int_not_equal(c->type_oid, 0);
         c->collation_oid = c->type_oid == OID_TEXT || c->type_oid == OID_VARCHAR ? 100 : 0;
         c->deterministic = true;
+        c->typmod = -1;
     }
     free(copy);
 }
@@ -72,9 +73,9 @@ static inline struct table_map *fixture_table(struct fixture *f, const char *nam
                                               const char *key, const char *columns)
 {
     struct table_map *map = &f->maps[f->n_tables];
-    struct table_info *info = &f->infos[f->n_tables++];
+    struct relation *info = &f->infos[f->n_tables++];
     assert_true(f->n_tables <= MAX_TABLES);
-    *info = (struct table_info){.schema = "public", .name = name, .exists = true, .relkind = 'r'};
+    *info = (struct relation){.schema = "public", .name = name, .exists = true, .relkind = 'r'};
     fixture_columns(info, columns);
     if (method < 0)
         return map;
@@ -86,15 +87,13 @@ static inline struct table_map *fixture_table(struct fixture *f, const char *nam
 static inline void fixture_map(struct fixture *f, const char *name)
 {
     for (unsigned i = 0; i < f->n_tables; i++) {
-        struct table_info *info = &f->infos[i];
+        struct relation *info = &f->infos[i];
         if (strcmp(info->name, name) != 0)
             continue;
-        for (uint16_t c = 0; c < info->n_columns; c++)
-            if (info->map && info->map->column && strcmp(info->columns[c].name, info->map->column) == 0)
-                info->buckets =
-                    bucket_map_create(&f->db, info->map, info->columns[c].type_oid, true, &info->map_error);
+        bucket_map_unplace(info);
+        bucket_map_place(&f->db, info);
         if (!info->buckets)
-            fail_msg("%s", info->map_error.message);
+            fail_msg("%s", info->map_error->message);
     }
 }
 
@@ -142,7 +141,7 @@ static inline int fixture_setup(void **state)
     for (unsigned i = 0; i < f->n_tables; i++)
         if (f->infos[i].map && f->infos[i].map->column)
             fixture_map(f, f->infos[i].name);
-    f->unknown = (struct table_info){.schema = "", .name = "?"};
+    f->unknown = (struct relation){.schema = "", .name = "?"};
     f->db.tables = f->maps;
     f->db.n_tables = f->n_tables;
     template_init(&f->t);
@@ -156,7 +155,7 @@ static inline int fixture_teardown(void **state)
     plan_destroy(f->plan);
     template_free(&f->t);
     for (unsigned i = 0; i < f->n_tables; i++) {
-        bucket_map_unref(&f->infos[i].buckets);
+        bucket_map_unplace(&f->infos[i]);
         for (uint16_t c = 0; c < f->infos[i].n_columns; c++)
             free((char *)(uintptr_t)f->infos[i].columns[c].name);
         free(f->infos[i].columns);
@@ -165,7 +164,7 @@ static inline int fixture_teardown(void **state)
     return 0;
 }
 
-static inline const struct table_info *fixture_lookup(void *arg, const char *schema, const char *name)
+static inline const struct relation *fixture_lookup(void *arg, const char *schema, const char *name)
 {
     struct fixture *f = arg;
     if (f->forgetful)
@@ -179,7 +178,7 @@ static inline const struct table_info *fixture_lookup(void *arg, const char *sch
 static inline enum router_result plan_result(struct fixture *f, const char *sql)
 {
     struct router_input in = {.db = &f->db,
-                              .table = fixture_lookup,
+                              .relation = fixture_lookup,
                               .arg = f,
                               .n_param_types = f->n_types,
                               .param_types = f->types,

@@ -352,6 +352,77 @@ static void values_are_placed_as_the_column_stores_them(void **state)
     bucket_map_unref(&m);
 }
 
+static struct relation placed(const struct table_map *t, struct relation r)
+{
+    r.schema = "public";
+    r.name = "orders";
+    r.map = t;
+    size_t bytes = bucket_map_place(&db, &r);
+    assert_true(r.placed);
+    assert_int_equal(bytes > 0, r.buckets || r.map_error);
+    return r;
+}
+
+static void a_relation_is_placed_by_its_key(void **state)
+{
+    (void)state;
+    struct relation_column columns[] = {
+        {.name = "day", .type_oid = OID_TIMESTAMP, .typmod = 0, .deterministic = true},
+        {.name = "id", .type_oid = OID_INT8, .typmod = -1, .deterministic = true}};
+    struct table_map by_id = {.name = "orders", .method = TABLE_HASH, .column = "id"};
+    struct relation table = {.exists = true, .relkind = 'r', .columns = columns, .n_columns = 2};
+    struct relation r = placed(&by_id, table);
+    assert_found(r.buckets, "5", find(r.buckets, "+5", (char[6]){0}));
+    assert_null(r.map_error);
+    bucket_map_unplace(&r);
+    /* as the column stores it: timestamp(0) rounds */
+    struct range_def halves[] = {{.upper = "2025-01-02", .shard = 1}, {.lower = "2025-01-02", .shard = 2}};
+    struct table_map by_day = {
+        .name = "orders", .method = TABLE_RANGE, .column = "day", .ranges = halves, .n_ranges = 2};
+    r = placed(&by_day, table);
+    assert_found(r.buckets, "2025-01-01 23:59:59.4", 1);
+    assert_found(r.buckets, "2025-01-01 23:59:59.6", 2);
+    bucket_map_unplace(&r);
+}
+
+static void a_relation_without_its_key_says_so(void **state)
+{
+    (void)state;
+    struct relation_column column = {.name = "n", .type_oid = OID_INT8, .typmod = -1, .deterministic = true};
+    struct table_map by_id = {.name = "orders", .method = TABLE_HASH, .column = "id"};
+    struct relation r =
+        placed(&by_id, (struct relation){.exists = true, .relkind = 'r', .columns = &column, .n_columns = 1});
+    assert_null(r.buckets);
+    assert_string_equal(r.map_error->sqlstate, SQLSTATE_CONFIG);
+    assert_string_equal(r.map_error->message,
+                        "table \"orders\" has no column \"id\", by which it is to be sharded");
+    bucket_map_unplace(&r);
+    assert_true(!r.placed && !r.map_error);
+    /* a key that cannot be one has an error of its own */
+    struct relation_column key = {.name = "id", .type_oid = OID_TEXT, .typmod = -1};
+    r = placed(&by_id, (struct relation){.exists = true, .relkind = 'r', .columns = &key, .n_columns = 1});
+    assert_null(r.buckets);
+    assert_non_null(strstr(r.map_error->message, "collation"));
+    bucket_map_unplace(&r);
+}
+
+static void what_has_no_rows_by_a_key_is_placed_without(void **state)
+{
+    (void)state;
+    struct table_map by_id = {.name = "orders", .method = TABLE_HASH, .column = "id"};
+    struct table_map single = {.name = "orders", .method = TABLE_SINGLE, .single_shard = 2};
+    const struct relation nothing[] = {
+        placed(&by_id, (struct relation){0}),                              /* is to come */
+        placed(&by_id, (struct relation){.exists = true, .relkind = 'i'}), /* an index on an expression */
+        placed(&single, (struct relation){.exists = true, .relkind = 'r'}),
+        placed(NULL, (struct relation){.exists = true, .relkind = 'r'}),
+    };
+    for (size_t i = 0; i < sizeof nothing / sizeof nothing[0]; i++) {
+        assert_null(nothing[i].buckets);
+        assert_null(nothing[i].map_error);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -368,6 +439,9 @@ int main(void)
         cmocka_unit_test(keys_that_cannot_be_placed_are_refused),
         cmocka_unit_test(single_needs_no_value),
         cmocka_unit_test(values_are_placed_as_the_column_stores_them),
+        cmocka_unit_test(a_relation_is_placed_by_its_key),
+        cmocka_unit_test(a_relation_without_its_key_says_so),
+        cmocka_unit_test(what_has_no_rows_by_a_key_is_placed_without),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

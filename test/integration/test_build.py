@@ -48,7 +48,7 @@ def test_stacks_and_copies_are_checked(release):
 
 def commands(*settings):
     """That would build the proxy anew."""
-    environment = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "CFLAGS", "LDFLAGS")}
+    environment = {k: os.environ[k] for k in ("PATH", "HOME") if k in os.environ}  # settings of the make that runs the tests are not these
     done = subprocess.run(
         ["make", "--no-print-directory", "-n", "-B", "BUILD=build-none", "build-none/pgunison", *settings],
         cwd=h.ROOT, env=environment, capture_output=True, check=True, text=True,

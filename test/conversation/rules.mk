@@ -3,7 +3,7 @@ TALK_SRCS := $(sort $(wildcard test/conversation/*.c))
 # What reaches the system is replaced by test/conversation/net.c and reach.c.
 TALK_BACKEND := $(patsubst src/%.c,$(BUILD)/obj/%.o,$(filter-out \
     $(addprefix src/backend/,cancel.c conn.c connect_error.c conninfo.c dial.c helpers.c resolve.c),$(call srcs,backend)))
-TALK_LIBS := $(foreach l,session exec route sql txn conf wire base,$(call lib,$(l)))
+TALK_LIBS := $(foreach l,session exec route model sql txn conf wire base,$(call lib,$(l)))
 
 $(BUILD)/conversation/%.o: test/conversation/%.c
 	@mkdir -p $(@D)

@@ -11,8 +11,15 @@
 #include "conf/topology.h"
 #include "model/relation.h"
 
+/* Custom variables that functions of a database set. Never forgotten, as servers do not either; NULL past the end. */
+struct custom_names;
+struct custom_names *custom_names_create(void);
+void custom_names_free(void *names);
+const char *custom_name(const struct custom_names *names, size_t i);
+
 struct catalog;
-struct catalog *catalog_create(const struct database_def *db);
+/* names: its loads add to them; theirs is the longer life. */
+struct catalog *catalog_create(const struct database_def *db, struct custom_names *names);
 void catalog_destroy(struct catalog **c);
 void catalog_clear(struct catalog *c);
 /* Entries of relations that did not exist, of those that he asked for last: others may make them at any moment. They die,
@@ -33,8 +40,6 @@ struct relation *catalog_find(struct catalog *c, const char *context, const char
 bool catalog_function(struct catalog *c, const char *schema, const char *name, uint16_t *effects_r);
 /* False: not loaded. */
 bool catalog_own(const struct catalog *c, const struct own_code **items_r, size_t *n_r);
-/* Custom variables that functions known here set; NULL past the end. Never forgotten, as servers do not either. */
-const char *catalog_custom_name(const struct catalog *c, size_t i);
 
 /* Loading one relation: the SQL to run on a shard that has it, then its rows, then finish. */
 /* The shard to ask (index in db->shards): the relation's own, else home. */
@@ -48,13 +53,16 @@ void catalog_function_sql(const char *schema, const char *name, struct buf *sql)
 void catalog_own_sql(struct buf *sql);
 struct catalog_load *catalog_load_begin_own(struct catalog *c);
 struct catalog_load *catalog_load_begin_function(struct catalog *c, const char *schema, const char *name);
-/* Rows come in the order of the result. Refuses (0A000) an unqualified name that might mean another table on
-   another shard: a search_path with several schemas and a single(...) table of that name. */
+/* shard: the one that is asked; it is catalog_load_shard(), or one that has temporary objects of the session's, which is
+   where a temporary relation is then. Rows come in the order of the result. Refuses (0A000) an unqualified name that might
+   mean another table on another shard: a search_path with several schemas and a single(...) table of that name. */
 struct catalog_load;
 struct catalog_load *catalog_load_begin(struct catalog *c, const char *context, const char *schema,
-                                        const char *name);
+                                        const char *name, unsigned shard);
 enum status catalog_load_row(struct catalog_load *l, const struct slice *values, size_t n,
                              struct error *error_r) MUST_CHECK;
+/* Of what has come so far: the session's own, which nobody else may see. */
+bool catalog_load_is_temporary(const struct catalog_load *l);
 /* stores it; if another load was first, gives that one's; of a function, of the application's own: NULL */
 struct relation *catalog_load_finish(struct catalog_load **l);
 void catalog_load_abort(struct catalog_load **l);

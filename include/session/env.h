@@ -110,7 +110,7 @@ struct console_ops {
 };
 
 /* Catalogs of one topology and catalog version. Plans that are in use keep the one they were made with
- * (src/session/plan.c). */
+ * (src/session/scope.c). */
 struct plan_scope;
 
 struct session_env {
@@ -122,9 +122,10 @@ struct session_env {
     struct pool_manager *pools;
     struct asker *control;
     struct plan_cache *plans;
-    struct plan_scope *scope; /* what the plans in the cache were made with */
-    uint64_t next_context;    /* names what plans depend on in the plan cache: private catalogs, texts */
-    struct recent numbers;    /* text -> its number: session_number_of() */
+    struct plan_scope *scope;    /* what the plans in the cache were made with */
+    uint64_t next_context;       /* names what plans depend on in the plan cache: private catalogs, texts */
+    struct hashmap custom_names; /* database -> struct custom_names */
+    struct recent numbers;       /* text -> its number: session_number_of() */
     struct hashmap
         welcomes; /* "database\0user" -> struct welcome: what the home shard reported at its start */
     uint64_t welcomes_version;    /* defaults_version() of those */

@@ -24,6 +24,8 @@
 
 /* Relations, and functions, of a database that are known at a time. */
 #define CATALOG_MAX_NAMES ((size_t)10000)
+/* Few, as they stand in functions' bodies; each costs something at every look at a server. */
+#define MAX_CUSTOM_NAMES 100
 
 struct ancestor { /* or what a view reads */
     const char *schema, *name;
@@ -57,12 +59,17 @@ struct catalog {
     struct entry *own;       /* whose arena has own_items; NULL: not loaded */
     const struct own_code *own_items;
     size_t n_own;
-    char **custom_names;
-    size_t n_custom_names;
+    struct custom_names *names; /* of its owner */
+};
+
+struct custom_names {
+    size_t n;
+    char *items[MAX_CUSTOM_NAMES];
 };
 
 struct catalog_load {
     struct catalog *catalog;
+    unsigned shard; /* that is asked */
     struct entry *entry;
     struct slice key;
     const char *schema, *name; /* as asked */
@@ -105,10 +112,11 @@ static void count_entry(struct entry *e, size_t key_len)
     e->catalog->bytes += e->bytes;
 }
 
-struct catalog *catalog_create(const struct database_def *db)
+struct catalog *catalog_create(const struct database_def *db, struct custom_names *names)
 {
     struct catalog *c = xcalloc(1, sizeof(*c));
     c->db = db;
+    c->names = names;
     recent_init(&c->relations, CATALOG_MAX_NAMES, free_entry);
     recent_init(&c->functions, CATALOG_MAX_NAMES, free_function);
     hashmap_init(&c->missing);
@@ -145,9 +153,6 @@ void catalog_destroy(struct catalog **c)
     if (!*c)
         return;
     catalog_clear(*c);
-    for (size_t i = 0; i < (*c)->n_custom_names; i++)
-        free((*c)->custom_names[i]);
-    free((*c)->custom_names);
     buf_free(&(*c)->key);
     free(*c);
     *c = NULL;
@@ -222,23 +227,33 @@ bool catalog_own(const struct catalog *c, const struct own_code **items_r, size_
     return c->own != NULL;
 }
 
-const char *catalog_custom_name(const struct catalog *c, size_t i)
+struct custom_names *custom_names_create(void)
 {
-    return i < c->n_custom_names ? c->custom_names[i] : NULL;
+    return xcalloc(1, sizeof(struct custom_names));
 }
 
-/* Few, as they stand in functions' bodies; each costs something at every look at a server. */
-#define MAX_CUSTOM_NAMES 100
-
-static bool add_custom_name(struct catalog *c, const char *name)
+void custom_names_free(void *p)
 {
-    for (size_t i = 0; i < c->n_custom_names; i++)
-        if (strcmp(c->custom_names[i], name) == 0)
+    struct custom_names *names = p;
+    for (size_t i = 0; i < names->n; i++)
+        free(names->items[i]);
+    free(names);
+}
+
+const char *custom_name(const struct custom_names *names, size_t i)
+{
+    return i < names->n ? names->items[i] : NULL;
+}
+
+/* False: there is no room for it. */
+static bool add_custom_name(struct custom_names *names, const char *name)
+{
+    for (size_t i = 0; i < names->n; i++)
+        if (strcmp(names->items[i], name) == 0)
             return true;
-    if (c->n_custom_names == MAX_CUSTOM_NAMES)
+    if (names->n == MAX_CUSTOM_NAMES)
         return false;
-    c->custom_names = xrealloc(c->custom_names, (c->n_custom_names + 1) * sizeof(char *));
-    c->custom_names[c->n_custom_names++] = xstrdup(name);
+    names->items[names->n++] = xstrdup(name);
     return true;
 }
 
@@ -257,7 +272,19 @@ static bool wildcard_may_apply(const struct ancestor *a)
            strcmp(a->schema, "information_schema") != 0 && strcmp(a->schema, "pgunison") != 0;
 }
 
-static const struct table_map *map_of(const struct catalog_load *l)
+/* It is where it was found, whatever is listed for its name or for what it inherits from. */
+static const struct table_map *map_of_temporary(struct catalog_load *l)
+{
+    if (l->shard == l->catalog->db->home)
+        return NULL;
+    struct table_map *map = arena_zalloc(&l->entry->arena, sizeof(*map));
+    map->method = TABLE_SINGLE;
+    map->name = l->entry->relation.name;
+    map->single_shard = l->shard;
+    return map;
+}
+
+static const struct table_map *map_of(struct catalog_load *l)
 {
     const struct database_def *db = l->catalog->db;
     const struct relation *r = &l->entry->relation;
@@ -267,6 +294,8 @@ static const struct table_map *map_of(const struct catalog_load *l)
         const char *schema = *l->schema ? l->schema : l->create_schema;
         return schema ? topology_table(db, schema, l->name) : NULL;
     }
+    if (r->temporary)
+        return map_of_temporary(l);
     const struct table_map *own = topology_table(db, r->schema, r->name);
     if (own)
         return own; /* whatever it is */
@@ -292,7 +321,6 @@ static void judge_view(struct catalog_load *l)
 {
     const struct database_def *db = l->catalog->db;
     struct relation *r = &l->entry->relation;
-    unsigned asked = catalog_load_shard(db, l->schema, l->name);
     for (size_t i = 0; i < l->n_read; i++) {
         const struct ancestor *a = &l->read[i];
         const struct table_map *map = topology_table(db, a->schema, a->name);
@@ -308,7 +336,7 @@ static void judge_view(struct catalog_load *l)
             r->view_of = full;
             break;
         case TABLE_SINGLE:
-            if (map->single_shard != asked)
+            if (map->single_shard != l->shard)
                 r->view_of = full;
             break;
         case TABLE_REFERENCE:
@@ -343,9 +371,9 @@ static enum status check_ambiguity(const struct catalog_load *l, struct error *e
 {
     const struct database_def *db = l->catalog->db;
     const struct relation *r = &l->entry->relation;
-    if (*l->schema)
+    bool tried = l->shard != catalog_load_shard(db, l->schema, l->name); /* for the sake of temporary ones */
+    if (*l->schema || (tried && !r->temporary))
         return STATUS_OK;
-    unsigned asked = catalog_load_shard(db, NULL, l->name);
     size_t found = r->exists ? path_position(l, r->schema) : l->n_path;
     for (size_t i = 0; i < found; i++) {
         const char *schema = l->path[i];
@@ -353,7 +381,8 @@ static enum status check_ambiguity(const struct catalog_load *l, struct error *e
             continue; /* the system's are everywhere; temporary tables are where the session is */
         const struct table_map *map = topology_table(db, schema, l->name);
         /* Not found here although the path comes by: is there a shard that may have it? */
-        bool elsewhere = map ? map->method == TABLE_SINGLE && map->single_shard != asked : asked != db->home;
+        bool elsewhere =
+            map ? map->method == TABLE_SINGLE && map->single_shard != l->shard : l->shard != db->home;
         if (elsewhere)
             return refuse_ambiguous(l, schema, error_r);
     }
@@ -363,12 +392,13 @@ static enum status check_ambiguity(const struct catalog_load *l, struct error *e
 /* --- loading ---------------------------------------------------------------------------------- */
 
 struct catalog_load *catalog_load_begin(struct catalog *c, const char *context, const char *schema,
-                                        const char *name)
+                                        const char *name, unsigned shard)
 {
     struct catalog_load *l = xcalloc(1, sizeof(*l));
     struct entry *e = l->entry = xcalloc(1, sizeof(*e));
     arena_init(&e->arena);
     l->catalog = e->catalog = c;
+    l->shard = shard;
     l->key = arena_slice(&e->arena, key_of(c, context, schema, name));
     l->schema = e->relation.schema = arena_strdup(&e->arena, schema ? schema : "");
     l->name = e->relation.name = arena_strdup(&e->arena, name);
@@ -377,14 +407,14 @@ struct catalog_load *catalog_load_begin(struct catalog *c, const char *context, 
 
 struct catalog_load *catalog_load_begin_function(struct catalog *c, const char *schema, const char *name)
 {
-    struct catalog_load *l = catalog_load_begin(c, "", schema, name);
+    struct catalog_load *l = catalog_load_begin(c, "", schema, name, c->db->home);
     l->is_function = true;
     return l;
 }
 
 struct catalog_load *catalog_load_begin_own(struct catalog *c)
 {
-    struct catalog_load *l = catalog_load_begin(c, "", "", "");
+    struct catalog_load *l = catalog_load_begin(c, "", "", "", c->db->home);
     l->is_own = true;
     return l;
 }
@@ -479,7 +509,7 @@ static void add_own(struct catalog_load *l, const struct slice *v)
 static void add_name(struct catalog_load *l, const struct slice *v)
 {
     struct relation *r = &l->entry->relation;
-    if (add_custom_name(l->catalog, text_of(l, v[1])))
+    if (add_custom_name(l->catalog->names, text_of(l, v[1])))
         return;
     r->effects_read |= EFFECT_HIDDEN;
     r->effects_written |= EFFECT_HIDDEN;
@@ -587,6 +617,11 @@ static struct relation *keep_relation(struct catalog_load *l)
     }
     free(l);
     return &known->relation;
+}
+
+bool catalog_load_is_temporary(const struct catalog_load *l)
+{
+    return l->entry->relation.temporary;
 }
 
 struct relation *catalog_load_finish(struct catalog_load **lp)

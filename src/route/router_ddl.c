@@ -159,6 +159,16 @@ static void plan_temporary(struct router *r, const struct sql_statement *stmt)
     r->plan->cannot_prepare = true;
 }
 
+/* What is made, or renamed, is not what its name means now: a temporary relation hides that. True: refused. */
+static bool refuse_hidden(struct router *r, const struct leaf *leaf, const struct sql_relation *relation)
+{
+    if (!leaf->info || !leaf->info->temporary || relation->temporary || one_shard(&r->in->db->all_shards))
+        return false;
+    plan_refuse(r, SQLSTATE_FEATURE_NOT_SUPPORTED, "Write the name with its schema.",
+                "a temporary relation hides where \"%s\" is to be", relation->name);
+    return true;
+}
+
 /* A partition that is not listed goes where its parent is: the catalog gives it that map. */
 static bool refuse_parents(struct router *r, const struct sql_statement *stmt, const struct table_map **map)
 {
@@ -192,6 +202,8 @@ static void plan_create_table(struct router *r, const struct sql_statement *stmt
     const struct leaf *leaf = bind_relation(r, &stmt->relations[0]);
     if (r->needs_catalog)
         return;
+    if (refuse_hidden(r, leaf, &stmt->relations[0]))
+        return;
     const struct table_map *map = map_to_be(r, stmt, leaf);
     if (r->needs_catalog || refuse_parents(r, stmt, &map))
         return;
@@ -219,7 +231,7 @@ void plan_create_as(struct router *r, const struct sql_statement *stmt)
     const struct leaf *target = NULL;
     if (!relation->temporary) {
         target = bind_relation(r, relation);
-        if (r->needs_catalog)
+        if (r->needs_catalog || refuse_hidden(r, target, relation))
             return;
         shards_of_leaf(r, target, &shards);
         r->n_leaves = 0; /* the query's own relations follow */
@@ -268,10 +280,13 @@ static void plan_create_view(struct router *r, const struct sql_statement *stmt)
     struct census c;
     struct shard_set shards;
     const struct sql_relation *relation = &stmt->relations[0];
-    const struct leaf *view = bind_relation(r, relation);
-    if (r->needs_catalog)
-        return;
-    shards_of_leaf(r, view, &shards);
+    table_shards(r->in->db, NULL, &shards);
+    if (!relation->temporary) { /* else it is made there whatever has its name */
+        const struct leaf *view = bind_relation(r, relation);
+        if (r->needs_catalog || refuse_hidden(r, view, relation))
+            return;
+        shards_of_leaf(r, view, &shards);
+    }
     r->n_leaves = 0;
     r->missing = NULL;
     r->view = NULL;
@@ -307,10 +322,10 @@ static bool refuse_altered_key(struct router *r, const struct sql_statement *stm
 
 static bool refuse_rename(struct router *r, const struct sql_statement *stmt, const struct leaf *leaf)
 {
-    if (!stmt->renamed)
+    if (!stmt->renamed || (leaf->info && leaf->info->temporary))
         return false;
     const struct leaf *other = bind_relation(r, stmt->renamed);
-    if (r->needs_catalog)
+    if (r->needs_catalog || refuse_hidden(r, other, stmt->renamed))
         return true;
     const struct table_map *to = other->map                         ? other->map
                                  : leaf->map == r->in->db->wildcard ? leaf->map

@@ -276,7 +276,9 @@ static bool of_one_shard(struct router *r, const struct sql_statement *stmt)
         if (stmt->relations[i].temporary)
             continue;
         leaf = bind_relation(r, &stmt->relations[i]);
-        if (leaf->map || !leaf->info || (leaf->info->exists && !leaf->info->temporary))
+        if (leaf->info && leaf->info->temporary)
+            continue;
+        if (leaf->map || !leaf->info || leaf->info->exists)
             return false;
         if (r->in->db->wildcard && names_have(stmt->columns, stmt->n_columns, r->in->db->wildcard->column))
             return false;

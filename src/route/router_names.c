@@ -33,7 +33,7 @@ static void place_leaf(struct router *r, struct leaf *leaf)
         r->view = leaf;
     if (!info->exists && !r->missing)
         r->missing = leaf;
-    if (!info->map || info->temporary)
+    if (!info->map)
         return;
     switch (info->map->method) {
     case TABLE_REFERENCE:

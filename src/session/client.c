@@ -122,6 +122,7 @@ void client_drop_memory(struct client *c)
     extended_deinit(c);
     session_replay_clear(c);
     plan_catalog_free(c);
+    plan_own_drop(c);
     input_drop(c);
     buf_free(&c->held);
     memory_refused_free(c);
@@ -335,8 +336,11 @@ void client_ready(struct client *c)
     count_request(c, now);
     c->request_us = now;
     c->simple_open = false;
-    if (c->txn.catalog_apart && c->txn.state == TXN_NONE)
-        plan_catalog_free(c);
+    if ((c->txn.catalog_apart | c->temporary_unsettled) && c->txn.state == TXN_NONE) {
+        plan_temporary_settles(c);
+        if (c->txn.catalog_apart)
+            plan_catalog_free(c);
+    }
     if (c->txn.state == TXN_NONE && c->config != c->env->config && c->state == CLIENT_READY)
         client_reconfigure(c);
 }
@@ -709,6 +713,7 @@ void client_reconfigure(struct client *c)
     }
     struct config *old = c->config;
     plan_catalog_free(c); /* one of its own, under the old topology: session_plan() */
+    plan_own_drop(c);
     if (c->names)
         hashmap_free(&c->names->cursors, NULL); /* of servers that are not its own any more, by old numbers */
     c->config = config_ref(now);

@@ -208,6 +208,7 @@ void session_env_init(struct session_env *env, struct loop *loop, unsigned worke
     list_init(&env->links_free);
     hashmap_init(&env->cancel_keys);
     hashmap_init(&env->welcomes);
+    hashmap_init(&env->custom_names);
     recent_init(&env->numbers, NUMBERED_TEXTS, NULL);
     env->varsets = varset_table_create();
     template_init(&env->scratch_template);
@@ -227,6 +228,7 @@ void session_env_deinit(struct session_env *env)
     hashmap_free(&env->cancel_keys, NULL);
     login_forget_welcomes(env);
     hashmap_free(&env->welcomes, NULL);
+    hashmap_free(&env->custom_names, custom_names_free);
     recent_clear(&env->numbers);
     varset_table_destroy(&env->varsets);
     template_free(&env->scratch_template);

@@ -470,6 +470,8 @@ void link_mark(struct link *l, const struct plan *p)
     l->cannot_prepare |= p->cannot_prepare;
     if (p->effects)
         state_mark(l, p->effects);
+    if (p->effects & EFFECT_TEMPORARY)
+        plan_temporary_changed(l, p);
     if (p->effects & EFFECT_DEFAULTS)
         plan_defaults_change(l, p);
 }

@@ -61,6 +61,7 @@ static size_t own_bytes(const struct client *c)
              (c->names->statements.n_buckets + c->names->portals.n_buckets) * sizeof(void *);
     if (c->vars)
         n += c->vars->bytes;
+    n += plan_own_bytes(c);
     if (c->txn.catalog)
         n += catalog_bytes(c->txn.catalog);
     for (unsigned i = 0; i < c->txn.n_old; i++)

@@ -2,17 +2,18 @@
  * From a statement's template to its plan: the cache, and on a miss the router, with what it wants to know of
  * relations loaded through a server of the client's own.
  *
- * A scope is the set of catalogs that the plans in the cache were made with. DDL and reloads put a new one in
- * its place; plans in use hold on to theirs, and so does a load that is under way: its rows go to the catalog
- * that it began with, and the statement is planned anew when they are there. A transaction that has run DDL sees its own, private catalog
- * until it ends: what it loads may never be seen by others.
+ * Plans are made with the catalogs of a scope (scope.c); when a load has brought what was missing there, the statement is
+ * planned anew. A transaction that has run DDL sees its own, private catalog until it ends: what it loads may never be seen
+ * by others.
  *
  * All that one planning misses is loaded before the next one, name by name: a DROP of a thousand tables is planned
  * twice, not a thousand times.
  *
  * Not responsible for: what plans mean (route), where rows of the catalog come from (backend/catalog).
  */
-#include "session.h"
+#include "scope.h"
+
+#include "sql/effects.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -28,81 +29,13 @@ enum load_kind { LOAD_RELATION, LOAD_FUNCTION, LOAD_OWN /* what is the applicati
 struct load {
     char *schema, *name;
     enum load_kind kind;
+    int tried; /* the last shard that had no temporary relation of that name; -1: none was asked */
 };
 struct load_queue {
     uint64_t statement; /* a hash of whose they are */
     size_t at, n;       /* items[at] is next, or under way */
     struct load *items;
 };
-
-struct plan_scope {
-    unsigned refs; /* the environment's, one per plan in use, one per load under way */
-    uint64_t version;
-    struct config *config;
-    size_t n;
-    struct catalog *catalogs[];
-};
-
-static void scope_free(struct plan_scope *s)
-{
-    for (size_t i = 0; i < s->n; i++)
-        catalog_destroy(&s->catalogs[i]);
-    config_unref(&s->config);
-    free(s);
-}
-
-static inline void scope_unref(struct plan_scope *s)
-{
-    if (--s->refs == 0)
-        scope_free(s);
-}
-
-void session_scope_drop(struct session_env *env)
-{
-    if (env->scope)
-        scope_unref(env->scope);
-    env->scope = NULL;
-}
-
-void session_scope_renew(struct session_env *env)
-{
-    plan_cache_clear(env->plans);
-    if (env->pools)
-        statement_registry_renew(pool_manager_statements(env->pools));
-    session_scope_drop(env);
-    size_t n = env->config->topology.n_databases;
-    struct plan_scope *s = xcalloc(1, sizeof *s + n * sizeof s->catalogs[0]);
-    s->refs = 1;
-    s->version = atomic_load_explicit(&env->shared->catalog_version, memory_order_acquire);
-    s->config = config_ref(env->config);
-    s->n = n;
-    for (size_t i = 0; i < n; i++)
-        s->catalogs[i] = catalog_create(&env->config->topology.databases[i]);
-    env->scope = s;
-}
-
-size_t session_scope_bytes(const struct session_env *env)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < env->scope->n; i++)
-        n += catalog_bytes(env->scope->catalogs[i]);
-    return n;
-}
-
-size_t session_catalog_count(const struct session_env *env)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < env->scope->n; i++)
-        n += catalog_count(env->scope->catalogs[i]);
-    return n;
-}
-
-/* DDL has passed since? */
-void session_check_scope(struct session_env *env)
-{
-    if (env->scope->version != atomic_load_explicit(&env->shared->catalog_version, memory_order_acquire))
-        session_scope_renew(env);
-}
 
 void session_unplan(struct client *c, struct plan **plan)
 {
@@ -118,7 +51,7 @@ void session_unplan(struct client *c, struct plan **plan)
 
 static struct catalog *catalog_of(struct client *c)
 {
-    return c->txn.catalog ? c->txn.catalog : c->env->scope->catalogs[c->db->index];
+    return c->txn.catalog ? c->txn.catalog : scope_catalog(c);
 }
 
 /* A number for a text: equal texts have one number, and no number is ever given to two texts. A text that was not asked
@@ -171,7 +104,8 @@ static void want(struct client *c, const char *schema, const char *name, enum lo
         return;
     if ((q->n & (q->n - 1)) == 0)
         q->items = xrealloc(q->items, (q->n ? q->n * 2 : 1) * sizeof q->items[0]);
-    q->items[q->n++] = (struct load){.schema = xstrdup(schema), .name = xstrdup(name), .kind = kind};
+    q->items[q->n++] =
+        (struct load){.schema = xstrdup(schema), .name = xstrdup(name), .kind = kind, .tried = -1};
 }
 
 /* Until its statement is planned. Another client that plans with it meanwhile does not take it away. */
@@ -223,11 +157,6 @@ static bool lookup_own(void *arg, const struct own_code **items_r, size_t *n_r)
         return true;
     want(c, "", "", LOAD_OWN);
     return false;
-}
-
-const char *plan_custom_name(struct client *c, size_t i)
-{
-    return catalog_custom_name(c->env->scope->catalogs[c->db->index], i);
 }
 
 /* --- loading ---------------------------------------------------------------------------------- */
@@ -317,13 +246,22 @@ static void load_sql(const struct client *c, const struct load *x, bool in_block
         buf_str(sql, ";ROLLBACK TO pgunison_catalog;RELEASE pgunison_catalog");
 }
 
-static struct catalog_load *load_begin(struct client *c, const struct load *x)
+/* Temporary relations come first in every search path that does not say otherwise: shards that have some are asked before
+   the one that others would ask. */
+static unsigned load_shard(const struct client *c, const struct load *x)
+{
+    unsigned shard = x->kind == LOAD_RELATION ? catalog_load_shard(c->db, x->schema, x->name) : c->db->home;
+    int temporary = x->kind == LOAD_RELATION ? scope_temporary_shard(c, x->tried, shard) : -1;
+    return temporary < 0 ? shard : (unsigned)temporary;
+}
+
+static struct catalog_load *load_begin(struct client *c, const struct load *x, unsigned shard)
 {
     if (x->kind == LOAD_OWN)
         return catalog_load_begin_own(own_catalog(c));
     if (x->kind == LOAD_FUNCTION)
         return catalog_load_begin_function(catalog_of(c), x->schema, x->name);
-    return catalog_load_begin(catalog_of(c), name_context(c, &c->env->scratch2), x->schema, x->name);
+    return catalog_load_begin(catalog_of(c), name_context(c, &c->env->scratch2), x->schema, x->name, shard);
 }
 
 void plan_catalog_abort(struct client *c)
@@ -333,11 +271,11 @@ void plan_catalog_abort(struct client *c)
     load_end(c);
 }
 
-/* Runs the catalog query on the shard that has the relation, within the client's transaction if it has one.
+/* Runs the catalog query on the shard that is to be asked, within the client's transaction if it has one.
  * PLAN_AGAIN, or PLAN_FAILED. */
 static enum plan_result load_start(struct client *c, const struct load *x, struct error *error_r)
 {
-    unsigned shard = x->kind == LOAD_RELATION ? catalog_load_shard(c->db, x->schema, x->name) : c->db->home;
+    unsigned shard = load_shard(c, x);
     struct shard_set set;
     shard_set_clear(&set);
     shard_set_add(&set, shard);
@@ -369,13 +307,36 @@ static enum plan_result load_start(struct client *c, const struct load *x, struc
     load_sql(c, x, l->in_txn, &sql);
     link_query(l, buf_slice(&sql), SINK_MESSAGE, TAG_CATALOG);
     buf_free(&sql);
-    c->loading = load_begin(c, x);
-    c->loading_scope = c->env->scope;
+    c->loading = load_begin(c, x, shard);
+    c->loading_scope = scope_of(c);
     c->loading_scope->refs++;
     c->run = RUN_CATALOG;
     c->run_link = l;
     error_drop(&c->run_error);
     return PLAN_AGAIN;
+}
+
+/* Its rows are there. What is of use to nobody is dropped, and asked for again: a temporary relation, where a catalog of
+   others would take it in; what a shard knows that was asked for a temporary one and has none. */
+static void load_done(struct client *c, struct link *l)
+{
+    struct load_queue *q = c->loads;
+    bool temporary = catalog_load_is_temporary(c->loading);
+    struct load *x = q && q->at < q->n ? &q->items[q->at] : NULL;
+    if (temporary && !((l->held | l->effects) & EFFECT_TEMPORARY)) {
+        state_mark(l, EFFECT_TEMPORARY);
+        scope_found_temporary(l);
+        catalog_load_abort(&c->loading);
+    } else if (x && x->kind == LOAD_RELATION && !temporary &&
+               l->shard != catalog_load_shard(c->db, x->schema, x->name)) {
+        x->tried = (int)l->shard;
+        catalog_load_abort(&c->loading);
+    } else {
+        struct relation *r = catalog_load_finish(&c->loading);
+        if (r && !r->exists)
+            note_missing(c, r);
+    }
+    loading_ends(c);
 }
 
 void plan_catalog_message(struct client *c, struct link *l, const struct frame *f)
@@ -418,45 +379,11 @@ void plan_catalog_message(struct client *c, struct link *l, const struct frame *
         if (l->in_txn)
             txn_fail(c);
     } else {
-        struct relation *r = catalog_load_finish(&c->loading);
-        if (r && !r->exists)
-            note_missing(c, r);
-        loading_ends(c);
+        load_done(c, l);
     }
     if (c->txn.state == TXN_NONE && !l->pinned && !l->open_pipeline)
         link_put(l, true);
     client_resume(c);
-}
-
-/* SET LOCAL search_path or ROLE, DDL, a ROLLBACK TO that takes them back: the transaction sees a catalog of
- * its own from here on. */
-void plan_names_changed(struct client *c)
-{
-    if (c->txn.state == TXN_NONE)
-        return;
-    if (c->txn.catalog) { /* plans of open portals go on using it */
-        c->txn.old_catalogs = xrealloc(c->txn.old_catalogs, (c->txn.n_old + 1) * sizeof(struct catalog *));
-        c->txn.old_catalogs[c->txn.n_old++] = c->txn.catalog;
-    }
-    c->txn.catalog = catalog_create(c->db);
-    c->txn.catalog_context = ++c->env->next_context;
-}
-
-void plan_catalog_changed(struct client *c)
-{
-    c->txn.catalog_changed = true;
-    plan_names_changed(c); /* outside a transaction: takes effect when the statement ends: plan_txn_ended() */
-}
-
-void plan_catalog_free(struct client *c)
-{
-    while (c->txn.n_old > 0)
-        catalog_destroy(&c->txn.old_catalogs[--c->txn.n_old]);
-    free(c->txn.old_catalogs);
-    c->txn.old_catalogs = NULL;
-    if (c->txn.catalog)
-        catalog_destroy(&c->txn.catalog);
-    c->txn.catalog_apart = false;
 }
 
 /* Its name, as the shard knows it; NULL: anybody. */
@@ -494,6 +421,7 @@ void plan_defaults_kept(struct client *c)
 void plan_txn_ended(struct client *c, bool committed)
 {
     plan_catalog_free(c);
+    plan_temporary_settles(c);
     bool changed = c->txn.catalog_changed;
     if (c->txn.defaults_changed && committed)
         defaults_renew(c->txn.defaults_role);
@@ -550,12 +478,17 @@ static enum router_result make_plan(struct client *c, const struct template *t, 
 enum { CONTEXT_DATABASE, CONTEXT_CATALOG, CONTEXT_USER, CONTEXT_NAMES, CONTEXT_SHARD };
 static_assert(CONTEXT_SHARD + 1 == PLAN_CONTEXT_NUMBERS, "one number for each");
 
+static uint64_t catalog_number(const struct client *c)
+{
+    return c->txn.catalog ? c->txn.catalog_context : c->own_scope ? c->own_scope->number : 0;
+}
+
 static struct plan_context plan_context(struct client *c, struct slice hint, uint32_t n_types,
                                         const uint32_t *types)
 {
     return (struct plan_context){
-        .numbers = {c->db->index, c->txn.catalog ? c->txn.catalog_context : 0, c->user_id,
-                    names_id(c->env, c->vars), c->guc_pgunison ? number_by_hand(c) : 0},
+        .numbers = {c->db->index, catalog_number(c), c->user_id, names_id(c->env, c->vars),
+                    c->guc_pgunison ? number_by_hand(c) : 0},
         .hint = hint,
         .types = types,
         .n_types = n_types,
@@ -573,7 +506,7 @@ static enum plan_result load_or_fail(struct client *c, const struct load *x, str
 /* Until the statement, or its transaction, ends: as if it had been planned before the DDL of others. */
 static void plan_apart(struct client *c)
 {
-    c->txn.catalog = catalog_create(c->db);
+    c->txn.catalog = scope_private_catalog(c);
     c->txn.catalog_context = ++c->env->next_context;
     c->txn.catalog_apart = true;
 }
@@ -584,11 +517,11 @@ enum plan_result session_plan(struct client *c, const struct template *t, uint32
     struct session_env *env = c->env;
     if (error_take(&c->plan_error, error_r))
         return PLAN_FAILED;
-    session_check_scope(env);
+    scope_check(c);
     /* A transaction that began before a reload goes on under its topology: with a private catalog, so that
      * nobody else's plan is taken. */
     if (c->config != env->scope->config && !c->txn.catalog) {
-        c->txn.catalog = catalog_create(c->db);
+        c->txn.catalog = scope_private_catalog(c);
         c->txn.catalog_context = ++env->next_context;
     }
     struct plan_context context = plan_context(c, t->hint, n_types, types);
@@ -625,9 +558,11 @@ enum plan_result session_plan(struct client *c, const struct template *t, uint32
         else
             plan_cache_put(env->plans, t, &context, p->pinned, p->n_pinned, p, bytes);
         load_end(c);
-        p->scope = env->scope;
+        p->scope = c->txn.catalog ? env->scope : scope_of(c);
     }
-    env->scope->refs++;
+    struct plan_scope *scope = p->scope;
+    scope
+        ->refs++; /* a plan that was found in the cache is of a scope that is there: its number is part of the context */
     *plan_r = p;
     return PLAN_READY;
 }

@@ -102,6 +102,7 @@ struct link {
     bool pinned;        /* keeps its server after the transaction: state.c */
     bool kept;          /* ... whatever is asked of it: what it has cannot be */
     bool sequence_used; /* in this transaction */
+    bool temporary;     /* what ran may have made temporary objects here that no other shard has */
     bool looking;       /* its server is asked what has been left there */
     bool look_failed;
     uint16_t effects; /* enum effect of what ran since it was asked last */
@@ -266,6 +267,9 @@ struct client {
         describe_due : 1; /* a Describe is answered by the Execute of its portal, which is the next message */
     bool
         query_flushes : 1; /* a Query waits for extended messages' answers: it has sent the Flush that brings them */
+    bool temporary : 1;           /* a link has, or may have, temporary objects: scope.c */
+    bool temporary_stale : 1;     /* ... others than own_scope knows */
+    bool temporary_unsettled : 1; /* ... which the transaction may yet take back */
     unsigned speaker;         /* the shard whose notices the client hears where all do the same: notice.c */
     struct link *multi_first; /* the first shard that was through: does an aggregate's last step */
     struct buf held; /* what may be sent only after the commit: CommandComplete of an implicit transaction */
@@ -291,6 +295,7 @@ struct client {
     struct copy_in *copy; /* RUN_COPY_IN */
 
     struct catalog_load *loading;
+    struct plan_scope *own_scope; /* NULL: the environment's */
     struct plan_scope
         *loading_scope;       /* keeps the catalog that is being loaded into; NULL: nothing is loaded */
     struct load_queue *loads; /* what the router asked for and the catalog has yet to learn; NULL: nothing */
@@ -319,7 +324,7 @@ struct client {
 };
 /* Thousands of them idle at once: what a client needs rarely, or only while it runs something, has memory of
    its own. test/integration/test_memory.py measures the whole. */
-static_assert(sizeof(struct client) <= 880, "an idle client is small");
+static_assert(sizeof(struct client) <= 888, "an idle client is small");
 
 /* client.c */
 void client_close(struct client *c);
@@ -443,8 +448,15 @@ void plan_txn_ended(struct client *c, bool committed);
 /* The statement p is to be sent, after which sessions begin with something else (EFFECT_DEFAULTS); it has failed. */
 void plan_defaults_change(struct link *l, const struct plan *p);
 void plan_defaults_kept(struct client *c);
-void plan_catalog_free(struct client *c);                 /* the transaction's own */
-const char *plan_custom_name(struct client *c, size_t i); /* catalog_custom_name() of its database */
+void plan_catalog_free(struct client *c); /* the transaction's own */
+/* scope.c */
+const char *plan_custom_name(struct client *c, size_t i); /* custom_name() of its database */
+void plan_temporary_changed(struct link *l,
+                            const struct plan *p); /* p, which may make or drop some, is sent */
+void plan_temporary_settles(struct client *c); /* what a transaction made or dropped is there, or gone, now */
+void plan_rolled_back(struct client *c);       /* to a savepoint */
+void plan_own_drop(struct client *c);
+size_t plan_own_bytes(const struct client *c);
 void session_unplan(struct client *c, struct plan **plan);
 void session_scope_renew(struct session_env *env); /* new catalogs; plans made so far are void */
 void session_check_scope(struct session_env *env);

@@ -238,6 +238,7 @@ static void conclude(struct link *l)
             follow_variables(l);
     }
     l->effects = 0;
+    l->temporary &= !(asked & EFFECT_TEMPORARY);
     l->held = (uint16_t)((l->held & ~asked) | l->found);
     l->pinned = l->held != 0 || l->kept;
     l->server->pinned_state = l->pinned;

@@ -144,8 +144,7 @@ static void savepoint_rollback(struct client *c, struct replay *to)
     c->vars = vars;
     c->told = 0; /* vars_keep_told() may have come between */
     vars_own_rollback_to(c, to);
-    if (c->txn.catalog)
-        plan_names_changed(c);
+    plan_rolled_back(c);
 }
 
 /* --- beginnings ------------------------------------------------------------------------------- */

@@ -466,3 +466,20 @@ def test_next_client_has_no_connection_of_the_first(proxy, shards, dbname, way):
         a.run(statement)
     with proxy.session() as b:
         assert b.rows("SELECT dblink_get_connections()") == [(None,)]
+
+
+@pytest.mark.parametrize("made", ["CREATE TABLE ddl_of_own (a int)", "SET LOCAL search_path TO public", "CREATE TEMP TABLE ddl_of_own (a int)"])
+def test_next_client_sees_no_variable_of_a_function_that_was_read_in_a_transaction(proxy, made):
+    """The transaction, or the session, knows what names mean from a catalog of its own; variables are the server's."""
+    with proxy.session() as a:
+        a.run("CREATE FUNCTION set_unheard_of() RETURNS text LANGUAGE plpgsql AS"
+              " $$BEGIN RETURN set_config('unheard.of', 'secret', false); END$$")
+    with proxy.session() as a:
+        a.run("BEGIN")
+        a.run(made)
+        assert a.one("SELECT set_unheard_of()") == "secret"
+        a.run("COMMIT")
+        a.run("DROP TABLE IF EXISTS ddl_of_own")
+    with proxy.session() as b:
+        assert not b.one("SELECT current_setting('unheard.of', true)")
+        b.run("DROP FUNCTION set_unheard_of()")

@@ -7,6 +7,7 @@
 static struct pg_fixture pg;
 static struct config *config;
 static const struct database_def *db;
+static struct custom_names *custom;
 static struct catalog *catalog;
 static PGconn *conn;
 
@@ -68,7 +69,7 @@ static void use_tables(const char *tables)
         config_unref(&config);
     config = config_of(tables);
     db = topology_database(&config->topology, "shop");
-    catalog = catalog_create(db);
+    catalog = catalog_create(db, custom);
 }
 
 static enum status load_rows(struct catalog_load *l, const PGresult *r, struct error *error_r)
@@ -107,7 +108,8 @@ static struct relation *load_as(const char *context, const char *schema, const c
     buf_init(&sql);
     catalog_load_sql(db, schema, name, &sql);
     buf_u8(&sql, 0);
-    struct catalog_load *l = catalog_load_begin(catalog, context, schema, name);
+    struct catalog_load *l =
+        catalog_load_begin(catalog, context, schema, name, catalog_load_shard(db, schema, name));
     enum status s = run_load(l, (const char *)buf_head(&sql), error_r);
     buf_free(&sql);
     if (s != STATUS_OK) {
@@ -236,6 +238,10 @@ static void the_wildcard_is_for_tables_with_its_column(void **state)
     assert_true(r->temporary);
     assert_null(r->map);
     pg_query(conn, "DROP TABLE pg_temp.tenants");
+    catalog_clear(catalog);
+    pg_query(conn, "CREATE TEMP TABLE boarder (x int) INHERITS (customers)");
+    assert_null(load("", "boarder")->map);
+    pg_query(conn, "DROP TABLE boarder");
     use_tables("app.events = range(day)\ncustomers = hash(id)\n");
     assert_null(load("", "tenants")->map);
     assert_null(load("", "v_tenants")->view_of);
@@ -368,12 +374,53 @@ static void uncommitted_ddl_is_the_clients(void **state)
     pg_query(conn, "ROLLBACK");
 }
 
+/* One that is not the home shard. */
+static void temporary_relations_are_where_they_are_found(void **state)
+{
+    (void)state;
+    struct buf sql;
+    struct error e;
+    unsigned elsewhere = 1 - db->home;
+    buf_init(&sql);
+    pg_query(conn, "CREATE TEMP TABLE customers (id int8)");
+    catalog_load_sql(db, "", "customers", &sql);
+    buf_u8(&sql, 0);
+    struct catalog_load *l = catalog_load_begin(catalog, "user", "", "customers", elsewhere);
+    assert_false(catalog_load_is_temporary(l));
+    assert_int_equal(run_load(l, (const char *)buf_head(&sql), &e), STATUS_OK);
+    assert_true(catalog_load_is_temporary(l));
+    struct relation *r = catalog_load_finish(&l);
+    assert_true(r->temporary);
+    assert_int_equal(r->map->method, TABLE_SINGLE);
+    assert_int_equal(r->map->single_shard, elsewhere);
+    pg_query(conn, "DROP TABLE pg_temp.customers");
+    buf_free(&sql);
+}
+
+/* A shard that is asked for temporary relations only, and has none, need not have what the search path says. */
+static void a_try_in_vain_is_not_ambiguous(void **state)
+{
+    (void)state;
+    struct buf sql;
+    struct error e;
+    buf_init(&sql);
+    pg_query(conn, "SET search_path = app, public");
+    catalog_load_sql(db, "", "plain", &sql);
+    buf_u8(&sql, 0);
+    struct catalog_load *l = catalog_load_begin(catalog, "user", "", "plain", 1 - db->home);
+    assert_int_equal(run_load(l, (const char *)buf_head(&sql), &e), STATUS_OK);
+    assert_false(catalog_load_is_temporary(l));
+    catalog_load_abort(&l);
+    pg_query(conn, "RESET search_path");
+    buf_free(&sql);
+}
+
 static void foreign_answers_are_refused(void **state)
 {
     (void)state;
     struct error e;
     struct slice v[9] = {slice_str("R")};
-    struct catalog_load *l = catalog_load_begin(catalog, "user", "", "x");
+    struct catalog_load *l = catalog_load_begin(catalog, "user", "", "x", db->home);
     assert_int_equal(catalog_load_row(l, v, 8, &e), STATUS_ERROR);
     v[0] = slice_str("?");
     assert_int_equal(catalog_load_row(l, v, 9, &e), STATUS_ERROR);
@@ -446,8 +493,8 @@ static void functions_are_read(void **state)
         if (effects != (cases[i].effects | EFFECT_WRITES)) /* volatile */
             fail_msg("%s: 0x%x", cases[i].body, (unsigned)effects);
     }
-    assert_string_equal(catalog_custom_name(catalog, 0), "my.name");
-    assert_null(catalog_custom_name(catalog, 1));
+    assert_string_equal(custom_name(custom, 0), "my.name");
+    assert_null(custom_name(custom, 1));
     assert_int_equal(effects_of_function("no_such_function"), 0);
 }
 
@@ -509,6 +556,7 @@ static int group_setup(void **state)
 {
     (void)state;
     pg_start(&pg);
+    custom = custom_names_create();
     conn = pg_connect(&pg, "postgres");
     pg_query(conn, schema_sql);
     return 0;
@@ -518,6 +566,7 @@ static int group_teardown(void **state)
 {
     (void)state;
     catalog_destroy(&catalog);
+    custom_names_free(custom);
     if (config)
         config_unref(&config);
     PQfinish(conn);
@@ -536,7 +585,7 @@ static struct slice text_or_null(const char *s)
 static void answer(const char *name, const char *relkind)
 {
     struct error e;
-    struct catalog_load *l = catalog_load_begin(catalog, "user", "", name);
+    struct catalog_load *l = catalog_load_begin(catalog, "user", "", name, db->home);
     const char *row[9] = {"R", "public", name, relkind, "f", NULL, NULL, NULL, NULL};
     struct slice values[9];
     for (int i = 0; i < 9; i++)
@@ -600,6 +649,8 @@ int main(void)
         CATALOG_TEST(single_tables_are_asked_for_where_they_are),
         CATALOG_TEST(relations_keep_their_address_until_cleared),
         CATALOG_TEST(uncommitted_ddl_is_the_clients),
+        CATALOG_TEST(temporary_relations_are_where_they_are_found),
+        CATALOG_TEST(a_try_in_vain_is_not_ambiguous),
         CATALOG_TEST(foreign_answers_are_refused),
         CATALOG_TEST(functions_are_read),
         CATALOG_TEST(functions_may_write),

@@ -1,0 +1,228 @@
+/*
+ * The catalogs that plans are made with.
+ *
+ * The environment has one scope: a catalog per database, as those sessions see it that have nothing of their own. DDL and
+ * reloads put a new one in its place. Plans in use hold on to theirs, and so does a load that is under way: its rows go to
+ * the catalog that it began with.
+ *
+ * A session whose servers have, or may have, temporary objects has a scope of its own, as names mean to it what they mean to
+ * nobody else: what it learns and plans is never another's, nor another's its own.
+ *
+ *   none --> marked                    a statement that may make or drop such objects is sent [plan_temporary_changed]
+ *   marked, settled --> stale          that statement; the end, or a ROLLBACK TO, of the transaction that it is in
+ *   stale --> a new scope              at the next planning [scope_renew_own], also after others' DDL, and reloads
+ *   marked, settled --> none           at the next planning after a look has found none (state.c)
+ *
+ * A transaction that has run DDL, or SET LOCAL what names depend on, has a catalog to itself above either until it ends.
+ */
+#include "scope.h"
+
+#include "sql/effects.h"
+
+#include <stdlib.h>
+
+void scope_free(struct plan_scope *s)
+{
+    for (size_t i = 0; i < s->n; i++)
+        catalog_destroy(&s->catalogs[i]);
+    config_unref(&s->config);
+    free(s);
+}
+
+static struct plan_scope *scope_create(struct session_env *env, struct config *config, size_t n)
+{
+    struct plan_scope *s = xcalloc(1, sizeof *s + n * sizeof s->catalogs[0]);
+    s->refs = 1;
+    s->version = atomic_load_explicit(&env->shared->catalog_version, memory_order_acquire);
+    s->config = config_ref(config);
+    s->n = n;
+    return s;
+}
+
+/* By the database's name: they are known for as long as the process lives. */
+static struct custom_names *names_of(struct session_env *env, const struct database_def *db)
+{
+    struct custom_names *names = hashmap_get(&env->custom_names, slice_str(db->name));
+    if (names)
+        return names;
+    names = custom_names_create();
+    hashmap_put(&env->custom_names, slice_str(db->name), names);
+    return names;
+}
+
+const char *plan_custom_name(struct client *c, size_t i)
+{
+    return custom_name(names_of(c->env, c->db), i);
+}
+
+/* --- the environment's ------------------------------------------------------------------------ */
+
+void session_scope_drop(struct session_env *env)
+{
+    if (env->scope)
+        scope_unref(env->scope);
+    env->scope = NULL;
+}
+
+void session_scope_renew(struct session_env *env)
+{
+    plan_cache_clear(env->plans);
+    if (env->pools)
+        statement_registry_renew(pool_manager_statements(env->pools));
+    session_scope_drop(env);
+    const struct topology *t = &env->config->topology;
+    struct plan_scope *s = scope_create(env, env->config, t->n_databases);
+    for (size_t i = 0; i < s->n; i++)
+        s->catalogs[i] = catalog_create(&t->databases[i], names_of(env, &t->databases[i]));
+    env->scope = s;
+}
+
+size_t session_scope_bytes(const struct session_env *env)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < env->scope->n; i++)
+        n += catalog_bytes(env->scope->catalogs[i]);
+    return n;
+}
+
+size_t session_catalog_count(const struct session_env *env)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < env->scope->n; i++)
+        n += catalog_count(env->scope->catalogs[i]);
+    return n;
+}
+
+/* DDL has passed since? */
+void session_check_scope(struct session_env *env)
+{
+    if (env->scope->version != atomic_load_explicit(&env->shared->catalog_version, memory_order_acquire))
+        session_scope_renew(env);
+}
+
+struct catalog *scope_catalog(const struct client *c)
+{
+    return c->own_scope ? c->own_scope->catalogs[0] : c->env->scope->catalogs[c->db->index];
+}
+
+struct catalog *scope_private_catalog(struct client *c)
+{
+    return catalog_create(c->db, names_of(c->env, c->db));
+}
+
+/* --- a transaction's own ---------------------------------------------------------------------- */
+
+/* SET LOCAL search_path or ROLE, DDL, a ROLLBACK TO that takes them back: the transaction sees a catalog of
+ * its own from here on. */
+void plan_names_changed(struct client *c)
+{
+    if (c->txn.state == TXN_NONE)
+        return;
+    if (c->txn.catalog) { /* plans of open portals go on using it */
+        c->txn.old_catalogs = xrealloc(c->txn.old_catalogs, (c->txn.n_old + 1) * sizeof(struct catalog *));
+        c->txn.old_catalogs[c->txn.n_old++] = c->txn.catalog;
+    }
+    c->txn.catalog = scope_private_catalog(c);
+    c->txn.catalog_context = ++c->env->next_context;
+}
+
+void plan_catalog_changed(struct client *c)
+{
+    c->txn.catalog_changed = true;
+    plan_names_changed(c); /* outside a transaction: takes effect when the statement ends: plan_txn_ended() */
+}
+
+void plan_catalog_free(struct client *c)
+{
+    while (c->txn.n_old > 0)
+        catalog_destroy(&c->txn.old_catalogs[--c->txn.n_old]);
+    free(c->txn.old_catalogs);
+    c->txn.old_catalogs = NULL;
+    if (c->txn.catalog)
+        catalog_destroy(&c->txn.catalog);
+    c->txn.catalog_apart = false;
+}
+
+/* --- a session's own -------------------------------------------------------------------------- */
+
+void plan_own_drop(struct client *c)
+{
+    if (c->own_scope)
+        scope_unref(c->own_scope);
+    c->own_scope = NULL;
+}
+
+size_t plan_own_bytes(const struct client *c)
+{
+    return c->own_scope ? heap_bytes(sizeof *c->own_scope) + catalog_bytes(c->own_scope->catalogs[0]) : 0;
+}
+
+static bool has_temporary(const struct client *c)
+{
+    for (unsigned i = 0; i < c->n_links; i++)
+        if ((c->links[i]->held | c->links[i]->effects) & EFFECT_TEMPORARY)
+            return true;
+    return false;
+}
+
+void scope_renew_own(struct client *c)
+{
+    struct session_env *env = c->env;
+    struct plan_scope *s = c->own_scope;
+    if (!has_temporary(c)) {
+        c->temporary = c->temporary_stale = false;
+        plan_own_drop(c);
+        return;
+    }
+    if (s && !c->temporary_stale && s->version == env->scope->version && s->config == c->config)
+        return;
+    plan_own_drop(c);
+    c->temporary_stale = false;
+    s = scope_create(env, c->config, 1);
+    s->number = ++env->next_context;
+    s->catalogs[0] = scope_private_catalog(c);
+    c->own_scope = s;
+}
+
+/* What a broadcast of DDL makes beside what it says, by an event trigger, it makes on every shard: the one that a name is
+   asked on anyway knows it. */
+void plan_temporary_changed(struct link *l, const struct plan *p)
+{
+    struct client *c = l->client;
+    l->temporary |= !(p->changes_catalog && p->kind == PLAN_BROADCAST);
+    c->temporary = c->temporary_stale = c->temporary_unsettled = true;
+    if (c->txn.catalog && !p->changes_catalog)
+        plan_names_changed(c);
+}
+
+void plan_temporary_settles(struct client *c)
+{
+    c->temporary_stale |= c->temporary_unsettled;
+    c->temporary_unsettled = false;
+}
+
+void plan_rolled_back(struct client *c)
+{
+    c->temporary_stale |= c->temporary_unsettled;
+    if (c->txn.catalog)
+        plan_names_changed(c);
+}
+
+int scope_temporary_shard(const struct client *c, int above, unsigned last)
+{
+    int first = -1;
+    for (unsigned i = 0; i < c->n_links && c->temporary; i++) {
+        const struct link *l = c->links[i];
+        int shard = (int)l->shard;
+        if ((l->temporary || l->held & EFFECT_TEMPORARY) && l->shard != last && !l->lost && shard > above &&
+            (first < 0 || shard < first))
+            first = shard;
+    }
+    return first;
+}
+
+void scope_found_temporary(struct link *l)
+{
+    struct client *c = l->client;
+    l->temporary = c->temporary = c->temporary_stale = c->temporary_unsettled = true;
+}

@@ -1,0 +1,47 @@
+/*
+ * The catalogs that plans are made with: scope.c. Private to scope.c and plan.c.
+ */
+#ifndef PGUNISON_SESSION_SCOPE_H
+#define PGUNISON_SESSION_SCOPE_H
+
+#include "session.h"
+
+struct plan_scope {
+    unsigned refs; /* its owner's, one per plan in use, one per load under way */
+    uint64_t version;
+    struct config *config;
+    uint64_t number; /* a session's own: among the contexts of the plan cache; 0: the environment's */
+    size_t n;
+    struct catalog *catalogs[]; /* one per database; a session's own: one */
+};
+
+void scope_free(struct plan_scope *s);
+static inline void scope_unref(struct plan_scope *s)
+{
+    if (--s->refs == 0)
+        scope_free(s);
+}
+
+/* What c's statements are planned in, beneath a catalog that its transaction has to itself. */
+static inline struct plan_scope *scope_of(const struct client *c)
+{
+    return c->own_scope ? c->own_scope : c->env->scope;
+}
+
+/* Before anything is looked up in it. */
+void scope_renew_own(struct client *c);
+static inline void scope_check(struct client *c)
+{
+    session_check_scope(c->env);
+    if (c->temporary)
+        scope_renew_own(c);
+}
+
+struct catalog *scope_catalog(const struct client *c);   /* of scope_of() */
+struct catalog *scope_private_catalog(struct client *c); /* a new one for its transaction */
+/* The first shard above `above` that has, or may have, temporary objects of its own making and is not `last`; -1: none. */
+int scope_temporary_shard(const struct client *c, int above, unsigned last);
+/* l's server has what nobody else may see, and nobody knew. */
+void scope_found_temporary(struct link *l);
+
+#endif

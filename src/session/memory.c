@@ -14,8 +14,10 @@
  * A client that grew to one and a half of its limit without being asked (rows of shards, variables) is ended by the
  * janitor.
  *
- * Who is largest is known to a quarter of a second, the janitor's period: each worker tells how large its largest
- * client is. Two workers end one client each only if both were told of as the largest within that time. Nobody is ended
+ * Each worker tells how large its largest client is: at once where a client asks for more (memory_admits), lest others,
+ * by what was seen of it before it grew, pass for the largest and are refused or ended; of what grew without being
+ * asked, and of who has shrunk, within a quarter of a second, the janitor's period. Two workers end one client each only
+ * if both were told of as the largest within that time. Nobody is ended
  *     whose COMMIT is under way: how it ends must be told
  *     while those who were ended, and wait for their shards, account for what is too much
  *     who has so little that it would not help: what is too much is not clients'
@@ -215,10 +217,22 @@ static void hurry(struct session_env *env)
     loop_timer_start(env->janitor, next > now ? next - now : 1);
 }
 
+/* Before the janitor sees it. Without what it asks for: that may not be given. */
+static void tell_of(const struct client *c)
+{
+    struct session_memory *m = &c->env->memory;
+    size_t bytes = memory_of(c);
+    if (bytes <= m->largest || txn_commits(c))
+        return;
+    m->largest = bytes;
+    budget_share_largest(&m->share, bytes);
+}
+
 enum status memory_admits(struct client *c, size_t more, struct error *error_r)
 {
     size_t limit = (size_t)c->env->config->settings.client_memory_limit;
     look_at(c);
+    tell_of(c);
     publish(c->env, BUDGET_STATEMENTS, statement_registry_bytes(pool_manager_statements(c->env->pools)));
     size_t bytes = memory_of(c) + more;
     if (limit && bytes > limit) {

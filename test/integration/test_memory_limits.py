@@ -219,6 +219,12 @@ class Hoarder:
         self.wire, self.letter, self.made = proxy.wire(), letter, 0
         self.wire.socket.settimeout(60)
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.wire.close()
+
     def take(self, megabytes):
         """The answer that was not what it should be; [] if there was none."""
         for _ in range(2 * megabytes):
@@ -247,27 +253,26 @@ def test_who_takes_all_is_refused_more(small):
     h.eventually(lambda: mem(small)["total"] < PROCESS_LIMIT // 4)
 
 
+def is_ended(hoarder):
+    hoarder.wire.socket.settimeout(20)
+    fields = error_of(hoarder.wire.until_closed())
+    return fields["S"] == "FATAL" and is_out_of_memory(fields, "memory_limit")
+
+
 @pytest.mark.parametrize("other_first", [False, True])
 def test_the_largest_goes_and_nobody_else(small, other_first):
     """A second client needs more: the first, which has most, is ended, on whichever worker it is."""
     with small.wire() as bystander:
         bystander.ask(h.query("BEGIN"))
         bystander.ask(h.query("SELECT 1 FROM docs WHERE id = 1"))
-        if other_first:
-            second, largest = Hoarder(small, "b"), Hoarder(small, "a")
-        else:
-            largest, second = Hoarder(small, "a"), Hoarder(small, "b")
-        assert largest.take(40) == []
-        assert second.take(35) == []
-        gone = []
-        largest.wire.socket.settimeout(20)
-        gone = largest.wire.until_closed()
-        fields = error_of(gone)
-        assert fields["S"] == "FATAL" and is_out_of_memory(fields, "memory_limit")
-        assert kinds(second.wire.ask(h.bind(name="h0"), h.execute(), h.SYNC)) == ["2", "D", "C", "Z"]
-        assert bystander.ask(h.query("SELECT 2 FROM docs WHERE id = 1"))[-1] == ("Z", "T")
-        assert bystander.ask(h.query("COMMIT"))[-1] == ("Z", "I")
-        second.wire.close()
+        with Hoarder(small, "ab"[other_first]) as first, Hoarder(small, "ba"[other_first]) as last:
+            largest, second = (last, first) if other_first else (first, last)
+            assert largest.take(40) == []
+            assert second.take(35) == []
+            assert is_ended(largest)
+            assert kinds(second.wire.ask(h.bind(name="h0"), h.execute(), h.SYNC)) == ["2", "D", "C", "Z"]
+            assert bystander.ask(h.query("SELECT 2 FROM docs WHERE id = 1"))[-1] == ("Z", "T")
+            assert bystander.ask(h.query("COMMIT"))[-1] == ("Z", "I")
     h.eventually(lambda: mem(small)["total"] < PROCESS_LIMIT // 4)
 
 

@@ -21,7 +21,7 @@ SSL_REQUEST, CANCEL_REQUEST = 80877103, 80877102
 
 class Rule:
     """CUT closes the connection, HOLD keeps it waiting for release(), DOWN cuts all of that shard's connections and refuses
-    new ones until up(), SILENT passes nothing more, without closing anything, until up(). FAIL, when ANSWERED, says that it was
+    new ones until up(), SILENT passes nothing more, without closing anything, until up(). FAIL, when ANSWERED, waits for release(), and says that it was
     cancelled, whatever the shard said. SPOIL, when SENT, makes it a BEGIN that the shard cannot read. NOTE does nothing: what came by is in
     `seen`."""
 
@@ -194,7 +194,7 @@ class Connection:
         elif rule.action == SILENT:
             self.mitm.silent()
         rule.fired.set()
-        if rule.action == HOLD:
+        if rule.action in (HOLD, FAIL):
             rule.released.wait()
         elif rule.action in (CUT, DOWN):
             raise EOFError

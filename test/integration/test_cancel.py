@@ -266,9 +266,10 @@ def test_a_shard_lost_while_it_sets_the_variables_fails_the_statement_alone(prox
         assert w.ask(h.query(SHOW % ids[1]))[1] == ("D", b"pg_catalog." + wanted.encode())
 
 
-def test_a_cancel_that_hits_the_applications_name_hits_its_statement(proxy, middle, ids):
+def test_a_cancel_that_hits_the_applications_name_hits_its_statement(proxy, shards, middle, dbname, ids):
     """The name alone goes ahead of BEGIN and the statement without being waited for. Nothing makes it last: the man in the
-    middle says that it was cancelled."""
+    middle says that it was cancelled, when the statement runs. A request that the shard has before it reads the statement
+    would be for nothing: PostgreSQL forgets it."""
     rule = Rule(AHEAD, ANSWERED, FAIL)
     again = Rule(AHEAD, SENT, None)  # what it is now nobody knows
     name = "SELECT current_setting('application_name') FROM t WHERE id = %d" % ids[1]
@@ -278,9 +279,13 @@ def test_a_cancel_that_hits_the_applications_name_hits_its_statement(proxy, midd
             assert errors(w.ask(h.query(sql))) == []
         middle[1].rules = [rule]
         try:
-            assert errors(w.ask(h.query("SELECT pg_sleep(100) FROM t WHERE id = %d" % ids[1]))) == ["57014"]
+            w.send(h.query("SELECT pg_sleep(100) FROM t WHERE id = %d" % ids[1]))
+            eventually(lambda: running(shards[1], dbname, "pg_sleep"))
+            rule.release()
+            assert errors(ready(w)) == ["57014"]
         finally:
             middle[1].rules = []
+            rule.release()
         assert rule.fired.is_set()
         w.ask(h.query("ROLLBACK"))
         middle[1].rules = [again]

@@ -97,6 +97,7 @@ struct session_memory {
     size_t leaving;           /* of those: of clients that are gone and wait for their shards */
     size_t peak;              /* the most of all that it had since malloc_trim(), as far as was seen */
     size_t peak_texts;        /* ... and of prepared statements, their number */
+    bool falls;               /* it was falling at the last malloc_trim(), and has been since */
     uint64_t looked_us, trimmed_us, evicted_us, warned_us;
 };
 

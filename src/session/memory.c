@@ -35,8 +35,10 @@
 /* The sum has fallen by so much from its peak: what comes and goes by less is the heap's to keep. */
 #define TRIM_BYTES ((size_t)8 << 20)
 /* So many texts have gone: what survived among them, to be found again soon, would keep their pages. */
-#define TRIM_TEXTS      ((size_t)16384)
-#define TRIM_PERIOD_US  UINT64_C(1000000)
+#define TRIM_TEXTS     ((size_t)16384)
+#define TRIM_PERIOD_US UINT64_C(1000000)
+/* A fall that was under way when memory was given back goes on: of the rest such a part is enough. */
+#define TRIM_REST       16
 #define LOOK_AGAIN_US   UINT64_C(10000) /* memory_admits() hurries the janitor no more often */
 #define EVICT_PERIOD_US UINT64_C(1000000)
 /* Nobody is ended for less, nor for less than this part of what is too much: it would not help. */
@@ -449,9 +451,14 @@ static void trim(struct session_env *env, uint64_t now)
     struct statement_registry *registry = pool_manager_statements(env->pools);
     size_t all = budget_share_total(&m->share), texts = statement_registry_count(registry);
     m->peak_texts = texts > m->peak_texts ? texts : m->peak_texts;
-    if (m->peak < all + TRIM_BYTES || now - m->trimmed_us < TRIM_PERIOD_US)
+    if (now - m->trimmed_us < TRIM_PERIOD_US)
         return;
-    if (m->peak_texts >= texts + TRIM_TEXTS) {
+    size_t part = m->falls ? TRIM_REST : 1;
+    bool texts_fell = m->peak_texts >= texts + TRIM_TEXTS / part;
+    m->falls = m->peak >= all + TRIM_BYTES / part || (m->falls && texts_fell);
+    if (!m->falls)
+        return;
+    if (texts_fell) {
         statement_registry_trim(registry, 0);
         statement_registry_forget_idle(registry);
     }

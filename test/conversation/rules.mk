@@ -25,7 +25,7 @@ $(BUILD)/conversation/seeded/conversation: $(TALK_SEEDED) $(TALK_OTHERS) $(TALK_
 
 .PHONY: check-conversation
 check-conversation: $(BUILD)/conversation/conversation $(BUILD)/conversation/seeded/conversation ## sessions against model shards, with one model server as the oracle: scripts, every fault at every step, seeded bugs
-	@BUILD="$(BUILD)" JOBS="$(JOBS)" BUG_SECONDS="$(if $(SAN),600,120)" test/conversation/check.sh
+	@BUILD="$(BUILD)" JOBS="$(JOBS)" BUG_SECONDS="$(if $(SAN),900,300)" test/conversation/check.sh
 
 -include $(wildcard $(BUILD)/conversation/seeded/*.d)
 -include $(wildcard $(BUILD)/conversation/*.d)

@@ -270,7 +270,7 @@ size_t bucket_map_place(const struct database_def *db, struct relation *r)
     else if (has_rows_by_key(r))
         error_set(&why, SQLSTATE_CONFIG, "table \"%s\" has no column \"%s\", by which it is to be sharded",
                   r->name, r->map->column);
-    if (r->buckets)
+    if (key && r->buckets)
         bucket_map_set_typmod(r->buckets, key->typmod);
     if (!why.sqlstate[0])
         return bucket_map_bytes(r->buckets);

@@ -53,14 +53,23 @@ struct prepared_set *prepared_set_create(struct statement_registry *r, unsigned 
 void prepared_set_destroy(struct prepared_set **p);
 /* true: it is there (now most recently used) */
 bool prepared_set_use(struct prepared_set *p, const struct statement_def *d);
-/* Adds d; when that makes too many, the least recently used leaves and its server name is written to
- * evicted_r (else ""), for a Close. */
-void prepared_set_add(struct prepared_set *p, struct statement_def *d, char evicted_r[32]);
-void prepared_set_remove(struct prepared_set *p, const struct statement_def *d); /* its Parse failed */
+/* A Close that goes in front of a Parse; name "": none. id not 0: prepared_set_closed() is to hear what came of it. */
+struct prepared_close {
+    uint64_t id;
+    char name[32];
+};
+/* Adds d, whose Parse is to be sent. When that makes too many, the least recently used is to be closed; what the server may
+   have under d's own name likewise. */
+void prepared_set_add(struct prepared_set *p, struct statement_def *d, struct prepared_close close_r[2]);
+void prepared_set_closed(struct prepared_set *p, uint64_t id, bool answered); /* else it was skipped, or failed */
+void prepared_set_remove(struct prepared_set *p, const struct statement_def *d); /* its Parse failed, or was skipped */
+/* Names in them may mean something else to the server by now, without its knowing: each is prepared again before it is used. */
+void prepared_set_stale(struct prepared_set *p);
 /* DISCARD ALL, DEALLOCATE ALL */
 void prepared_set_clear(struct prepared_set *p);
 size_t prepared_set_bytes(const struct prepared_set *p);
-size_t prepared_set_count(const struct prepared_set *p);
+size_t prepared_set_count(const struct prepared_set *p); /* of those that are surely there */
+bool prepared_set_empty(const struct prepared_set *p);   /* nor may any be */
 /* Moving a server to another worker: statements are interned by the new one under the same names? No: it is
  * cleared first by DEALLOCATE ALL. */
 

@@ -221,7 +221,7 @@ void pool_tasks_drop(struct server_pool *p)
    variables travel in a copy: counts are not atomic, and sessions here go on using the original. */
 void pool_move(struct server_pool *p, struct server *s)
 {
-    if (prepared_set_count(s->prepared) > 0) {
+    if (!prepared_set_empty(s->prepared)) {
         pool_task_start(p, s, TASK_MOVE);
         return;
     }

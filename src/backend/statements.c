@@ -51,16 +51,30 @@ struct statement {
     uint32_t oids[]; /* and, behind them, a short text */
 };
 
+/*
+ *   THERE -> STALE     it may mean something else by now [prepared_set_stale]; its Parse failed, or was skipped, and so may
+ *                      have been the Close in front of it [prepared_set_remove]
+ *   THERE, STALE -> LEAVING   a Close was sent for good [prepared_set_add of another]
+ *   LEAVING -> STALE   ... which was skipped [prepared_set_closed]; -> gone: was answered
+ *   STALE, LEAVING -> THERE   prepared again, behind another Close [prepared_set_add]
+ */
+enum prepared_state { PREPARED_THERE, PREPARED_STALE, PREPARED_LEAVING };
+
 struct prepared {
     struct list_node node;
     struct statement_def *def;
+    enum prepared_state state;
+    bool doubtful;    /* the server may have had it as its last Parse was sent */
+    unsigned closing; /* Close sent, for good, and not answered */
 };
 
 struct prepared_set {
     struct statement_registry *registry;
     unsigned max;
     struct hashmap by_id;
-    struct list recent; /* most recently used first */
+    struct list recent;  /* THERE, STALE: most recently used first */
+    struct list leaving; /* LEAVING */
+    size_t n_stale;      /* of recent */
 };
 
 /* --- the table of all definitions ------------------------------------------------------------- */
@@ -350,6 +364,7 @@ struct prepared_set *prepared_set_create(struct statement_registry *r, unsigned 
     p->max = max > 0 ? max : 1; /* the one just prepared must stay until it is bound */
     hashmap_init(&p->by_id);
     list_init(&p->recent);
+    list_init(&p->leaving);
     return p;
 }
 
@@ -368,10 +383,25 @@ static struct prepared *find(const struct prepared_set *p, const struct statemen
     return hashmap_get(&p->by_id, slice_of(&d->id, sizeof(d->id)));
 }
 
+static void set_state(struct prepared_set *p, struct prepared *entry, enum prepared_state state)
+{
+    if ((entry->state == PREPARED_LEAVING) != (state == PREPARED_LEAVING)) {
+        list_remove(entry->state == PREPARED_LEAVING ? &p->leaving : &p->recent, &entry->node);
+        if (state == PREPARED_LEAVING)
+            list_push_back(&p->leaving, &entry->node);
+        else
+            list_push_back(&p->recent, &entry->node);
+    }
+    p->n_stale -= entry->state == PREPARED_STALE;
+    p->n_stale += state == PREPARED_STALE;
+    entry->state = state;
+}
+
 static void leave(struct prepared_set *p, struct prepared *entry)
 {
     struct statement_def *d = entry->def;
     hashmap_remove(&p->by_id, slice_of(&d->id, sizeof(d->id)));
+    set_state(p, entry, PREPARED_THERE);
     list_remove(&p->recent, &entry->node);
     free(entry);
     assert(d->prepared > 0);
@@ -384,46 +414,93 @@ static void leave(struct prepared_set *p, struct prepared *entry)
 
 bool prepared_set_use(struct prepared_set *p, const struct statement_def *d)
 {
-    struct list_node *first = list_first(&p->recent);
-    if (first && list_entry(first, struct prepared, node)->def == d)
+    struct list_node *node = list_first(&p->recent);
+    struct prepared *first = node ? list_entry(node, struct prepared, node) : NULL;
+    if (first && first->def == d && first->state == PREPARED_THERE)
         return true; /* the same statement over and over */
     struct prepared *entry = find(p, d);
-    if (!entry)
+    if (!entry || entry->state != PREPARED_THERE)
         return false;
-    assert(first); /* there is one, and it is another */
     list_remove(&p->recent, &entry->node);
     list_push_front(&p->recent, &entry->node);
     return true;
 }
 
-void prepared_set_add(struct prepared_set *p, struct statement_def *d, char evicted_r[32])
+static struct prepared *entry_make(struct prepared_set *p, struct statement_def *d)
 {
-    evicted_r[0] = '\0';
-    if (prepared_set_use(p, d))
-        return;
-    if (p->recent.count >= p->max) {
-        struct prepared *oldest = list_entry(list_last(&p->recent), struct prepared, node);
-        memcpy(evicted_r, oldest->def->server_name, 32);
-        leave(p, oldest);
-    }
     struct prepared *entry = xcalloc(1, sizeof(*entry));
     entry->def = d;
     d->prepared++;
-    list_push_front(&p->recent, &entry->node);
+    list_push_back(&p->recent, &entry->node);
     hashmap_put(&p->by_id, slice_of(&d->id, sizeof(d->id)), entry);
+    return entry;
+}
+
+static void close_of(const struct prepared *entry, uint64_t id, struct prepared_close *close_r)
+{
+    close_r->id = id;
+    memcpy(close_r->name, entry->def->server_name, sizeof(close_r->name));
+}
+
+void prepared_set_add(struct prepared_set *p, struct statement_def *d, struct prepared_close close_r[2])
+{
+    struct prepared *entry = find(p, d);
+    close_r[0] = close_r[1] = (struct prepared_close){0};
+    if (entry && entry->state == PREPARED_THERE) {
+        prepared_set_use(p, d);
+        return;
+    }
+    if (entry) {
+        entry->doubtful = true;
+        close_of(entry, 0, close_r++);
+    }
+    if ((!entry || entry->state == PREPARED_LEAVING) && p->recent.count >= p->max) {
+        struct prepared *oldest = list_entry(list_last(&p->recent), struct prepared, node);
+        oldest->closing++;
+        close_of(oldest, oldest->def->id, close_r);
+        set_state(p, oldest, PREPARED_LEAVING);
+    }
+    if (!entry)
+        entry = entry_make(p, d);
+    set_state(p, entry, PREPARED_THERE);
+    prepared_set_use(p, d);
+}
+
+void prepared_set_closed(struct prepared_set *p, uint64_t id, bool answered)
+{
+    struct prepared *entry = hashmap_get(&p->by_id, slice_of(&id, sizeof(id)));
+    if (!entry || entry->closing == 0)
+        return; /* the whole set was cleared meanwhile */
+    entry->closing--;
+    if (entry->state != PREPARED_LEAVING)
+        return;
+    if (!answered)
+        set_state(p, entry, PREPARED_STALE);
+    else if (entry->closing == 0)
+        leave(p, entry);
 }
 
 void prepared_set_remove(struct prepared_set *p, const struct statement_def *d)
 {
     struct prepared *entry = find(p, d);
-    if (entry)
+    if (!entry)
+        return;
+    if (entry->doubtful || entry->closing > 0)
+        set_state(p, entry, PREPARED_STALE);
+    else
         leave(p, entry);
+}
+
+void prepared_set_stale(struct prepared_set *p)
+{
+    for (struct list_node *n = list_first(&p->recent); n && n != &p->recent.head; n = n->next)
+        set_state(p, list_entry(n, struct prepared, node), PREPARED_STALE);
 }
 
 void prepared_set_clear(struct prepared_set *p)
 {
     struct list_node *node;
-    while ((node = list_first(&p->recent)))
+    while ((node = list_first(&p->recent)) || (node = list_first(&p->leaving)))
         leave(p, list_entry(node, struct prepared, node));
 }
 
@@ -432,10 +509,15 @@ void prepared_set_clear(struct prepared_set *p)
 
 size_t prepared_set_bytes(const struct prepared_set *p)
 {
-    return heap_bytes(sizeof(*p)) + p->recent.count * (heap_bytes(sizeof(struct prepared)) + MAP_ENTRY_BYTES);
+    return heap_bytes(sizeof(*p)) + p->by_id.count * (heap_bytes(sizeof(struct prepared)) + MAP_ENTRY_BYTES);
 }
 
 size_t prepared_set_count(const struct prepared_set *p)
 {
-    return p->recent.count;
+    return p->recent.count - p->n_stale;
+}
+
+bool prepared_set_empty(const struct prepared_set *p)
+{
+    return p->by_id.count == 0;
 }

@@ -151,11 +151,11 @@ static const struct table_map *map_to_be(struct router *r, const struct sql_stat
     return NULL;
 }
 
-static void plan_temporary(struct router *r, const struct sql_statement *stmt)
+static void plan_temporary(struct router *r)
 {
     plan_home(r);
     r->plan->writes = true;
-    r->plan->changes_catalog = stmt->changes_catalog;
+    r->plan->changes_catalog = false; /* of others */
     r->plan->cannot_prepare = true;
 }
 
@@ -196,7 +196,7 @@ static void plan_create_table(struct router *r, const struct sql_statement *stmt
 {
     struct shard_set shards;
     if (stmt->relations[0].temporary) {
-        plan_temporary(r, stmt);
+        plan_temporary(r);
         return;
     }
     const struct leaf *leaf = bind_relation(r, &stmt->relations[0]);
@@ -271,7 +271,8 @@ void plan_create_as(struct router *r, const struct sql_statement *stmt)
     p->read_any_shard = false;
 facts:
     p->command = stmt->command;
-    p->writes = p->changes_catalog = true;
+    p->writes = true;
+    p->changes_catalog = !relation->temporary;
     p->cannot_prepare |= relation->temporary;
 }
 
@@ -305,6 +306,7 @@ static void plan_create_view(struct router *r, const struct sql_statement *stmt)
     }
     plan_on(r, stmt, &shards);
     r->plan->cannot_prepare = relation->temporary;
+    r->plan->changes_catalog &= !relation->temporary;
 }
 
 /* --- statements on relations ------------------------------------------------------------------ */
@@ -404,9 +406,13 @@ static void plan_tables(struct router *r, const struct sql_statement *stmt)
         return;
     }
     plan_on(r, stmt, &shards);
-    for (uint32_t i = 0; i < stmt->n_relations; i++)
-        if (stmt->relations[i].temporary || (leaves[i]->info && leaves[i]->info->temporary))
-            r->plan->cannot_prepare = true;
+    bool of_others = stmt->n_relations == 0;
+    for (uint32_t i = 0; i < stmt->n_relations; i++) {
+        bool temporary = stmt->relations[i].temporary || (leaves[i]->info && leaves[i]->info->temporary);
+        r->plan->cannot_prepare |= temporary;
+        of_others |= !temporary;
+    }
+    r->plan->changes_catalog &= of_others;
 }
 
 void plan_ddl(struct router *r, const struct sql_statement *stmt)

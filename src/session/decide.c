@@ -44,15 +44,17 @@ static void prepare(struct link *l, struct buf *b)
     struct server *s = l->server;
     struct statement_def *defs = l->client->env->decide;
     bool missing[2];
-    char evicted[32];
+    struct prepared_close close[2];
     for (int i = 0; i < 2; i++) { /* first, so that no error can skip a Close */
         missing[i] = !prepared_set_use(s->prepared, &defs[i]);
         if (!missing[i])
             continue;
-        prepared_set_add(s->prepared, &defs[i], evicted);
-        if (evicted[0]) {
-            message_close(b, 'S', evicted);
+        prepared_set_add(s->prepared, &defs[i], close);
+        for (size_t j = 0; j < 2 && close[j].name[0]; j++) {
+            message_close(b, 'S', close[j].name);
             server_expect(s, EXPECT_CLOSE, SINK_DROP, TAG_TWO_PHASE, NULL);
+            if (close[j].id) /* nothing can skip it */
+                prepared_set_closed(s->prepared, close[j].id, true);
         }
     }
     for (int i = 0; i < 2; i++)

@@ -681,6 +681,11 @@ static void link_message(void *owner, struct server *s, const struct expect *e, 
         if (f->type == MSG_ERROR && c->state != CLIENT_CLOSING)
             inner_sync_failed(l, f);
         return;
+    case TAG_CLOSE:
+        if (f->type != MSG_CLOSE_COMPLETE)
+            break;
+        prepared_set_closed(s->prepared, (uint64_t)(uintptr_t)e->arg, true);
+        return;
     case TAG_STATEMENT:
     case TAG_SYNC:
     case TAG_PARSE:
@@ -692,7 +697,6 @@ static void link_message(void *owner, struct server *s, const struct expect *e, 
     case TAG_FINAL:
         break;
     }
-    (void)s;
     run_message(c, l, e, f);
 }
 

@@ -190,6 +190,8 @@ void plan_temporary_changed(struct link *l, const struct plan *p)
 {
     struct client *c = l->client;
     l->temporary |= !(p->changes_catalog && p->kind == PLAN_BROADCAST);
+    l->doubtful = true;
+    l->server->unnamed_statement = 0;
     c->temporary = c->temporary_stale = c->temporary_unsettled = true;
     if (c->txn.catalog && !p->changes_catalog)
         plan_names_changed(c);

@@ -103,6 +103,8 @@ struct link {
     bool kept;          /* ... whatever is asked of it: what it has cannot be */
     bool sequence_used; /* in this transaction */
     bool temporary;     /* what ran may have made temporary objects here that no other shard has */
+    bool doubtful;      /* ... behind which prepared statements may mean other relations, without the server's knowing */
+    bool renewed;       /* ... and have been prepared again since */
     bool looking;       /* its server is asked what has been left there */
     bool look_failed;
     uint16_t effects; /* enum effect of what ran since it was asked last */
@@ -476,6 +478,7 @@ enum link_tag {
     TAG_PARSE,         /* Parse of a named statement of the client: arg is its client_statement */
     TAG_PARSE_UNNAMED, /* Parse of the client's unnamed statement */
     TAG_PARSE_AGAIN,   /* the proxy prepares it on one more server: arg is the statement_def */
+    TAG_CLOSE,         /* Close of a statement that has to go: arg is the definition's id */
     TAG_BIND_ACK,      /* Bind before whose answer the client gets ParseComplete */
     TAG_CONTROL,       /* RUN_CONTROL */
     TAG_READ,          /* ... what the variables are that it has set */

@@ -237,8 +237,12 @@ static void conclude(struct link *l)
         if (asked & EFFECT_VARIABLE)
             follow_variables(l);
     }
+    if (asked & EFFECT_TEMPORARY) {
+        if (l->renewed || (l->found | l->held) & EFFECT_TEMPORARY)
+            prepared_set_stale(l->server->prepared);
+        l->temporary = l->doubtful = l->renewed = false;
+    }
     l->effects = 0;
-    l->temporary &= !(asked & EFFECT_TEMPORARY);
     l->held = (uint16_t)((l->held & ~asked) | l->found);
     l->pinned = l->held != 0 || l->kept;
     l->server->pinned_state = l->pinned;

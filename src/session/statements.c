@@ -231,6 +231,14 @@ void statement_parse(struct rope *r, const char *server_name, const struct state
     rope_free(&text);
 }
 
+static void expect_close(struct link *l, uint64_t id)
+{
+    if (id)
+        server_expect(l->server, EXPECT_CLOSE, SINK_MESSAGE, TAG_CLOSE, (void *)(uintptr_t)id);
+    else
+        server_expect(l->server, EXPECT_CLOSE, SINK_DROP, TAG_STATEMENT, NULL);
+}
+
 static void send_parse(struct link *l, const char *server_name, const struct statement_def *def, uint16_t tag,
                        void *arg)
 {
@@ -250,14 +258,14 @@ static void send_parse(struct link *l, const char *server_name, const struct sta
 
 static void prepare_named(struct link *l, struct statement_def *def, uint16_t tag, void *arg)
 {
-    char evicted[32];
-    prepared_set_add(l->server->prepared, def, evicted);
-    if (evicted[0]) {
+    struct prepared_close close[2];
+    prepared_set_add(l->server->prepared, def, close);
+    for (size_t i = 0; i < 2 && close[i].name[0]; i++) {
         struct buf b;
         buf_init(&b);
-        message_close(&b, 'S', evicted);
+        message_close(&b, 'S', close[i].name);
         server_write(l->server, buf_head(&b), buf_len(&b));
-        server_expect(l->server, EXPECT_CLOSE, SINK_DROP, TAG_STATEMENT, NULL);
+        expect_close(l, close[i].id);
         buf_free(&b);
     }
     send_parse(l, def->server_name, def, tag, arg);
@@ -268,8 +276,18 @@ const char *statement_server_name(const struct client_statement *st)
     return st->unnamed ? "" : st->def->server_name;
 }
 
+/* A server plans again what refers to a relation that changed, or is gone; not what a new one hides. */
+static __attribute__((noinline, cold)) void renew_prepared(struct link *l)
+{
+    prepared_set_stale(l->server->prepared);
+    l->doubtful = false;
+    l->renewed = true;
+}
+
 bool statement_on_server(struct link *l, struct client_statement *st)
 {
+    if (__builtin_expect(l->doubtful, 0))
+        renew_prepared(l);
     l->open_pipeline = true;
     l->flush_sent = false;
     if (st->unnamed) {
@@ -319,6 +337,9 @@ void extended_parse_skipped(struct client *c, struct link *l, const struct expec
         l->server->unnamed_statement = 0;
         statement_drop(c, "");
         break;
+    case TAG_CLOSE:
+        prepared_set_closed(l->server->prepared, (uint64_t)(uintptr_t)e->arg, false);
+        break;
     default:
         break;
     }
@@ -326,7 +347,7 @@ void extended_parse_skipped(struct client *c, struct link *l, const struct expec
 
 void extended_forget_answer(struct client *c, struct link *l, struct expect *e)
 {
-    if (e->kind == EXPECT_QUERY || e->kind == EXPECT_SYNC)
+    if (e->kind == EXPECT_QUERY || e->kind == EXPECT_SYNC || e->tag == TAG_CLOSE)
         return;
     e->sink = SINK_DROP;
     switch (e->tag) {

@@ -316,6 +316,7 @@ bool convert_create(struct convert *c, const PgQuery__Node *node, struct sql_sta
         return true;
     case PG_QUERY__NODE__NODE_CREATE_SEQ_STMT:
         set_kind(stmt, SQL_STMT_HOME, "CREATE SEQUENCE");
+        stmt->changes_catalog = !convert_is_temporary(node->create_seq_stmt->sequence);
         return true;
     case PG_QUERY__NODE__NODE_IMPORT_FOREIGN_SCHEMA_STMT:
         set_kind(stmt, SQL_STMT_HOME, "IMPORT FOREIGN SCHEMA");

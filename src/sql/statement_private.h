@@ -39,6 +39,7 @@ convert_query(struct convert *c,
               const PgQuery__Node *node); /* NULL: not SELECT, INSERT, UPDATE, DELETE, MERGE */
 struct sql_query *convert_select(struct convert *c, const PgQuery__SelectStmt *s);
 void convert_relation(struct convert *c, const PgQuery__RangeVar *rv, struct sql_relation *relation_r);
+bool convert_is_temporary(const PgQuery__RangeVar *rv); /* by its own words */
 
 /* statement_create.c: lists of a CREATE TABLE or ALTER TABLE of n parts. */
 void convert_reserve(struct convert *c, struct sql_statement *stmt, size_t n);

@@ -6,6 +6,11 @@ static void *new_array(struct convert *c, size_t n, size_t size)
     return arena_zalloc(c->arena, (n + 1) * size);
 }
 
+bool convert_is_temporary(const PgQuery__RangeVar *rv)
+{
+    return rv->relpersistence[0] == 't' || strcmp(rv->schemaname, "pg_temp") == 0;
+}
+
 void convert_relation(struct convert *c, const PgQuery__RangeVar *rv, struct sql_relation *relation_r)
 {
     *relation_r = (struct sql_relation){.at = -1};
@@ -14,7 +19,7 @@ void convert_relation(struct convert *c, const PgQuery__RangeVar *rv, struct sql
     relation_r->schema = convert_string(c, rv->schemaname);
     relation_r->name = arena_strdup(c->arena, rv->relname);
     relation_r->at = rv->location;
-    relation_r->temporary = rv->relpersistence[0] == 't' || strcmp(rv->schemaname, "pg_temp") == 0;
+    relation_r->temporary = convert_is_temporary(rv);
     if (rv->alias) {
         relation_r->alias = convert_string(c, rv->alias->aliasname);
         relation_r->columns =

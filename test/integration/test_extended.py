@@ -383,3 +383,21 @@ def test_copy_whose_data_comes_with_it(proxy, oracle):
         both.ask(copy, h.copy_data(b"3\n"), end, h.SYNC)
         both.ask(h.query("ROLLBACK"))
         both.close()
+
+
+def test_a_statement_that_was_to_leave_its_server_and_did_not(make_proxy):
+    """An error of the same pipeline makes the server skip the Close that makes room, and the Parse behind it."""
+    proxy = make_proxy(settings={"max_prepared_statements": 4, "workers": 1, "default_pool_size": 1})
+    with proxy.wire() as w:
+        for name in "abcd":
+            w.ask(h.parse("SELECT '%s'" % name, name), h.bind(name=name), h.execute(), h.SYNC)
+        for name in "wxyz":
+            w.ask(h.parse("SELECT '%s'" % name, name), h.SYNC)
+        run = {name: (h.bind(name=name), h.execute()) for name in "abcdwxyz"}
+        for _ in range(3):
+            for first, others in (("abcd", "wxyz"), ("wxyz", "abcd")):
+                got = w.ask(h.parse("SELECT 1 / 0"), h.bind(), h.execute(), *[m for name in others for m in run[name]], h.SYNC)
+                assert [m[0] for m in got if m[0] in "EDZ"] == ["E", "Z"], got
+                for name in first + others:
+                    got = w.ask(*run[name], h.SYNC)
+                    assert [m for m in got if m[0] in "DE"] == [("D", name.encode())], got

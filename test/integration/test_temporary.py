@@ -342,3 +342,68 @@ def test_others_tables_change_meanwhile(pair, proxy):
         other.run("DROP TABLE theirs")
         pair.fails_alike("SELECT count(*) FROM theirs")
         pair.run("DROP TABLE mine")
+
+
+def known(proxy):
+    """Relations that the proxy need not ask for."""
+    with proxy.console() as console:
+        return sum(int(row[2]) for row in console.rows("SHOW MEM") if row[0] == "catalogs")
+
+
+@pytest.mark.parametrize("made", ("CREATE TEMP TABLE mine (id int)", "CREATE TEMP TABLE mine AS SELECT 1 AS id", "SELECT 1 AS id INTO TEMP mine",
+                                  "CREATE TEMP VIEW mine AS SELECT 1 AS id", "SELECT hide('mine')", "CREATE TEMP SEQUENCE mine"))
+def test_others_plans_stay(proxy, made):
+    with proxy.session() as s, proxy.session() as other:
+        for _ in range(2):
+            assert counts(other) == ALL
+        s.run(made)
+        s.run("DISCARD TEMP" if "SEQUENCE" in made else "DROP %s mine" % ("VIEW" if "VIEW" in made else "TABLE"))
+        before = known(proxy)
+        assert other.one("SELECT count(*) FROM items") == 30
+        assert known(proxy) == before >= len(NAMES)
+        s.run("CREATE TABLE not_mine (id int)")
+        s.run("DROP TABLE not_mine")
+        assert other.one("SELECT count(*) FROM items") == 30
+        assert known(proxy) < before
+
+
+@pytest.mark.parametrize("made", ("CREATE TEMP TABLE items (id int, v int)", "SELECT hide('items')"))
+@pytest.mark.parametrize("block", (False, True))
+def test_a_server_that_had_temporary_objects_before(make_proxy, made, block):
+    """PostgreSQL plans a prepared statement anew when a session's first temporary object changes its search path. This
+    server's path has changed for another client already."""
+    proxy = make_proxy(settings=dict(SETTINGS, default_pool_size=1))
+    with proxy.session() as s:
+        s.run("CREATE TEMP TABLE mine (id int)")
+        s.run("DROP TABLE mine")
+    again = (h.bind(name="count_items"), h.execute(), h.SYNC)
+    with proxy.wire() as w:
+        assert counted(w.ask(*extended("items"))) == [b"30"]
+        if block:
+            w.ask(h.query("BEGIN"))
+            assert counted(w.ask(*again)) == [b"30"]
+        w.ask(h.query(made))
+        assert counted(w.ask(*again)) == [b"0"]
+        if block:
+            w.ask(h.query("ROLLBACK"))
+        else:
+            w.ask(h.query("DROP TABLE pg_temp.items"))
+        assert counted(w.ask(*again)) == [b"30"]
+    with proxy.wire() as w:
+        assert counted(w.ask(*extended("items"))) == [b"30"]
+
+
+def test_what_was_prepared_while_it_was_hidden_is_not_the_next_clients(make_proxy):
+    """Its rows have other columns: PostgreSQL would refuse to run what was prepared for those."""
+    proxy = make_proxy(settings=dict(SETTINGS, default_pool_size=1))
+    every = (h.parse("SELECT * FROM items WHERE id = 1", "every"), h.bind(name="every"), h.execute(), h.SYNC)
+    for made in ("CREATE TEMP TABLE items (id int) ON COMMIT DROP", "CREATE TEMP TABLE items (id int)",
+                 "DO $$BEGIN CREATE TEMP TABLE items (id int) ON COMMIT DROP; END$$"):
+        with proxy.wire() as w:
+            w.ask(h.query("BEGIN"))
+            w.ask(h.query(("/* pgunison: shard=s0 */ " if made.startswith("DO") else "") + made))
+            assert counted(w.ask(*every)) == []
+            w.ask(h.query("COMMIT"))
+        with proxy.wire() as w:
+            answer = w.ask(*every)
+            assert [m for m in answer if m[0] == "D"] == [("D", b"1", b"10")], answer

@@ -77,7 +77,8 @@ static void prepared_statements_do_not_travel(void **state)
     open_both("default_pool_size = 1\nreserve_pool_size = 0");
     struct client a = {0}, b = {0};
     struct statement_registry *r = pool_manager_statements(x.manager);
-    char evicted[32], prepare[100];
+    struct prepared_close evicted[2];
+    char prepare[100];
     get(&a, &x, "postgres");
     struct statement_def *d = statement_intern(r, slice_str("SELECT 1"), 0, NULL);
     snprintf(prepare, sizeof(prepare), "PREPARE %s AS SELECT 1", d->server_name);
@@ -334,7 +335,7 @@ static void runner_message(void *owner, struct server *s, const struct expect *e
     if (f->type != MSG_READY)
         return;
     struct statement_registry *registry = pool_manager_statements(r->thread->worker.manager);
-    char evicted[32];
+    struct prepared_close evicted[2];
     atomic_fetch_sub(&borrowed[r->user], 1);
     switch (draw(r, 8)) {
     case 0:

@@ -189,7 +189,8 @@ static void servers_do_not_keep_texts(void **state)
     struct statement_registry *r = statement_registry_create();
     struct prepared_set *set = prepared_set_create(r, 10);
     size_t empty = statement_registry_bytes(r);
-    char *large = calloc(1, 1000000), evicted[32];
+    char *large = calloc(1, 1000000);
+    struct prepared_close evicted[2];
     memset(large, 'x', 1000000);
     struct statement_def *d = statement_intern(r, slice_of(large, 1000000), 0, NULL), *known = d;
     uint64_t id = d->id;
@@ -261,29 +262,103 @@ static void least_recently_used_leaves(void **state)
     struct prepared_set *set = prepared_set_create(r, 2);
     struct statement_def *d[3];
     const char *text[] = {"a", "b", "c"};
-    char evicted[32];
+    struct prepared_close evicted[2];
     for (int i = 0; i < 3; i++)
         d[i] = statement_intern(r, slice_str(text[i]), 0, NULL);
     assert_false(prepared_set_use(set, d[0]));
     prepared_set_add(set, d[0], evicted);
-    assert_string_equal(evicted, "");
+    assert_string_equal(evicted[0].name, "");
     prepared_set_add(set, d[1], evicted);
-    assert_string_equal(evicted, "");
+    assert_string_equal(evicted[0].name, "");
     assert_true(prepared_set_use(set, d[0]));
     prepared_set_add(set, d[2], evicted);
-    assert_string_equal(evicted, d[1]->server_name);
+    assert_string_equal(evicted[0].name, d[1]->server_name);
     assert_int_equal(prepared_set_count(set), 2);
     assert_false(prepared_set_use(set, d[1]));
     assert_true(prepared_set_use(set, d[0]));
     assert_true(prepared_set_use(set, d[2]));
     prepared_set_add(set, d[2], evicted); /* again: nothing leaves */
-    assert_string_equal(evicted, "");
+    assert_string_equal(evicted[0].name, "");
     assert_int_equal(prepared_set_count(set), 2);
     prepared_set_remove(set, d[2]);
     prepared_set_remove(set, d[2]);
     assert_false(prepared_set_use(set, d[2]));
     assert_int_equal(prepared_set_count(set), 1);
     for (int i = 0; i < 3; i++)
+        statement_unref(r, &d[i]);
+    prepared_set_destroy(&set);
+    statement_registry_destroy(&r);
+}
+
+/* What was to be closed, and was not, is closed in front of the next Parse of that name. */
+static void a_close_that_was_skipped_is_sent_again(void **state)
+{
+    (void)state;
+    struct statement_registry *r = statement_registry_create();
+    struct prepared_set *set = prepared_set_create(r, 1);
+    struct statement_def *a = statement_intern(r, slice_str("a"), 0, NULL);
+    struct statement_def *b = statement_intern(r, slice_str("b"), 0, NULL);
+    struct prepared_close close[2];
+    prepared_set_add(set, a, close);
+    prepared_set_add(set, b, close); /* Close a, Parse b: both are skipped */
+    assert_string_equal(close[0].name, a->server_name);
+    assert_true(close[0].id == a->id && !close[1].name[0]);
+    prepared_set_closed(set, a->id, false);
+    prepared_set_remove(set, b);
+    assert_false(prepared_set_use(set, a));
+    assert_false(prepared_set_empty(set));
+    assert_int_equal(prepared_set_count(set), 0);
+    prepared_set_add(set, a, close); /* Close a, Parse a */
+    assert_string_equal(close[0].name, a->server_name);
+    assert_true(close[0].id == 0 && !close[1].name[0]);
+    assert_true(prepared_set_use(set, a));
+    prepared_set_add(set, b, close); /* Close a, Parse b; not answered yet: */
+    prepared_set_add(set, a, close); /* Close a, Close b, Parse a */
+    assert_string_equal(close[0].name, a->server_name);
+    assert_string_equal(close[1].name, b->server_name);
+    assert_true(close[0].id == 0 && close[1].id == b->id);
+    prepared_set_closed(set, a->id, true);
+    assert_true(prepared_set_use(set, a));
+    prepared_set_closed(set, b->id, true);
+    assert_int_equal(prepared_set_count(set), 1);
+    prepared_set_remove(set, a); /* that Parse failed: there is none, or the one of before */
+    assert_false(prepared_set_use(set, a) || prepared_set_empty(set));
+    prepared_set_clear(set);
+    prepared_set_closed(set, a->id, true);
+    statement_unref(r, &a);
+    statement_unref(r, &b);
+    prepared_set_destroy(&set);
+    statement_registry_destroy(&r);
+}
+
+/* All are prepared again before they are used, and no more than before are there. */
+static void what_may_mean_something_else_is_prepared_again(void **state)
+{
+    (void)state;
+    struct statement_registry *r = statement_registry_create();
+    struct prepared_set *set = prepared_set_create(r, 3);
+    struct statement_def *d[4];
+    struct prepared_close close[2];
+    const char *text[] = {"a", "b", "c", "d"};
+    for (int i = 0; i < 4; i++)
+        d[i] = statement_intern(r, slice_str(text[i]), 0, NULL);
+    for (int i = 0; i < 3; i++)
+        prepared_set_add(set, d[i], close);
+    prepared_set_stale(set);
+    assert_int_equal(prepared_set_count(set), 0);
+    assert_false(prepared_set_empty(set));
+    for (int i = 0; i < 2; i++) {
+        assert_false(prepared_set_use(set, d[i]));
+        prepared_set_add(set, d[i], close);
+        assert_string_equal(close[0].name, d[i]->server_name);
+        assert_string_equal(close[1].name, "");
+        assert_true(prepared_set_use(set, d[i]));
+    }
+    prepared_set_add(set, d[3], close);
+    assert_string_equal(close[0].name, d[2]->server_name); /* the least recently used, whatever it means */
+    prepared_set_closed(set, d[2]->id, true);
+    assert_int_equal(prepared_set_count(set), 3);
+    for (int i = 0; i < 4; i++)
         statement_unref(r, &d[i]);
     prepared_set_destroy(&set);
     statement_registry_destroy(&r);
@@ -296,9 +371,9 @@ static void a_server_keeps_what_it_has_prepared_known(void **state)
     struct prepared_set *set = prepared_set_create(r, 0); /* never less than one */
     struct statement_def *d = statement_intern(r, slice_str("select 1"), 0, NULL);
     uint64_t id = d->id;
-    char evicted[32];
+    struct prepared_close evicted[2];
     prepared_set_add(set, d, evicted);
-    assert_string_equal(evicted, "");
+    assert_string_equal(evicted[0].name, "");
     statement_unref(r, &d);
     d = statement_intern(r, slice_str("select 1"), 0, NULL);
     assert_int_equal(d->id, id);
@@ -325,6 +400,8 @@ int main(void)
         cmocka_unit_test(texts_in_a_blob_stay_there),
         cmocka_unit_test(derived_things_are_bounded),
         cmocka_unit_test(least_recently_used_leaves),
+        cmocka_unit_test(a_close_that_was_skipped_is_sent_again),
+        cmocka_unit_test(what_may_mean_something_else_is_prepared_again),
         cmocka_unit_test(a_server_keeps_what_it_has_prepared_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

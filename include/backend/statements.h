@@ -61,8 +61,10 @@ struct prepared_close {
 /* Adds d, whose Parse is to be sent. When that makes too many, the least recently used is to be closed; what the server may
    have under d's own name likewise. */
 void prepared_set_add(struct prepared_set *p, struct statement_def *d, struct prepared_close close_r[2]);
-void prepared_set_closed(struct prepared_set *p, uint64_t id, bool answered); /* else it was skipped, or failed */
-void prepared_set_remove(struct prepared_set *p, const struct statement_def *d); /* its Parse failed, or was skipped */
+void prepared_set_closed(struct prepared_set *p, uint64_t id,
+                         bool answered); /* else it was skipped, or failed */
+void prepared_set_remove(struct prepared_set *p,
+                         const struct statement_def *d); /* its Parse failed, or was skipped */
 /* Names in them may mean something else to the server by now, without its knowing: each is prepared again before it is used. */
 void prepared_set_stale(struct prepared_set *p);
 /* DISCARD ALL, DEALLOCATE ALL */

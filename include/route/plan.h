@@ -157,6 +157,8 @@ struct plan {
     /* has, or may have, an effect that COMMIT must keep: anything but provably reading (locks taken count) */
     bool writes;
     bool cannot_prepare;       /* temporary table, LISTEN/NOTIFY, WITH HOLD: its shard must decide */
+    bool temporary;            /* makes, changes or drops temporary objects by its own words */
+    bool names_relations;      /* others than the system's */
     bool sets_config;          /* calls set_config(): a SET that nobody can follow */
     bool changes_catalog;      /* DDL: what is known of relations has to be asked anew afterwards */
     enum sql_role defaults_of; /* EFFECT_DEFAULTS */

@@ -156,6 +156,7 @@ static void plan_temporary(struct router *r)
     plan_home(r);
     r->plan->writes = true;
     r->plan->changes_catalog = false; /* of others */
+    r->plan->temporary = true;
     r->plan->cannot_prepare = true;
 }
 
@@ -273,6 +274,7 @@ facts:
     p->command = stmt->command;
     p->writes = true;
     p->changes_catalog = !relation->temporary;
+    p->temporary = relation->temporary;
     p->cannot_prepare |= relation->temporary;
 }
 
@@ -305,7 +307,7 @@ static void plan_create_view(struct router *r, const struct sql_statement *stmt)
         return;
     }
     plan_on(r, stmt, &shards);
-    r->plan->cannot_prepare = relation->temporary;
+    r->plan->cannot_prepare = r->plan->temporary = relation->temporary;
     r->plan->changes_catalog &= !relation->temporary;
 }
 
@@ -409,9 +411,10 @@ static void plan_tables(struct router *r, const struct sql_statement *stmt)
     bool of_others = stmt->n_relations == 0;
     for (uint32_t i = 0; i < stmt->n_relations; i++) {
         bool temporary = stmt->relations[i].temporary || (leaves[i]->info && leaves[i]->info->temporary);
-        r->plan->cannot_prepare |= temporary;
+        r->plan->temporary |= temporary;
         of_others |= !temporary;
     }
+    r->plan->cannot_prepare |= r->plan->temporary;
     r->plan->changes_catalog &= of_others;
 }
 

@@ -89,6 +89,7 @@ void plan_effects(struct router *r, const struct sql_statement *stmt)
         if (stmt->defaults_role)
             r->plan->defaults_role = arena_strdup(&r->plan->arena, stmt->defaults_role);
     }
+    r->plan->names_relations = r->n_leaves > 0 || is_ddl(stmt);
     for (const struct sql_statement *s = stmt->inner; s; s = s->inner)
         effects |= effects_of_kind(s);
     plan_attributes(r);

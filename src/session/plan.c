@@ -271,30 +271,11 @@ void plan_catalog_abort(struct client *c)
     load_end(c);
 }
 
-/* Runs the catalog query on the shard that is to be asked, within the client's transaction if it has one.
- * PLAN_AGAIN, or PLAN_FAILED. */
-static enum plan_result load_start(struct client *c, const struct load *x, struct error *error_r)
+/* Within the client's transaction, if it has one. False: not yet; client_resume() follows. */
+static bool may_ask(struct client *c, struct link *l)
 {
-    unsigned shard = load_shard(c, x);
-    struct shard_set set;
-    shard_set_clear(&set);
-    shard_set_add(&set, shard);
-    switch (links_acquire(c, &set, error_r)) {
-    case ACQUIRE_WAIT:
-        return PLAN_AGAIN;
-    case ACQUIRE_FAILED:
-        load_end(c);
-        return PLAN_FAILED;
-    case ACQUIRE_READY:
-        break;
-    }
-    struct link *l = link_find(c, shard);
-    struct buf sql;
-    buf_init(&sql);
-    if (l->open_pipeline && !txn_in_block(c) && c->commit) {
-        buf_free(&sql);
-        return PLAN_AGAIN; /* commit_ack = decided: the one before is still being applied */
-    }
+    if (l->open_pipeline && !txn_in_block(c) && c->commit)
+        return false; /* commit_ack = decided: the one before is still being applied */
     if (l->open_pipeline && txn_in_block(c))
         link_sync(l);
     if (l->open_pipeline) {
@@ -304,15 +285,66 @@ static enum plan_result load_start(struct client *c, const struct load *x, struc
     } else {
         link_prepare(l);
     }
+    return true;
+}
+
+/* The answer comes to plan_catalog_message(). */
+static void ask(struct client *c, struct link *l, struct slice sql)
+{
+    link_query(l, sql, SINK_MESSAGE, TAG_CATALOG);
+    c->run = RUN_CATALOG;
+    c->run_link = l;
+    error_drop(&c->run_error);
+}
+
+static enum acquire acquire_one(struct client *c, unsigned shard, struct error *error_r)
+{
+    struct shard_set set;
+    shard_set_clear(&set);
+    shard_set_add(&set, shard);
+    return links_acquire(c, &set, error_r);
+}
+
+/* Runs the catalog query on the shard that is to be asked. PLAN_AGAIN, or PLAN_FAILED. */
+static enum plan_result load_start(struct client *c, const struct load *x, struct error *error_r)
+{
+    unsigned shard = load_shard(c, x);
+    switch (acquire_one(c, shard, error_r)) {
+    case ACQUIRE_WAIT:
+        return PLAN_AGAIN;
+    case ACQUIRE_FAILED:
+        load_end(c);
+        return PLAN_FAILED;
+    case ACQUIRE_READY:
+        break;
+    }
+    struct link *l = link_find(c, shard);
+    if (!may_ask(c, l))
+        return PLAN_AGAIN;
+    struct buf sql;
+    buf_init(&sql);
     load_sql(c, x, l->in_txn, &sql);
-    link_query(l, buf_slice(&sql), SINK_MESSAGE, TAG_CATALOG);
+    ask(c, l, buf_slice(&sql));
     buf_free(&sql);
     c->loading = load_begin(c, x, shard);
     c->loading_scope = scope_of(c);
     c->loading_scope->refs++;
-    c->run = RUN_CATALOG;
-    c->run_link = l;
-    error_drop(&c->run_error);
+    return PLAN_AGAIN;
+}
+
+/* Code that nobody sees may have made, or dropped, temporary objects on l. */
+static enum plan_result ask_temporary(struct client *c, struct link *l, struct error *error_r)
+{
+    switch (acquire_one(c, l->shard, error_r)) {
+    case ACQUIRE_FAILED:
+        return PLAN_FAILED;
+    case ACQUIRE_READY:
+        if (may_ask(c, l))
+            ask(c, l, slice_str(scope_temporary_question));
+        break;
+    case ACQUIRE_WAIT:
+        break;
+    }
     return PLAN_AGAIN;
 }
 
@@ -321,9 +353,11 @@ static enum plan_result load_start(struct client *c, const struct load *x, struc
 static void load_done(struct client *c, struct link *l)
 {
     struct load_queue *q = c->loads;
+    if (!c->loading)
+        return; /* it was asked for the temporary ones */
     bool temporary = catalog_load_is_temporary(c->loading);
     struct load *x = q && q->at < q->n ? &q->items[q->at] : NULL;
-    if (temporary && !((l->held | l->effects) & EFFECT_TEMPORARY)) {
+    if (temporary && !scope_has_temporary(l)) {
         state_mark(l, EFFECT_TEMPORARY);
         scope_found_temporary(l);
         catalog_load_abort(&c->loading);
@@ -339,6 +373,18 @@ static void load_done(struct client *c, struct link *l)
     loading_ends(c);
 }
 
+static enum status catalog_row(struct client *c, struct link *l, const struct slice *values, size_t n,
+                               struct error *error_r)
+{
+    if (c->loading)
+        return catalog_load_row(c->loading, values, n, error_r);
+    if (n != 1)
+        return error_set(error_r, SQLSTATE_PROTOCOL_VIOLATION,
+                         "a shard answered the question for temporary objects with something else");
+    scope_note_temporary(l, values[0]);
+    return STATUS_OK;
+}
+
 void plan_catalog_message(struct client *c, struct link *l, const struct frame *f)
 {
     struct error e, why;
@@ -349,7 +395,7 @@ void plan_catalog_message(struct client *c, struct link *l, const struct frame *
         if (c->run_error)
             return;
         if (message_read_data_row(f, values, 64, &n, &e) == STATUS_OK &&
-            catalog_load_row(c->loading, values, n, &e) == STATUS_OK)
+            catalog_row(c, l, values, n, &e) == STATUS_OK)
             return;
         if (link_violated(&e))
             server_violation(l->server, f->type, e.message);
@@ -495,9 +541,14 @@ static struct plan_context plan_context(struct client *c, struct slice hint, uin
     };
 }
 
+static bool txn_has_failed(const struct client *c)
+{
+    return c->txn.state == TXN_FAILED || c->txn.state == TXN_IMPLICIT_FAILED;
+}
+
 static enum plan_result load_or_fail(struct client *c, const struct load *x, struct error *error_r)
 {
-    if (c->txn.state != TXN_FAILED && c->txn.state != TXN_IMPLICIT_FAILED)
+    if (!txn_has_failed(c))
         return load_start(c, x, error_r);
     load_forget(c);
     return txn_failed_error(c, error_r), PLAN_FAILED;
@@ -526,6 +577,14 @@ enum plan_result session_plan(struct client *c, const struct template *t, uint32
     }
     struct plan_context context = plan_context(c, t->hint, n_types, types);
     struct plan *p = plan_cache_get(env->plans, t, &context);
+    if (__builtin_expect(c->temporary_unsure, 0) && (!p || p->names_relations) && !txn_has_failed(c)) {
+        if (p)
+            plan_cache_unpin(env->plans, p);
+        if (c->run != RUN_NONE)
+            return PLAN_AGAIN;
+        struct link *l = scope_unsure(c);
+        return l ? ask_temporary(c, l, error_r) : session_plan(c, t, n_types, types, plan_r, error_r);
+    }
     if (!p) {
         if (c->run != RUN_NONE)
             return PLAN_AGAIN; /* a miss may need the catalog, and that a server that is not busy */

@@ -5,13 +5,16 @@
  * reloads put a new one in its place. Plans in use hold on to theirs, and so does a load that is under way: its rows go to
  * the catalog that it began with.
  *
- * A session whose servers have, or may have, temporary objects has a scope of its own, as names mean to it what they mean to
- * nobody else: what it learns and plans is never another's, nor another's its own.
+ * A session whose servers have temporary objects has a scope of its own, as names mean to it what they mean to nobody else:
+ * what it learns and plans is never another's, nor another's its own. Statements say that they make or drop such objects;
+ * code that nobody can look into does not, so its server is asked (unsure) before the next statement that names a relation
+ * is planned.
  *
- *   none --> marked                    a statement that may make or drop such objects is sent [plan_temporary_changed]
- *   marked, settled --> stale          that statement; the end, or a ROLLBACK TO, of the transaction that it is in
- *   stale --> a new scope              at the next planning [scope_renew_own], also after others' DDL, and reloads
- *   marked, settled --> none           at the next planning after a look has found none (state.c)
+ *   none --> stale             a statement that makes some is sent [plan_temporary_changed]; some were found there, or others
+ *                              than before [scope_note_temporary, scope_found_temporary]
+ *   settled --> stale          the same; the end, or a ROLLBACK TO, of the transaction in which that was
+ *   stale --> settled          the next planning has a new scope [scope_renew_own]; so it has after others' DDL, and reloads
+ *   any --> none               the next planning after no server has any: a look has found none (state.c), or the question
  *
  * A transaction that has run DDL, or SET LOCAL what names depend on, has a catalog to itself above either until it ends.
  */
@@ -160,7 +163,7 @@ size_t plan_own_bytes(const struct client *c)
 static bool has_temporary(const struct client *c)
 {
     for (unsigned i = 0; i < c->n_links; i++)
-        if ((c->links[i]->held | c->links[i]->effects) & EFFECT_TEMPORARY)
+        if (scope_has_temporary(c->links[i]))
             return true;
     return false;
 }
@@ -170,7 +173,8 @@ void scope_renew_own(struct client *c)
     struct session_env *env = c->env;
     struct plan_scope *s = c->own_scope;
     if (!has_temporary(c)) {
-        c->temporary = c->temporary_stale = false;
+        c->temporary = c->temporary_unsure;
+        c->temporary_stale = false;
         plan_own_drop(c);
         return;
     }
@@ -184,17 +188,29 @@ void scope_renew_own(struct client *c)
     c->own_scope = s;
 }
 
-/* What a broadcast of DDL makes beside what it says, by an event trigger, it makes on every shard: the one that a name is
-   asked on anyway knows it. */
+static void changed(struct link *l)
+{
+    struct client *c = l->client;
+    l->doubtful = true;
+    l->server->unnamed_statement = 0;
+    c->temporary = c->temporary_stale = true;
+    if (c->txn.catalog)
+        plan_names_changed(c);
+}
+
+/* What a broadcast of DDL makes beside what it says, by an event trigger, is passed over: each shard would have to be asked. */
 void plan_temporary_changed(struct link *l, const struct plan *p)
 {
     struct client *c = l->client;
-    l->temporary |= !(p->changes_catalog && p->kind == PLAN_BROADCAST);
-    l->doubtful = true;
-    l->server->unnamed_statement = 0;
-    c->temporary = c->temporary_stale = c->temporary_unsettled = true;
-    if (c->txn.catalog && !p->changes_catalog)
-        plan_names_changed(c);
+    if (p->changes_catalog && p->kind == PLAN_BROADCAST)
+        return;
+    c->temporary = c->temporary_unsettled = true;
+    if (p->temporary) {
+        l->temporary = true;
+        changed(l);
+    } else {
+        l->temporary_unsure = c->temporary_unsure = true;
+    }
 }
 
 void plan_temporary_settles(struct client *c)
@@ -205,7 +221,12 @@ void plan_temporary_settles(struct client *c)
 
 void plan_rolled_back(struct client *c)
 {
-    c->temporary_stale |= c->temporary_unsettled;
+    if (c->temporary_unsettled) {
+        c->temporary_stale = true;
+        for (unsigned i = 0; i < c->n_links; i++)
+            if (c->links[i]->effects & EFFECT_TEMPORARY)
+                c->links[i]->temporary_unsure = c->temporary_unsure = true;
+    }
     if (c->txn.catalog)
         plan_names_changed(c);
 }
@@ -216,7 +237,7 @@ int scope_temporary_shard(const struct client *c, int above, unsigned last)
     for (unsigned i = 0; i < c->n_links && c->temporary; i++) {
         const struct link *l = c->links[i];
         int shard = (int)l->shard;
-        if ((l->temporary || l->held & EFFECT_TEMPORARY) && l->shard != last && !l->lost && shard > above &&
+        if (scope_has_temporary(l) && l->shard != last && !l->lost && shard > above &&
             (first < 0 || shard < first))
             first = shard;
     }
@@ -225,6 +246,36 @@ int scope_temporary_shard(const struct client *c, int above, unsigned last)
 
 void scope_found_temporary(struct link *l)
 {
-    struct client *c = l->client;
-    l->temporary = c->temporary = c->temporary_stale = c->temporary_unsettled = true;
+    l->temporary = true;
+    l->client->temporary_unsettled = true;
+    changed(l);
+}
+
+/* --- what nobody sees ------------------------------------------------------------------------- */
+
+const char scope_temporary_question[] =
+    "SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', d.classid, d.objid, c.relname), ',' ORDER BY "
+    "d.classid, d.objid)"
+    " FROM pg_catalog.pg_depend d LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) d.objid"
+    " WHERE d.refclassid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass"
+    " AND d.refobjid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema()";
+
+struct link *scope_unsure(struct client *c)
+{
+    for (unsigned i = 0; i < c->n_links; i++)
+        if (c->links[i]->temporary_unsure && c->links[i]->server && !c->links[i]->lost)
+            return c->links[i];
+    c->temporary_unsure = false;
+    return NULL;
+}
+
+void scope_note_temporary(struct link *l, struct slice answer)
+{
+    uint64_t set = answer.data ? hash_bytes64(answer.data, answer.len) | 1 : 0;
+    l->temporary_unsure = false;
+    if (set == l->temporary_set)
+        return;
+    l->temporary_set = set;
+    l->temporary = set != 0;
+    changed(l);
 }

@@ -6,6 +6,8 @@
 
 #include "session.h"
 
+#include "sql/effects.h"
+
 struct plan_scope {
     unsigned refs; /* its owner's, one per plan in use, one per load under way */
     uint64_t version;
@@ -39,9 +41,19 @@ static inline void scope_check(struct client *c)
 
 struct catalog *scope_catalog(const struct client *c);   /* of scope_of() */
 struct catalog *scope_private_catalog(struct client *c); /* a new one for its transaction */
-/* The first shard above `above` that has, or may have, temporary objects of its own making and is not `last`; -1: none. */
+/* The first shard above `above` that has temporary objects and is not `last`; -1: none. */
 int scope_temporary_shard(const struct client *c, int above, unsigned last);
 /* l's server has what nobody else may see, and nobody knew. */
 void scope_found_temporary(struct link *l);
+static inline bool scope_has_temporary(const struct link *l)
+{
+    return l->temporary || l->held & EFFECT_TEMPORARY;
+}
+
+/* One that is to be asked whether it has temporary objects, by scope_temporary_question, before names are looked up; NULL:
+   none. Its answer is a text that stands for all of them, NULL for none. */
+struct link *scope_unsure(struct client *c);
+extern const char scope_temporary_question[];
+void scope_note_temporary(struct link *l, struct slice answer);
 
 #endif

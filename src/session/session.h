@@ -99,17 +99,20 @@ struct link {
     bool used;     /* ran a statement of the client's: not joined for the catalog only */
     bool bound;    /* has, or had, a portal of the client's */
     bool cannot_prepare;
-    bool pinned;        /* keeps its server after the transaction: state.c */
-    bool kept;          /* ... whatever is asked of it: what it has cannot be */
-    bool sequence_used; /* in this transaction */
-    bool temporary;     /* what ran may have made temporary objects here that no other shard has */
-    bool doubtful;      /* ... behind which prepared statements may mean other relations, without the server's knowing */
-    bool renewed;       /* ... and have been prepared again since */
-    bool looking;       /* its server is asked what has been left there */
+    bool pinned;           /* keeps its server after the transaction: state.c */
+    bool kept;             /* ... whatever is asked of it: what it has cannot be */
+    bool sequence_used;    /* in this transaction */
+    bool temporary;        /* it has temporary objects, or had when it was asked last */
+    bool temporary_unsure; /* ... and code that nobody sees may have made or dropped some since */
+    bool
+        doubtful; /* ... behind which prepared statements may mean other relations, without the server's knowing */
+    bool renewed; /* ... and have been prepared again since */
+    bool looking; /* its server is asked what has been left there */
     bool look_failed;
-    uint16_t effects; /* enum effect of what ran since it was asked last */
-    uint16_t held;    /* found there */
-    uint16_t found;   /* by the look under way */
+    uint64_t temporary_set; /* a hash of which; 0: none */
+    uint16_t effects;       /* enum effect of what ran since it was asked last */
+    uint16_t held;          /* found there */
+    uint16_t found;         /* by the look under way */
     struct varset *found_vars;
     bool vars_due;        /* SET was sent ahead of everything else; nothing follows before its answer */
     bool vars_canceled;   /* ... that SET was cancelled */
@@ -270,6 +273,7 @@ struct client {
     bool
         query_flushes : 1; /* a Query waits for extended messages' answers: it has sent the Flush that brings them */
     bool temporary : 1;           /* a link has, or may have, temporary objects: scope.c */
+    bool temporary_unsure : 1;    /* a link is to be asked for them before names are looked up */
     bool temporary_stale : 1;     /* ... others than own_scope knows */
     bool temporary_unsettled : 1; /* ... which the transaction may yet take back */
     unsigned speaker;         /* the shard whose notices the client hears where all do the same: notice.c */

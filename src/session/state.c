@@ -240,7 +240,8 @@ static void conclude(struct link *l)
     if (asked & EFFECT_TEMPORARY) {
         if (l->renewed || (l->found | l->held) & EFFECT_TEMPORARY)
             prepared_set_stale(l->server->prepared);
-        l->temporary = l->doubtful = l->renewed = false;
+        l->temporary = l->temporary_unsure = l->doubtful = l->renewed = false;
+        l->temporary_set = l->found & EFFECT_TEMPORARY ? l->temporary_set : 0;
     }
     l->effects = 0;
     l->held = (uint16_t)((l->held & ~asked) | l->found);

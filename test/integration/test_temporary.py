@@ -344,10 +344,47 @@ def test_others_tables_change_meanwhile(pair, proxy):
         pair.run("DROP TABLE mine")
 
 
-def known(proxy):
-    """Relations that the proxy need not ask for."""
+def known(proxy, what="catalogs"):
+    """Relations that the proxy need not ask for; or plans that it need not make."""
     with proxy.console() as console:
-        return sum(int(row[2]) for row in console.rows("SHOW MEM") if row[0] == "catalogs")
+        return sum(int(row[2]) for row in console.rows("SHOW MEM") if row[0] == what)
+
+
+def test_code_that_nobody_sees_costs_no_planning(proxy):
+    """It could have made temporary objects. It has not."""
+    with proxy.session() as s:
+        s.run("CREATE FUNCTION unseen() RETURNS int LANGUAGE plpgsql AS $$BEGIN EXECUTE 'SELECT 1'; RETURN 1; END$$")
+        before = []
+        for _ in range(3):
+            s.run("BEGIN")
+            for _ in range(3):
+                assert s.one("SELECT unseen()") == 1
+                assert s.one("SELECT count(*) FROM items") == 30
+            s.run("COMMIT")
+            before.append((known(proxy), known(proxy, "plans")))
+        assert before[1] == before[2], before
+        s.run("DROP FUNCTION unseen()")
+
+
+def test_code_that_nobody_sees_is_asked_about_once(proxy):
+    """What it made is found, and what it dropped; nothing else of the session is planned anew in between."""
+    with proxy.session() as s:
+        s.run("BEGIN")
+        s.run("SELECT hide('items')")
+        assert s.one("SELECT count(*) FROM items") == 0
+        plans = known(proxy, "plans")
+        for _ in range(3):
+            assert s.one("SELECT count(*) FROM items") == 0
+            s.run("SELECT show_again('nothing') WHERE false")
+        assert known(proxy, "plans") == plans + 1
+        s.run("SELECT show_again('items')")
+        assert s.one("SELECT count(*) FROM items") == 30
+        s.run("SELECT hide('items')")
+        assert s.one("SELECT count(*) FROM items") == 0
+        s.run("COMMIT")
+        assert s.one("SELECT count(*) FROM items") == 0
+        s.run("SELECT show_again('items')")
+        assert s.one("SELECT count(*) FROM items") == 30
 
 
 @pytest.mark.parametrize("made", ("CREATE TEMP TABLE mine (id int)", "CREATE TEMP TABLE mine AS SELECT 1 AS id", "SELECT 1 AS id INTO TEMP mine",

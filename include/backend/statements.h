@@ -27,9 +27,6 @@ struct statement_def {
 struct statement_registry;
 struct statement_registry *statement_registry_create(void);
 void statement_registry_destroy(struct statement_registry **r);
-/* Relations have changed: texts that are interned from now on are prepared anew, as a server refuses to run a
-   statement whose columns have changed since it was prepared. Statements that exist stay as they are. */
-void statement_registry_renew(struct statement_registry *r);
 /* What all definitions take of the heap, with what was derived from them. A text that several clients prepared is
    there once. */
 size_t statement_registry_bytes(const struct statement_registry *r);
@@ -38,9 +35,11 @@ size_t statement_registry_count(const struct statement_registry *r);
    be using any. */
 void statement_registry_trim(struct statement_registry *r, size_t max_extra_bytes);
 void statement_registry_forget_idle(struct statement_registry *r); /* what no client refers to */
-/* a new reference; a long text that lies in a blob (base/blob.h) is not copied */
-struct statement_def *statement_intern(struct statement_registry *r, struct slice sql, uint16_t n_oids,
-                                       const uint32_t *oids);
+/* epoch: of what is known of relations. When they have changed, texts that are interned are prepared anew by another one, as a
+   server refuses to run a statement whose columns have changed since it was prepared; statements that exist stay as they are.
+   A new reference; a long text that lies in a blob (base/blob.h) is not copied */
+struct statement_def *statement_intern(struct statement_registry *r, uint64_t epoch, struct slice sql,
+                                       uint16_t n_oids, const uint32_t *oids);
 size_t statement_bytes(const struct statement_def *d); /* of its text, types and definition */
 void statement_set_extra(struct statement_registry *r, struct statement_def *d, void *extra,
                          void (*free_extra)(void *extra), size_t bytes);

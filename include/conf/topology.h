@@ -58,6 +58,8 @@ struct table_map {
 
 enum pool_mode { POOL_SESSION, POOL_TRANSACTION, POOL_STATEMENT };
 
+#define DATABASE_SLOTS 64
+
 struct database_def {
     const char *name;
     const struct shard_def *
@@ -75,6 +77,7 @@ struct database_def {
     int pool_mode;                    /* -1: the settings'; else enum pool_mode */
     int routing_hints;                /* -1: the settings'; 0: off; 1: on */
     unsigned index;                   /* in topology->databases */
+    unsigned slot;                    /* of its name: 0 .. DATABASE_SLOTS - 1; others may have the same */
     /* private: */
     struct hashmap tables_by_name; /* "schema\0name" */
 };
@@ -87,6 +90,8 @@ struct topology {
 };
 
 const struct database_def *topology_database(const struct topology *t, const char *name); /* NULL: unknown */
+/* Whether what changes in one may be seen in the other: a shard's dbname of one is one of the other's. */
+bool topology_databases_meet(const struct database_def *a, const struct database_def *b);
 /* Index in db->shards of a shard by its name; -1: not one of this database's. */
 int topology_shard_index(const struct database_def *db, const char *name);
 /* schema NULL or empty: not qualified. NULL: not listed by name (the wildcard is the caller's affair: it

@@ -49,10 +49,12 @@ struct session_resolved {
 
 /* Shared by all workers. */
 struct session_shared {
-    struct budget budget;                 /* memory: memory.c */
-    size_t machine_bytes;                 /* memory_limit, where it is not set */
-    atomic_uint clients;                  /* connected, of all workers: max_client_conn */
-    atomic_uint_fast64_t catalog_version; /* moves when DDL passes: catalogs and plans made before are void */
+    struct budget budget; /* memory: memory.c */
+    size_t machine_bytes; /* memory_limit, where it is not set */
+    atomic_uint clients;  /* connected, of all workers: max_client_conn */
+    /* By database_def.slot. One moves when DDL passes: catalogs and plans of that database that were made before are of no use.
+       Released after the shards have committed, acquired before anything is planned. */
+    atomic_uint_fast64_t catalog_versions[DATABASE_SLOTS];
     atomic_uint_fast64_t txid_counter, decider_counter;
     atomic_bool draining;        /* shutting down: no new clients, idle ones are told 57P01 */
     atomic_bool sequences_asked; /* somebody has called lastval() or currval(): sequences.c */
@@ -110,7 +112,7 @@ struct console_ops {
     void *arg;
 };
 
-/* Catalogs of one topology and catalog version. Plans that are in use keep the one they were made with
+/* The catalog of a database, of one topology and catalog version. Plans that are in use keep the one they were made with
  * (src/session/scope.c). */
 struct plan_scope;
 
@@ -123,8 +125,11 @@ struct session_env {
     struct pool_manager *pools;
     struct asker *control;
     struct plan_cache *plans;
-    struct plan_scope *scope;    /* what the plans in the cache were made with */
-    uint64_t next_context;       /* names what plans depend on in the plan cache: private catalogs, texts */
+    struct plan_scope **scopes; /* by database_def.index */
+    size_t n_scopes;
+    struct plan_scope *no_scope; /* of what a transaction's own catalog was used for */
+    uint64_t statement_epoch;    /* the last that was given to a database's prepared statements */
+    uint64_t next_context;       /* names what plans depend on in the plan cache: catalogs, texts */
     struct hashmap custom_names; /* database -> struct custom_names */
     struct recent numbers;       /* text -> its number: session_number_of() */
     struct hashmap

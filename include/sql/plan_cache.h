@@ -13,7 +13,7 @@
 /* Two contexts are one if all of this is equal: the caller gives numbers that are never used for two things. */
 #define PLAN_CONTEXT_NUMBERS 5
 struct plan_context {
-    uint64_t numbers[PLAN_CONTEXT_NUMBERS]; /* database, private catalog, user, search_path and role, shard by
+    uint64_t numbers[PLAN_CONTEXT_NUMBERS]; /* database, catalog, user, search_path and role, shard by
                                                hand */
     struct slice hint;                      /* comment that routes by hand */
     const uint32_t *types;                  /* of parameters */
@@ -34,6 +34,8 @@ void plan_cache_put(struct plan_cache *c, const struct template *t, const struct
 void plan_cache_put_once(struct plan_cache *c, void *plan, size_t plan_bytes);
 void plan_cache_unpin(struct plan_cache *c, void *plan);
 void plan_cache_clear(struct plan_cache *c);
+/* Those in whose context the number at that place is *number; NULL: all. */
+void plan_cache_drop(struct plan_cache *c, size_t i_number, const uint64_t *number);
 void plan_cache_limit(struct plan_cache *c, size_t max_bytes); /* evicts down to it; plans in use stay */
 struct plan_cache_stats {
     uint64_t hits, misses, evictions;

@@ -31,7 +31,6 @@ struct statement_registry {
     struct statement *last;     /* interned or asked for last; NULL: none, or it is gone */
     uint64_t last_id;
     size_t bytes, derived_bytes, idle_bytes; /* of everything; parts of it: of extras, of what is idle */
-    uint32_t epoch;                          /* of the catalog; part of every key */
 };
 
 /* The definition as its owner sees it, and how it is found. */
@@ -45,7 +44,7 @@ struct statement {
     uint8_t *text;     /* of its own; NULL: in the blob, or behind oids, or forgotten */
     size_t bytes, derived_bytes;
     size_t block_bytes; /* of bytes: without a text apart */
-    uint32_t epoch;
+    uint64_t epoch;
     bool idle;       /* in that list */
     bool forgotten;  /* nobody finds it any more: a name on servers */
     uint32_t oids[]; /* and, behind them, a short text */
@@ -205,12 +204,6 @@ void statement_registry_destroy(struct statement_registry **r)
     *r = NULL;
 }
 
-void statement_registry_renew(struct statement_registry *r)
-{
-    forget_idle(r, 0);
-    r->epoch++;
-}
-
 size_t statement_registry_bytes(const struct statement_registry *r)
 {
     return r->bytes;
@@ -263,24 +256,24 @@ static struct statement_def *found(struct statement_registry *r, struct statemen
     return statement_ref(&s->def);
 }
 
-static bool is_text(const struct statement_registry *r, const struct statement *s, struct slice sql,
-                    uint16_t n_oids, const uint32_t *oids)
+static bool is_text(const struct statement *s, uint64_t epoch, struct slice sql, uint16_t n_oids,
+                    const uint32_t *oids)
 {
-    return s->epoch == r->epoch && s->def.n_oids == n_oids && slice_eq(s->def.sql, sql) &&
+    return s->epoch == epoch && s->def.n_oids == n_oids && slice_eq(s->def.sql, sql) &&
            (n_oids == 0 || memcmp(s->def.oids, oids, n_oids * sizeof(uint32_t)) == 0);
 }
 
-static struct statement *find_text(const struct statement_registry *r, uint64_t hash, struct slice sql,
-                                   uint16_t n_oids, const uint32_t *oids)
+static struct statement *find_text(const struct statement_registry *r, uint64_t hash, uint64_t epoch,
+                                   struct slice sql, uint16_t n_oids, const uint32_t *oids)
 {
     for (struct statement *s = r->buckets[hash & (r->n_buckets - 1)]; s; s = s->next)
-        if (s->hash == hash && is_text(r, s, sql, n_oids, oids))
+        if (s->hash == hash && is_text(s, epoch, sql, n_oids, oids))
             return s;
     return NULL;
 }
 
 /* A text that lies in a blob stays there. */
-static struct statement *make(struct statement_registry *r, struct slice sql, uint16_t n_oids,
+static struct statement *make(struct statement_registry *r, uint64_t epoch, struct slice sql, uint16_t n_oids,
                               const uint32_t *oids)
 {
     size_t oid_bytes = n_oids * sizeof(uint32_t);
@@ -288,7 +281,7 @@ static struct statement *make(struct statement_registry *r, struct slice sql, ui
     bool apart = blob || sql.len > MAX_INLINE_BYTES;
     size_t size = sizeof(struct statement) + oid_bytes + (apart ? 0 : sql.len);
     struct statement *s = xmalloc(size);
-    *s = (struct statement){.blob = blob, .epoch = r->epoch};
+    *s = (struct statement){.blob = blob, .epoch = epoch};
     s->block_bytes = heap_bytes(size);
     s->bytes = s->block_bytes + (blob ? sql.len : apart ? heap_bytes(sql.len) : 0);
     if (oid_bytes)
@@ -308,18 +301,18 @@ static struct statement *make(struct statement_registry *r, struct slice sql, ui
     return s;
 }
 
-struct statement_def *statement_intern(struct statement_registry *r, struct slice sql, uint16_t n_oids,
-                                       const uint32_t *oids)
+struct statement_def *statement_intern(struct statement_registry *r, uint64_t epoch, struct slice sql,
+                                       uint16_t n_oids, const uint32_t *oids)
 {
-    if (r->last && is_text(r, r->last, sql, n_oids, oids))
+    if (r->last && is_text(r->last, epoch, sql, n_oids, oids))
         return found(r, r->last); /* the statement that is sent over and over */
-    uint64_t hash = hash_bytes64(sql.data, sql.len) + r->epoch;
+    uint64_t hash = hash_bytes64(sql.data, sql.len) + epoch;
     if (n_oids)
         hash ^= hash_bytes64(oids, n_oids * sizeof(uint32_t));
-    struct statement *s = find_text(r, hash, sql, n_oids, oids);
+    struct statement *s = find_text(r, hash, epoch, sql, n_oids, oids);
     if (s)
         return found(r, s);
-    s = make(r, sql, n_oids, oids);
+    s = make(r, epoch, sql, n_oids, oids);
     s->hash = hash;
     table_add(r, s);
     r->last = s;
@@ -347,7 +340,7 @@ void statement_unref(struct statement_registry *r, struct statement_def **d)
     if (--def->refs > 0)
         return;
     struct statement *s = list_entry(def, struct statement, def);
-    if (s->bytes > MAX_IDLE_ONE_BYTES || s->epoch != r->epoch) {
+    if (s->bytes > MAX_IDLE_ONE_BYTES) {
         forget(r, s);
         return;
     }

@@ -174,6 +174,7 @@ void databases_load(struct topology_build *b)
         struct database_def *db = &t->databases[t->n_databases];
         db->name = b->refs[i].name;
         db->index = (unsigned)t->n_databases++;
+        db->slot = (unsigned)(hash_bytes64(db->name, strlen(db->name)) % DATABASE_SLOTS);
         hashmap_init(&db->tables_by_name);
         database_load(b, &b->refs[i], db);
     }

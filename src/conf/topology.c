@@ -37,3 +37,12 @@ const struct table_map *topology_table(const struct database_def *db, const char
     memcpy(key + ls + 1, name, lt);
     return hashmap_get(&db->tables_by_name, slice_of(key, ls + 1 + lt));
 }
+
+bool topology_databases_meet(const struct database_def *a, const struct database_def *b)
+{
+    for (unsigned i = 0; i < a->n_shards; i++)
+        for (unsigned j = 0; j < b->n_shards; j++)
+            if (strcmp(a->shards[i]->dbname, b->shards[j]->dbname) == 0)
+                return true; /* servers have several names */
+    return false;
+}

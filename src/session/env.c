@@ -17,7 +17,6 @@
 void session_shared_init(struct session_shared *s)
 {
     memset(s, 0, sizeof *s);
-    atomic_store(&s->catalog_version, 1);
     pthread_mutex_init(&s->owned_lock, NULL);
     hashmap_init(&s->owned);
     hashmap_init(&s->reported_torn);
@@ -215,7 +214,7 @@ void session_env_init(struct session_env *env, struct loop *loop, unsigned worke
     buf_init(&env->scratch);
     buf_init(&env->scratch2);
     decide_init(env);
-    session_scope_renew(env);
+    session_scopes_create(env);
     env->janitor = loop_timer_create(loop, janitor, env);
     loop_timer_start(env->janitor, JANITOR_PERIOD_US);
 }
@@ -224,7 +223,7 @@ void session_env_deinit(struct session_env *env)
 {
     loop_timer_destroy(&env->janitor);
     plan_cache_destroy(&env->plans);
-    session_scope_drop(env);
+    session_scopes_drop(env);
     hashmap_free(&env->cancel_keys, NULL);
     login_forget_welcomes(env);
     hashmap_free(&env->welcomes, NULL);
@@ -251,7 +250,8 @@ void session_env_reconfigure(struct session_env *env, struct config *config, str
     if (env->tls)
         tls_context_destroy(&env->tls);
     env->tls = tls;
-    session_scope_renew(env);
+    session_scopes_moved(env, old);
+    session_scopes_renew(env);
     login_forget_welcomes(env);
     pool_manager_reconfigure(env->pools, config);
     asker_reconfigure(env->control, config);

@@ -1023,7 +1023,7 @@ static void note_stale_plan(struct client *c, const struct frame *f)
     struct error e, bad;
     if (message_read_error(f, &e, &bad) == STATUS_OK && strcmp(e.sqlstate, "0A000") == 0 &&
         strncmp(e.message, "cached plan must not", 20) == 0)
-        atomic_fetch_add_explicit(&c->env->shared->catalog_version, 1, memory_order_acq_rel);
+        plan_catalogs_changed(c);
 }
 
 static void pipeline_error(struct client *c, struct link *l, const struct expect *e, const struct frame *f)

@@ -51,7 +51,7 @@ void session_unplan(struct client *c, struct plan **plan)
 
 static struct catalog *catalog_of(struct client *c)
 {
-    return c->txn.catalog ? c->txn.catalog : scope_catalog(c);
+    return c->txn.catalog ? c->txn.catalog : scope_of(c)->catalog;
 }
 
 /* A number for a text: equal texts have one number, and no number is ever given to two texts. A text that was not asked
@@ -145,9 +145,9 @@ static bool lookup_function(void *arg, const char *schema, const char *name, uin
    own need not ask for it again. */
 static struct catalog *own_catalog(struct client *c)
 {
-    bool shared = c->txn.catalog && !c->txn.catalog_changed && !c->txn.catalog_apart &&
-                  c->config == c->env->scope->config;
-    return shared ? c->env->scope->catalogs[c->db->index] : catalog_of(c);
+    bool shared =
+        c->txn.catalog && !c->txn.catalog_changed && !c->txn.catalog_apart && c->config == c->env->config;
+    return shared ? c->env->scopes[c->db->index]->catalog : catalog_of(c);
 }
 
 static bool lookup_own(void *arg, const struct own_code **items_r, size_t *n_r)
@@ -187,7 +187,7 @@ static void load_forget(struct client *c)
 static void load_end(struct client *c)
 {
     load_forget(c);
-    if (c->wants_missing)
+    if (c->wants_missing && (c->txn.catalog || c->config == c->env->config))
         catalog_forget_missing(catalog_of(c), c);
     c->wants_missing = false;
     c->load_rounds = 0;
@@ -327,7 +327,7 @@ static enum plan_result load_start(struct client *c, const struct load *x, struc
     ask(c, l, buf_slice(&sql));
     buf_free(&sql);
     c->loading = load_begin(c, x, shard);
-    c->loading_scope = scope_of(c);
+    c->loading_scope = c->txn.catalog ? c->env->no_scope : scope_of(c);
     c->loading_scope->refs++;
     return PLAN_AGAIN;
 }
@@ -474,7 +474,7 @@ void plan_txn_ended(struct client *c, bool committed)
     plan_defaults_kept(c);
     c->txn.catalog_changed = false;
     if (changed && committed)
-        atomic_fetch_add_explicit(&c->env->shared->catalog_version, 1, memory_order_acq_rel);
+        plan_catalogs_changed(c);
 }
 
 /* --- planning --------------------------------------------------------------------------------- */
@@ -520,13 +520,11 @@ static enum router_result make_plan(struct client *c, const struct template *t, 
     return result;
 }
 
-/* Everything besides the template that a plan depends on. */
-enum { CONTEXT_DATABASE, CONTEXT_CATALOG, CONTEXT_USER, CONTEXT_NAMES, CONTEXT_SHARD };
 static_assert(CONTEXT_SHARD + 1 == PLAN_CONTEXT_NUMBERS, "one number for each");
 
 static uint64_t catalog_number(const struct client *c)
 {
-    return c->txn.catalog ? c->txn.catalog_context : c->own_scope ? c->own_scope->number : 0;
+    return c->txn.catalog ? c->txn.catalog_context : scope_of(c)->number;
 }
 
 static struct plan_context plan_context(struct client *c, struct slice hint, uint32_t n_types,
@@ -571,7 +569,7 @@ enum plan_result session_plan(struct client *c, const struct template *t, uint32
     scope_check(c);
     /* A transaction that began before a reload goes on under its topology: with a private catalog, so that
      * nobody else's plan is taken. */
-    if (c->config != env->scope->config && !c->txn.catalog) {
+    if (c->config != env->config && !c->txn.catalog) {
         c->txn.catalog = scope_private_catalog(c);
         c->txn.catalog_context = ++env->next_context;
     }
@@ -617,7 +615,7 @@ enum plan_result session_plan(struct client *c, const struct template *t, uint32
         else
             plan_cache_put(env->plans, t, &context, p->pinned, p->n_pinned, p, bytes);
         load_end(c);
-        p->scope = c->txn.catalog ? env->scope : scope_of(c);
+        p->scope = c->txn.catalog ? env->no_scope : scope_of(c);
     }
     struct plan_scope *scope = p->scope;
     scope

@@ -1,9 +1,9 @@
 /*
  * The catalogs that plans are made with.
  *
- * The environment has one scope: a catalog per database, as those sessions see it that have nothing of their own. DDL and
- * reloads put a new one in its place. Plans in use hold on to theirs, and so does a load that is under way: its rows go to
- * the catalog that it began with.
+ * The environment has a scope for each database: its catalog, as those sessions see it that have nothing of their own. DDL
+ * there, or in one that shares a shard's database with it, puts a new one in its place, and a reload new ones for all. Plans
+ * in use hold on to theirs, and so does a load that is under way: its rows go to the catalog that it began with.
  *
  * A session whose servers have temporary objects has a scope of its own, as names mean to it what they mean to nobody else:
  * what it learns and plans is never another's, nor another's its own. Statements say that they make or drop such objects;
@@ -26,20 +26,10 @@
 
 void scope_free(struct plan_scope *s)
 {
-    for (size_t i = 0; i < s->n; i++)
-        catalog_destroy(&s->catalogs[i]);
+    if (s->catalog)
+        catalog_destroy(&s->catalog);
     config_unref(&s->config);
     free(s);
-}
-
-static struct plan_scope *scope_create(struct session_env *env, struct config *config, size_t n)
-{
-    struct plan_scope *s = xcalloc(1, sizeof *s + n * sizeof s->catalogs[0]);
-    s->refs = 1;
-    s->version = atomic_load_explicit(&env->shared->catalog_version, memory_order_acquire);
-    s->config = config_ref(config);
-    s->n = n;
-    return s;
 }
 
 /* By the database's name: they are known for as long as the process lives. */
@@ -58,54 +48,115 @@ const char *plan_custom_name(struct client *c, size_t i)
     return custom_name(names_of(c->env, c->db), i);
 }
 
-/* --- the environment's ------------------------------------------------------------------------ */
-
-void session_scope_drop(struct session_env *env)
+static struct plan_scope *scope_create(struct session_env *env, struct config *config,
+                                       const struct database_def *db, uint64_t epoch)
 {
-    if (env->scope)
-        scope_unref(env->scope);
-    env->scope = NULL;
+    struct plan_scope *s = xcalloc(1, sizeof *s);
+    s->refs = 1;
+    s->config = config_ref(config);
+    s->number = ++env->next_context;
+    s->epoch = epoch;
+    if (!db)
+        return s;
+    s->version = atomic_load_explicit(&env->shared->catalog_versions[db->slot], memory_order_acquire);
+    s->catalog = catalog_create(db, names_of(env, db));
+    return s;
 }
 
-void session_scope_renew(struct session_env *env)
+/* --- the environment's ------------------------------------------------------------------------ */
+
+void session_scopes_create(struct session_env *env)
+{
+    struct topology *t = &env->config->topology;
+    env->n_scopes = t->n_databases;
+    env->scopes = xcalloc(t->n_databases, sizeof *env->scopes);
+    for (size_t i = 0; i < t->n_databases; i++)
+        env->scopes[i] = scope_create(env, env->config, &t->databases[i], env->statement_epoch);
+    env->no_scope = scope_create(env, env->config, NULL, 0);
+}
+
+void session_scopes_drop(struct session_env *env)
+{
+    for (size_t i = 0; i < env->n_scopes; i++)
+        scope_unref(env->scopes[i]);
+    free(env->scopes);
+    env->scopes = NULL;
+    env->n_scopes = 0;
+    scope_unref(env->no_scope);
+    env->no_scope = NULL;
+}
+
+void session_scopes_renew(struct session_env *env)
 {
     plan_cache_clear(env->plans);
-    if (env->pools)
-        statement_registry_renew(pool_manager_statements(env->pools));
-    session_scope_drop(env);
-    const struct topology *t = &env->config->topology;
-    struct plan_scope *s = scope_create(env, env->config, t->n_databases);
-    for (size_t i = 0; i < s->n; i++)
-        s->catalogs[i] = catalog_create(&t->databases[i], names_of(env, &t->databases[i]));
-    env->scope = s;
+    statement_registry_forget_idle(pool_manager_statements(env->pools));
+    env->statement_epoch++;
+    session_scopes_drop(env);
+    session_scopes_create(env);
+}
+
+void scope_renew(struct session_env *env, const struct database_def *db)
+{
+    const uint64_t number = db->index;
+    struct plan_scope **s = &env->scopes[db->index];
+    plan_cache_drop(env->plans, CONTEXT_DATABASE, &number);
+    statement_registry_forget_idle(pool_manager_statements(env->pools));
+    scope_unref(*s);
+    *s = scope_create(env, env->config, db, ++env->statement_epoch);
 }
 
 size_t session_scope_bytes(const struct session_env *env)
 {
     size_t n = 0;
-    for (size_t i = 0; i < env->scope->n; i++)
-        n += catalog_bytes(env->scope->catalogs[i]);
+    for (size_t i = 0; i < env->n_scopes; i++)
+        n += catalog_bytes(env->scopes[i]->catalog);
     return n;
 }
 
 size_t session_catalog_count(const struct session_env *env)
 {
     size_t n = 0;
-    for (size_t i = 0; i < env->scope->n; i++)
-        n += catalog_count(env->scope->catalogs[i]);
+    for (size_t i = 0; i < env->n_scopes; i++)
+        n += catalog_count(env->scopes[i]->catalog);
     return n;
 }
 
-/* DDL has passed since? */
-void session_check_scope(struct session_env *env)
+uint64_t plan_statement_epoch(struct client *c)
 {
-    if (env->scope->version != atomic_load_explicit(&env->shared->catalog_version, memory_order_acquire))
-        session_scope_renew(env);
+    scope_check(c);
+    return c->config == c->env->config ? c->env->scopes[c->db->index]->epoch : c->env->statement_epoch;
 }
 
-struct catalog *scope_catalog(const struct client *c)
+static void slots_of(const struct topology *t, const struct database_def *db, uint64_t *slots)
 {
-    return c->own_scope ? c->own_scope->catalogs[0] : c->env->scope->catalogs[c->db->index];
+    for (size_t i = 0; i < t->n_databases; i++)
+        if (topology_databases_meet(&t->databases[i], db))
+            *slots |= UINT64_C(1) << t->databases[i].slot;
+}
+
+/* A worker that does not know of a database yet cannot say that it changed: session_scopes_moved(). */
+void plan_catalogs_changed(struct client *c)
+{
+    uint64_t slots = 0;
+    slots_of(&c->config->topology, c->db, &slots);
+    slots_of(&c->env->config->topology, c->db, &slots);
+    for (unsigned i = 0; i < DATABASE_SLOTS; i++)
+        if (slots & UINT64_C(1) << i)
+            atomic_fetch_add_explicit(&c->env->shared->catalog_versions[i], 1, memory_order_acq_rel);
+}
+
+void session_scopes_moved(struct session_env *env, const struct config *old)
+{
+    const struct topology *now = &env->config->topology;
+    for (size_t i = 0; i < now->n_databases; i++) {
+        const struct database_def *db = &now->databases[i],
+                                  *before = topology_database(&old->topology, db->name);
+        bool same = before && before->n_shards == db->n_shards;
+        for (unsigned j = 0; same && j < db->n_shards; j++)
+            same = strcmp(before->shards[j]->dbname, db->shards[j]->dbname) == 0;
+        if (!same)
+            atomic_fetch_add_explicit(&env->shared->catalog_versions[db->slot], 1, memory_order_acq_rel);
+    }
 }
 
 struct catalog *scope_private_catalog(struct client *c)
@@ -157,7 +208,7 @@ void plan_own_drop(struct client *c)
 
 size_t plan_own_bytes(const struct client *c)
 {
-    return c->own_scope ? heap_bytes(sizeof *c->own_scope) + catalog_bytes(c->own_scope->catalogs[0]) : 0;
+    return c->own_scope ? heap_bytes(sizeof *c->own_scope) + catalog_bytes(c->own_scope->catalog) : 0;
 }
 
 static bool has_temporary(const struct client *c)
@@ -178,14 +229,13 @@ void scope_renew_own(struct client *c)
         plan_own_drop(c);
         return;
     }
-    if (s && !c->temporary_stale && s->version == env->scope->version && s->config == c->config)
+    uint64_t version =
+        atomic_load_explicit(&env->shared->catalog_versions[c->db->slot], memory_order_acquire);
+    if (s && !c->temporary_stale && s->version == version && s->config == c->config)
         return;
     plan_own_drop(c);
     c->temporary_stale = false;
-    s = scope_create(env, c->config, 1);
-    s->number = ++env->next_context;
-    s->catalogs[0] = scope_private_catalog(c);
-    c->own_scope = s;
+    c->own_scope = scope_create(env, c->config, c->db, 0);
 }
 
 static void changed(struct link *l)

@@ -8,13 +8,16 @@
 
 #include "sql/effects.h"
 
+/* Everything besides the template that a plan depends on: plan_context.numbers. */
+enum { CONTEXT_DATABASE, CONTEXT_CATALOG, CONTEXT_USER, CONTEXT_NAMES, CONTEXT_SHARD };
+
 struct plan_scope {
     unsigned refs; /* its owner's, one per plan in use, one per load under way */
     uint64_t version;
     struct config *config;
-    uint64_t number; /* a session's own: among the contexts of the plan cache; 0: the environment's */
-    size_t n;
-    struct catalog *catalogs[]; /* one per database; a session's own: one */
+    uint64_t number;         /* CONTEXT_CATALOG: never another scope's */
+    uint64_t epoch;          /* statement_intern() */
+    struct catalog *catalog; /* NULL: session_env.no_scope */
 };
 
 void scope_free(struct plan_scope *s);
@@ -24,22 +27,27 @@ static inline void scope_unref(struct plan_scope *s)
         scope_free(s);
 }
 
-/* What c's statements are planned in, beneath a catalog that its transaction has to itself. */
+/* What c's statements are planned in, beneath a catalog that its transaction has to itself; c runs under the environment's
+   configuration. */
 static inline struct plan_scope *scope_of(const struct client *c)
 {
-    return c->own_scope ? c->own_scope : c->env->scope;
+    return c->own_scope ? c->own_scope : c->env->scopes[c->db->index];
 }
 
 /* Before anything is looked up in it. */
+void scope_renew(struct session_env *env, const struct database_def *db);
 void scope_renew_own(struct client *c);
 static inline void scope_check(struct client *c)
 {
-    session_check_scope(c->env);
+    struct session_env *env = c->env;
+    if (c->config == env->config &&
+        env->scopes[c->db->index]->version !=
+            atomic_load_explicit(&env->shared->catalog_versions[c->db->slot], memory_order_acquire))
+        scope_renew(env, c->db);
     if (c->temporary)
         scope_renew_own(c);
 }
 
-struct catalog *scope_catalog(const struct client *c);   /* of scope_of() */
 struct catalog *scope_private_catalog(struct client *c); /* a new one for its transaction */
 /* The first shard above `above` that has temporary objects and is not `last`; -1: none. */
 int scope_temporary_shard(const struct client *c, int above, unsigned last);

@@ -462,12 +462,20 @@ void plan_temporary_changed(struct link *l,
 void plan_temporary_settles(struct client *c); /* what a transaction made or dropped is there, or gone, now */
 void plan_rolled_back(struct client *c);       /* to a savepoint */
 void plan_own_drop(struct client *c);
+void plan_catalogs_changed(
+    struct client
+        *c); /* what is known of c's database, and of those that share a shard's, is of no use now */
+uint64_t plan_statement_epoch(struct client *c); /* for statement_intern() */
 size_t plan_own_bytes(const struct client *c);
 void session_unplan(struct client *c, struct plan **plan);
-void session_scope_renew(struct session_env *env); /* new catalogs; plans made so far are void */
-void session_check_scope(struct session_env *env);
+/* scope.c: the environment's */
+void session_scopes_create(struct session_env *env);
+void session_scopes_renew(
+    struct session_env *env); /* under its configuration; plans made so far are of no use */
+void session_scopes_drop(struct session_env *env);
+/* Databases that were not there, or were elsewhere, under `old`: this worker could not say that they had changed. */
+void session_scopes_moved(struct session_env *env, const struct config *old);
 size_t session_scope_bytes(const struct session_env *env);
-void session_scope_drop(struct session_env *env);
 uint64_t session_number_of(struct session_env *env, struct slice text);
 
 /* link.c */

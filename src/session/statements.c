@@ -84,8 +84,7 @@ static uint32_t text_share(const struct statement_def *def)
 struct client_statement *statement_put(struct client *c, const char *name, struct slice sql, uint16_t n_oids,
                                        const uint32_t *oids)
 {
-    session_check_scope(c->env);
-    struct statement_def *def = statement_intern(registry(c), sql, n_oids, oids);
+    struct statement_def *def = statement_intern(registry(c), plan_statement_epoch(c), sql, n_oids, oids);
     if (!*name) {
         unnamed_drop(c);
         c->unnamed_statement = (struct client_statement){

@@ -476,12 +476,18 @@ void plan_cache_unpin(struct plan_cache *c, void *plan)
 
 void plan_cache_clear(struct plan_cache *c)
 {
+    plan_cache_drop(c, 0, NULL);
+}
+
+void plan_cache_drop(struct plan_cache *c, size_t i_number, const uint64_t *number)
+{
     /* Entries that are in use have no list of their own: walk by_plan. Dropping takes at most the entry at
      * hand out of it. */
     for (size_t i = 0; i < c->by_plan.n_buckets; i++) {
         for (struct node *n = c->by_plan.buckets[i], *next; n; n = next) {
             next = n->next;
-            if (entry_by_plan(n)->family)
+            const struct family *f = entry_by_plan(n)->family;
+            if (f && (!number || f->numbers[i_number] == *number))
                 drop(c, entry_by_plan(n));
         }
     }

@@ -80,7 +80,7 @@ static void prepared_statements_do_not_travel(void **state)
     struct prepared_close evicted[2];
     char prepare[100];
     get(&a, &x, "postgres");
-    struct statement_def *d = statement_intern(r, slice_str("SELECT 1"), 0, NULL);
+    struct statement_def *d = statement_intern(r, 0, slice_str("SELECT 1"), 0, NULL);
     snprintf(prepare, sizeof(prepare), "PREPARE %s AS SELECT 1", d->server_name);
     client_query(&a, prepare);
     prepared_set_add(a.server->prepared, d, evicted);
@@ -345,7 +345,7 @@ static void runner_message(void *owner, struct server *s, const struct expect *e
         pool_reset_and_release(s);
         break;
     case 2: { /* as if something were prepared: DEALLOCATE ALL before it moves */
-        struct statement_def *d = statement_intern(registry, slice_str("SELECT 1"), 0, NULL);
+        struct statement_def *d = statement_intern(registry, 0, slice_str("SELECT 1"), 0, NULL);
         prepared_set_add(s->prepared, d, evicted);
         statement_unref(registry, &d);
         pool_release(s);

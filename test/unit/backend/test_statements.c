@@ -12,16 +12,18 @@
 
 #include <cmocka.h>
 
+static uint64_t epoch;
+
 static void equal_texts_and_types_share_one_definition(void **state)
 {
     (void)state;
     struct statement_registry *r = statement_registry_create();
     const uint32_t int4[] = {23}, two[] = {23, 25};
-    struct statement_def *a = statement_intern(r, slice_str("select $1"), 1, int4);
-    struct statement_def *b = statement_intern(r, slice_str("select $1"), 1, int4);
-    struct statement_def *untyped = statement_intern(r, slice_str("select $1"), 0, NULL);
-    struct statement_def *more = statement_intern(r, slice_str("select $1"), 2, two);
-    struct statement_def *empty = statement_intern(r, slice_str(""), 0, NULL);
+    struct statement_def *a = statement_intern(r, epoch, slice_str("select $1"), 1, int4);
+    struct statement_def *b = statement_intern(r, epoch, slice_str("select $1"), 1, int4);
+    struct statement_def *untyped = statement_intern(r, epoch, slice_str("select $1"), 0, NULL);
+    struct statement_def *more = statement_intern(r, epoch, slice_str("select $1"), 2, two);
+    struct statement_def *empty = statement_intern(r, epoch, slice_str(""), 0, NULL);
     assert_ptr_equal(a, b);
     assert_int_equal(a->refs, 2);
     assert_ptr_not_equal(a, untyped);
@@ -47,8 +49,8 @@ static void types_and_text_cannot_be_confused(void **state)
     (void)state;
     struct statement_registry *r = statement_registry_create();
     const uint32_t as_text[] = {0x61616161};
-    struct statement_def *a = statement_intern(r, slice_str("b"), 1, as_text);
-    struct statement_def *b = statement_intern(r, slice_str("aaaab"), 0, NULL);
+    struct statement_def *a = statement_intern(r, epoch, slice_str("b"), 1, as_text);
+    struct statement_def *b = statement_intern(r, epoch, slice_str("aaaab"), 0, NULL);
     assert_ptr_not_equal(a, b);
     statement_unref(r, &a);
     statement_unref(r, &b);
@@ -59,13 +61,13 @@ static void ids_are_never_used_again(void **state)
 {
     (void)state;
     struct statement_registry *r = statement_registry_create();
-    struct statement_def *a = statement_intern(r, slice_str("select 1"), 0, NULL);
+    struct statement_def *a = statement_intern(r, epoch, slice_str("select 1"), 0, NULL);
     uint64_t id = a->id;
     assert_int_not_equal(id, 0); /* 0 means unknown */
     statement_unref(r, &a);
     assert_null(a);
-    statement_registry_renew(r);
-    a = statement_intern(r, slice_str("select 1"), 0, NULL);
+    epoch++;
+    a = statement_intern(r, epoch, slice_str("select 1"), 0, NULL);
     assert_int_not_equal(a->id, id);
     statement_unref(r, &a);
     statement_registry_destroy(&r);
@@ -77,32 +79,32 @@ static void what_was_asked_for_last_is_not_taken_for_something_else(void **state
     struct statement_registry *r = statement_registry_create();
     const uint32_t int4[] = {23}, text[] = {25};
     char large[10000];
-    struct statement_def *a = statement_intern(r, slice_str("select $1"), 1, int4);
-    struct statement_def *typed = statement_intern(r, slice_str("select $1"), 1, text);
-    struct statement_def *untyped = statement_intern(r, slice_str("select $1"), 0, NULL);
+    struct statement_def *a = statement_intern(r, epoch, slice_str("select $1"), 1, int4);
+    struct statement_def *typed = statement_intern(r, epoch, slice_str("select $1"), 1, text);
+    struct statement_def *untyped = statement_intern(r, epoch, slice_str("select $1"), 0, NULL);
     assert_ptr_not_equal(a, typed);
     assert_ptr_not_equal(typed, untyped);
     statement_unref(r, &typed);
     statement_unref(r, &untyped);
-    struct statement_def *again = statement_intern(r, slice_str("select $1"), 1, int4);
+    struct statement_def *again = statement_intern(r, epoch, slice_str("select $1"), 1, int4);
     assert_ptr_equal(again, a);
-    statement_registry_renew(r); /* it stays, being held, but is not what the text means now */
-    struct statement_def *renewed = statement_intern(r, slice_str("select $1"), 1, int4);
+    epoch++; /* it stays, being held, but is not what the text means now */
+    struct statement_def *renewed = statement_intern(r, epoch, slice_str("select $1"), 1, int4);
     assert_ptr_not_equal(renewed, a);
     statement_unref(r, &again);
     statement_unref(r, &a);
     uint64_t id = renewed->id;
     statement_unref(r, &renewed);
-    renewed = statement_intern(r, slice_str("select $1"), 1, int4);
+    renewed = statement_intern(r, epoch, slice_str("select $1"), 1, int4);
     assert_int_equal(renewed->id, id);
-    statement_registry_renew(r);
+    epoch++;
     statement_unref(r, &renewed); /* the last one asked for is gone */
-    renewed = statement_intern(r, slice_str("select $1"), 1, int4);
+    renewed = statement_intern(r, epoch, slice_str("select $1"), 1, int4);
     assert_int_not_equal(renewed->id, id);
     statement_unref(r, &renewed);
     memset(large, 'x', sizeof(large)); /* not kept: gone at once, its memory used again */
     for (uint64_t before = 0, i = 0; i < 3; i++) {
-        struct statement_def *d = statement_intern(r, slice_of(large, sizeof(large)), 0, NULL);
+        struct statement_def *d = statement_intern(r, epoch, slice_of(large, sizeof(large)), 0, NULL);
         assert_true(d->id > before);
         before = d->id;
         statement_unref(r, &d);
@@ -121,30 +123,30 @@ static void what_nobody_holds_is_kept_for_a_while(void **state)
     struct statement_registry *r = statement_registry_create();
     int freed = 0;
     char text[32], large[10000];
-    struct statement_def *a = statement_intern(r, slice_str("select 1"), 0, NULL);
+    struct statement_def *a = statement_intern(r, epoch, slice_str("select 1"), 0, NULL);
     uint64_t id = a->id;
     statement_set_extra(r, a, &freed, count_freed, 100);
     statement_unref(r, &a);
-    a = statement_intern(r, slice_str("select 1"), 0, NULL);
+    a = statement_intern(r, epoch, slice_str("select 1"), 0, NULL);
     assert_int_equal(a->id, id);
     assert_ptr_equal(a->extra, &freed);
     statement_unref(r, &a);
     for (int i = 0; i < 40000; i++) { /* too many since */
         snprintf(text, sizeof(text), "select %d", i + 2);
-        struct statement_def *d = statement_intern(r, slice_str(text), 0, NULL);
+        struct statement_def *d = statement_intern(r, epoch, slice_str(text), 0, NULL);
         statement_unref(r, &d);
         assert_true(statement_registry_bytes(r) < 5 << 20);
     }
     assert_int_equal(freed, 1);
     memset(large, 'x', sizeof(large));
-    a = statement_intern(r, slice_of(large, sizeof(large)), 0, NULL);
+    a = statement_intern(r, epoch, slice_of(large, sizeof(large)), 0, NULL);
     statement_set_extra(r, a, &freed, count_freed, 100);
     statement_unref(r, &a); /* not worth it */
     assert_int_equal(freed, 2);
-    a = statement_intern(r, slice_str("select 1"), 0, NULL);
+    a = statement_intern(r, epoch, slice_str("select 1"), 0, NULL);
     statement_set_extra(r, a, &freed, count_freed, 100);
     statement_unref(r, &a);
-    statement_registry_renew(r); /* means something else now */
+    statement_registry_forget_idle(r);
     assert_int_equal(freed, 3);
     statement_registry_destroy(&r);
 }
@@ -168,7 +170,7 @@ static void accounts_are_what_the_heap_gives(void **state)
     char text[1000];
     for (int i = 0; i < N; i++) {
         int len = snprintf(text, sizeof(text), "select %d from t /*%*s*/", i, i % 700, "");
-        defs[i] = statement_intern(r, slice_of(text, (size_t)len), 0, NULL);
+        defs[i] = statement_intern(r, epoch, slice_of(text, (size_t)len), 0, NULL);
     }
     size_t taken = heap_used() - before, said = statement_registry_bytes(r) - empty;
     assert_in_range(said, taken * 97 / 100, taken * 103 / 100);
@@ -192,14 +194,14 @@ static void servers_do_not_keep_texts(void **state)
     char *large = calloc(1, 1000000);
     struct prepared_close evicted[2];
     memset(large, 'x', 1000000);
-    struct statement_def *d = statement_intern(r, slice_of(large, 1000000), 0, NULL), *known = d;
+    struct statement_def *d = statement_intern(r, epoch, slice_of(large, 1000000), 0, NULL), *known = d;
     uint64_t id = d->id;
     prepared_set_add(set, d, evicted);
     assert_true(statement_registry_bytes(r) > empty + 1000000);
     statement_unref(r, &d);
     assert_true(statement_registry_bytes(r) < empty + 1000);
     assert_true(prepared_set_use(set, known));
-    d = statement_intern(r, slice_of(large, 1000000), 0, NULL);
+    d = statement_intern(r, epoch, slice_of(large, 1000000), 0, NULL);
     assert_int_not_equal(d->id, id); /* prepared anew: nobody knows that it is the same */
     statement_unref(r, &d);
     prepared_set_remove(set, known);
@@ -218,7 +220,7 @@ static void texts_in_a_blob_stay_there(void **state)
         buf_u8(&message, 'y');
     struct slice sql = slice_of(buf_head(&message) + 100, 900000);
     struct blob *blob = blob_create(&message);
-    struct statement_def *d = statement_intern(r, sql, 0, NULL);
+    struct statement_def *d = statement_intern(r, epoch, sql, 0, NULL);
     assert_ptr_equal(d->sql.data, sql.data);
     blob_unref(&blob); /* the definition has it */
     assert_int_equal(d->sql.data[899999], 'y');
@@ -236,7 +238,7 @@ static void derived_things_are_bounded(void **state)
     int freed[3] = {0};
     const char *text[] = {"a", "b", "c"};
     for (int i = 0; i < 3; i++) {
-        d[i] = statement_intern(r, slice_str(text[i]), 0, NULL);
+        d[i] = statement_intern(r, epoch, slice_str(text[i]), 0, NULL);
         statement_set_extra(r, d[i], &freed[i], count_freed, 1000);
     }
     statement_registry_trim(r, 3000);
@@ -264,7 +266,7 @@ static void least_recently_used_leaves(void **state)
     const char *text[] = {"a", "b", "c"};
     struct prepared_close evicted[2];
     for (int i = 0; i < 3; i++)
-        d[i] = statement_intern(r, slice_str(text[i]), 0, NULL);
+        d[i] = statement_intern(r, epoch, slice_str(text[i]), 0, NULL);
     assert_false(prepared_set_use(set, d[0]));
     prepared_set_add(set, d[0], evicted);
     assert_string_equal(evicted[0].name, "");
@@ -296,8 +298,8 @@ static void a_close_that_was_skipped_is_sent_again(void **state)
     (void)state;
     struct statement_registry *r = statement_registry_create();
     struct prepared_set *set = prepared_set_create(r, 1);
-    struct statement_def *a = statement_intern(r, slice_str("a"), 0, NULL);
-    struct statement_def *b = statement_intern(r, slice_str("b"), 0, NULL);
+    struct statement_def *a = statement_intern(r, epoch, slice_str("a"), 0, NULL);
+    struct statement_def *b = statement_intern(r, epoch, slice_str("b"), 0, NULL);
     struct prepared_close close[2];
     prepared_set_add(set, a, close);
     prepared_set_add(set, b, close); /* Close a, Parse b: both are skipped */
@@ -341,7 +343,7 @@ static void what_may_mean_something_else_is_prepared_again(void **state)
     struct prepared_close close[2];
     const char *text[] = {"a", "b", "c", "d"};
     for (int i = 0; i < 4; i++)
-        d[i] = statement_intern(r, slice_str(text[i]), 0, NULL);
+        d[i] = statement_intern(r, epoch, slice_str(text[i]), 0, NULL);
     for (int i = 0; i < 3; i++)
         prepared_set_add(set, d[i], close);
     prepared_set_stale(set);
@@ -369,13 +371,13 @@ static void a_server_keeps_what_it_has_prepared_known(void **state)
     (void)state;
     struct statement_registry *r = statement_registry_create();
     struct prepared_set *set = prepared_set_create(r, 0); /* never less than one */
-    struct statement_def *d = statement_intern(r, slice_str("select 1"), 0, NULL);
+    struct statement_def *d = statement_intern(r, epoch, slice_str("select 1"), 0, NULL);
     uint64_t id = d->id;
     struct prepared_close evicted[2];
     prepared_set_add(set, d, evicted);
     assert_string_equal(evicted[0].name, "");
     statement_unref(r, &d);
-    d = statement_intern(r, slice_str("select 1"), 0, NULL);
+    d = statement_intern(r, epoch, slice_str("select 1"), 0, NULL);
     assert_int_equal(d->id, id);
     assert_true(prepared_set_use(set, d));
     prepared_set_clear(set);

@@ -195,6 +195,24 @@ static void at_most_256_shards(void **state)
     }
 }
 
+/* By the databases of their shards' servers, whatever those are called. */
+static void databases_that_meet(void **state)
+{
+    (void)state;
+    struct config *c =
+        load_ok("[database a]\nshards = x y\n[database b]\nshards = z\n[database c]\nshards = v w\n"
+                "[shard x]\nhost = h1\ndbname = one\n[shard y]\nhost = h2\ndbname = two\n"
+                "[shard z]\nhost = h3\ndbname = two\n[shard v]\nhost = h1\ndbname = three\n"
+                "[shard w]\nhost = h2\ndbname = three\n");
+    const struct database_def *db = c->topology.databases;
+    assert_true(topology_databases_meet(&db[0], &db[1]) && topology_databases_meet(&db[1], &db[0]));
+    assert_true(topology_databases_meet(&db[0], &db[0]));
+    assert_false(topology_databases_meet(&db[0], &db[2]) || topology_databases_meet(&db[2], &db[1]));
+    for (size_t i = 0; i < c->topology.n_databases; i++)
+        assert_in_range(db[i].slot, 0, DATABASE_SLOTS - 1);
+    config_unref(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -207,6 +225,7 @@ int main(void)
         cmocka_unit_test(two_shards_may_not_be_one_database),
         cmocka_unit_test(shard_of_two_databases_needs_a_dbname),
         cmocka_unit_test(at_most_256_shards),
+        cmocka_unit_test(databases_that_meet),
     };
     return RUN(tests);
 }

@@ -347,6 +347,28 @@ static void replacing_a_plan_in_use_keeps_it_until_it_is_let_go(void **state)
     assert_int_equal(stats().entries, 2);
 }
 
+static void those_of_one_number_are_dropped(void **state)
+{
+    (void)state;
+    struct template lexed;
+    struct error e;
+    const uint64_t number = 7;
+    template_init(&lexed);
+    assert_int_equal(template_lex(&lexed, slice_str("SELECT a"), &e), STATUS_OK);
+    plan_cache_put(cache, &lexed, &seven, NULL, 0, &plans[0], 10);
+    plan_cache_put(cache, &lexed, &eight, NULL, 0, &plans[1], 10);
+    plan_cache_unpin(cache, &plans[1]);
+    plan_cache_drop(cache, 0, &number); /* in use: until it is let go */
+    assert_null(plan_cache_get(cache, &lexed, &seven));
+    assert_ptr_equal(plan_cache_get(cache, &lexed, &eight), &plans[1]);
+    plan_cache_unpin(cache, &plans[1]);
+    assert_int_equal(plans[0].destroyed, 0);
+    plan_cache_unpin(cache, &plans[0]);
+    assert_int_equal(plans[0].destroyed, 1);
+    assert_int_equal(plans[1].destroyed, 0);
+    template_free(&lexed);
+}
+
 static void clearing_spares_plans_in_use(void **state)
 {
     (void)state;
@@ -441,6 +463,7 @@ int main(void)
         SMALL(a_plan_over_the_limit_lives_while_it_is_used),
         SMALL(a_plan_that_is_not_kept_takes_nobodys_place),
         TEST(replacing_a_plan_in_use_keeps_it_until_it_is_let_go),
+        TEST(those_of_one_number_are_dropped),
         TEST(clearing_spares_plans_in_use),
         TEST(hits_do_not_allocate),
         SMALL(random_use_keeps_plans_true),

@@ -242,6 +242,7 @@ static void conclude(struct link *l)
             prepared_set_stale(l->server->prepared);
         l->temporary = l->temporary_unsure = l->doubtful = l->renewed = false;
         l->temporary_set = l->found & EFFECT_TEMPORARY ? l->temporary_set : 0;
+        c->temporary |= (l->found & EFFECT_TEMPORARY) != 0;
     }
     l->effects = 0;
     l->held = (uint16_t)((l->held & ~asked) | l->found);

@@ -123,6 +123,8 @@ size_t session_catalog_count(const struct session_env *env)
 
 uint64_t plan_statement_epoch(struct client *c)
 {
+    if (!c->db)
+        return 0; /* the console's */
     scope_check(c);
     return c->config == c->env->config ? c->env->scopes[c->db->index]->epoch : c->env->statement_epoch;
 }

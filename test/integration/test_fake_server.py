@@ -181,14 +181,15 @@ def spoken(name, number):
 
 
 def lied_to(world, steps, pattern, at, data):
-    """What the victim got. Its predecessor's query may still be answered, and have the lie: then again."""
+    """What the victim got. Its predecessor's query may still be answered, and have the lie: then again. An error that the
+    victim asked for (CopyFail) says nothing of the lie."""
     for _ in range(3):
         lie = Lie(pattern, at, data)
         world.tell(lie)
         with victim(world) as wire:
             got, closed = converse(wire, steps() if callable(steps) else steps)
             world.tell(None)
-        if closed or errors(got):
+        if closed or any(e["C"] != "57014" for e in errors(got)):
             break
     return lie, got, closed
 

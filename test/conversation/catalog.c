@@ -85,6 +85,18 @@ static void left_behind(struct session *s, const struct stmt *st, struct rowset 
         ADD(r, "O", NULL, arena_strdup(&world.arena, count));
 }
 
+/* All temporary tables of the session, as one text. */
+static void temporary(struct session *s, struct rowset *r)
+{
+    char names[512] = "";
+    size_t n = 0;
+    for (const struct table *t = s->shard->tables; t && n < sizeof names; t = t->next)
+        if (t->temporary == s && row_visible(s->shard, s->txn, t->xmin, t->xmax))
+            n += (size_t)snprintf(names + n, sizeof names - n, "%s,", t->name);
+    ADD(r, n ? arena_strdup(&world.arena, names) : NULL);
+    r->n_cols = 1;
+}
+
 bool catalog_answer(struct session *s, const struct stmt *st, struct rowset *r)
 {
     if (st->kind == ST_CATALOG)
@@ -93,6 +105,8 @@ bool catalog_answer(struct session *s, const struct stmt *st, struct rowset *r)
         return decision(s, st, r);
     else if (strncmp(st->sql, "SELECT '", 8) == 0)
         left_behind(s, st, r);
+    else if (strncmp(st->sql, "SELECT pg_catalog.string_agg", 28) == 0)
+        temporary(s, r);
     else if (strncmp(st->sql, "UPDATE pgunison.decision", 24) == 0)
         r->n_cols = 0;
     return true;

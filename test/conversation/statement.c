@@ -547,6 +547,7 @@ static bool read_question(struct text *t, struct stmt *st)
     else if (strncmp(at, "WITH RECURSIVE", 14) == 0 || strncmp(at, "SELECT CASE WHEN EXISTS", 23) == 0 ||
              strncmp(at, "UPDATE pgunison.decision", 24) == 0 ||
              strncmp(at, "SELECT outcome, COALESCE", 24) == 0 ||
+             strncmp(at, "SELECT pg_catalog.string_agg(pg_catalog.concat_ws(", 50) == 0 ||
              (strncmp(at, "SELECT '", 8) == 0 && strncmp(at + 9, "'::pg_catalog.text, NULL", 24) == 0) ||
              strncmp(at, "SELECT 'V'::pg_catalog.text", 27) == 0)
         st->kind = ST_CODE;
